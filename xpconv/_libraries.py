@@ -1,0 +1,130 @@
+"""Find array libraries by name and move data between them, for the tools (`train`, `verify`) and the tests.
+
+The operations never need this module: they take the library from the arrays they are given.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any
+
+MODULES = {
+    "numpy": "array_api_compat.numpy",
+    "cupy": "array_api_compat.cupy",
+    "torch": "array_api_compat.torch",
+    "jax": "jax.numpy",
+    "strict": "array_api_strict",
+    "dask": "array_api_compat.dask.array",
+}
+PACKAGES = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "torch": "torch",
+    "jax": "jax",
+    "strict": "array_api_strict",
+    "dask": "dask",
+}
+
+
+class LibraryError(RuntimeError):
+    """A library was asked for by name and cannot be used here; the message is one line and says why."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """One array library on one of its devices."""
+
+    name: str
+    xp: Any
+    device: Any = None
+
+    def asarray(self, data: Any) -> Array:
+        """Copy a NumPy array (or anything NumPy takes) to this library and device, dtype kept."""
+        data = np.array(data)  # a copy: torch.asarray would share the memory
+        if self.name == "numpy":
+            return data
+        if self.name == "dask":
+            return self.xp.asarray(data)
+        return self.xp.asarray(data, device=self.device)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Copy an array of this library to the host as a NumPy array."""
+        if self.name == "cupy":
+            return np.asarray(array.get())
+        if self.name == "torch":
+            return np.asarray(array.detach().cpu().numpy())
+        if self.name == "strict":
+            array = array.to_device(self.xp.Device("CPU_DEVICE"))
+        return np.array(array)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Trace and compile a pure function where the library can (JAX); elsewhere give it back as it is."""
+        if self.name != "jax":
+            return function
+        compiled: Callable[..., Any] = importlib.import_module("jax").jit(function)
+        return compiled
+
+    @property
+    def device_name(self) -> str:
+        """The device that new arrays are put on, in words."""
+        device = array_api_compat.device(self.asarray(np.zeros(1, dtype="float32")))
+        if self.name == "cupy":
+            name = self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+            return f"cuda:{device.id} ({name})"
+        return str(device)
+
+    @property
+    def version(self) -> str:
+        """The library's own version."""
+        module = importlib.import_module(PACKAGES[self.name])
+        return str(getattr(module, "__version__", "unknown"))
+
+
+def installed() -> list[str]:
+    """Names of the libraries that are installed, whether or not a device is there; nothing is imported."""
+    return [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
+
+
+def load(name: str, device: str | None = None) -> Library:
+    """Import the library `name` and give it with its device; LibraryError says in one line why not."""
+    if name not in MODULES:
+        raise LibraryError(f"unknown backend {name!r}; choose one of {', '.join(MODULES)}")
+    try:
+        xp = importlib.import_module(MODULES[name])
+    except ImportError as error:
+        raise LibraryError(f"backend {name!r} cannot be imported: {error}") from error
+    if name == "cupy" and not xp.cuda.is_available():
+        raise LibraryError("backend 'cupy' is installed, but no CUDA device is available")
+    if device is None:
+        return Library(name, xp)
+    if name == "strict":
+        return Library(name, xp, xp.Device(device))
+    return Library(name, xp, device)
+
+
+def of(array: Array) -> Library:
+    """Give the library and the device that an array belongs to; TypeError if it is no array of a known library."""
+    xp = array_api_compat.array_namespace(array)
+    for name, module in MODULES.items():
+        if xp.__name__ == module:
+            return Library(name, xp, array_api_compat.device(array))
+    raise TypeError(f"arrays of {xp.__name__} are not known here; known libraries: {', '.join(MODULES)}")
+
+
+def found() -> list[Library]:
+    """Load every library that works on this machine, NumPy first."""
+    libraries = []
+    for name in installed():
+        try:
+            libraries.append(load(name))
+        except LibraryError:
+            continue
+    return libraries

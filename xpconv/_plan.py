@@ -1,0 +1,240 @@
+"""Choose the algorithm, the tile and the number of workers; sees shapes and traits only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from xpconv._backend import Traits
+from xpconv._geometry import Geometry, Ints
+from xpconv.algorithms import REGISTRY
+from xpconv.algorithms._work import Work
+
+CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
+PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
+TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Measured speeds of one kind of device, for one core on a CPU; seconds for a unit."""
+
+    multiply_add: float
+    byte: float
+    run: float
+    measured: str
+
+
+RATES = {
+    "cpu": Rates(1 / 48e9, 1 / 16e9, 4e-9, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"),
+}
+UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, "")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One algorithm as the plan saw it."""
+
+    algorithm: str
+    seconds: float  # predicted, for one worker
+    workspace: int  # bytes
+    reason: str  # why it was taken or not
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call will run."""
+
+    algorithm: str
+    tile: Ints  # output pixels: (n, *output)
+    workers: int  # at most so many at once, for the workspace
+    workspace: int  # bytes beside the results, at most
+    flops: int
+    candidates: tuple[Candidate, ...] = field(default=())
+    pieces: tuple[int, int] = (1, 1)  # of the weight gradient: partial sums, channel blocks
+    rates: str = ""
+
+    def __str__(self) -> str:
+        rows = [("algorithm", "predicted", "workspace", "")]
+        for c in self.candidates:
+            known = math.isfinite(c.seconds)
+            rows.append(
+                (
+                    c.algorithm,
+                    f"{c.seconds * 1e3:.3g} ms" if known else "-",
+                    _size(c.workspace) if known else "-",
+                    c.reason,
+                )
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)) for row in rows]
+        tile = " x ".join(map(str, self.tile))
+        head = f"{self.algorithm}: tiles of {tile} output pixels, {_size(self.workspace)} workspace, "
+        head += f"{self.flops / 1e6:,.1f} Mflop"
+        return "\n".join(line.rstrip() for line in (head, *lines, f"constants: {self.rates}"))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.2f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+
+
+def choose(
+    function: str, algorithm: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
+    gradient: bool = False,
+) -> Plan:  # fmt: skip
+    """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused."""
+    if algorithm not in CHOICES:
+        raise ValueError(
+            f"{function}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
+        )
+    plan, trouble = _plan(algorithm, geometry, traits, itemsize, max_workspace, threads, gradient)
+    if plan is None:
+        raise ValueError(f"{function}: {trouble}")
+    return plan
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    wanted: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int, gradient: bool
+) -> tuple[Plan | None, str]:
+    rates = RATES.get(traits.kind, UNMEASURED)
+    plans: dict[str, Plan] = {}
+    seconds: dict[str, float] = {}
+    refusals: dict[str, str] = {}
+    for name, algorithm in REGISTRY.items():
+        if reason := algorithm.refuses(geometry):
+            refusals[name] = reason
+            continue
+        work = algorithm.weight_grad_work(geometry) if gradient else algorithm.forward_work(geometry)
+        seconds[name] = _seconds(work, geometry, rates, itemsize)
+        found = _fit(name, work, geometry, traits, itemsize, max_workspace, threads, gradient)
+        if isinstance(found, str):
+            refusals[name] = found
+        else:
+            plans[name] = found
+    if wanted == "auto":
+        best = min(plans, key=seconds.__getitem__, default=None)
+    else:
+        best = wanted if wanted in plans else None
+    if best is None:
+        names = [wanted] if wanted != "auto" else list(refusals)
+        return None, "; ".join(f"algorithm {name!r}: {refusals.get(name, 'is not available')}" for name in names)
+    candidates = []
+    for name in REGISTRY:
+        reason = refusals.get(name) or _reason(name, best, wanted, seconds)
+        size = plans[name].workspace if name in plans else 0
+        candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason))
+    taken = plans[best]
+    note = rates.measured or f"none measured for {traits.kind} devices; ratios of a typical one were assumed"
+    return Plan(
+        best, taken.tile, taken.workers, taken.workspace, geometry.flops, tuple(candidates), taken.pieces, note
+    ), ""
+
+
+def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str:
+    if name == best:
+        return "taken: named by the caller" if wanted != "auto" else "taken: the least predicted time"
+    if wanted != "auto":
+        return "not taken: another was named"
+    return f"not taken: {seconds[name] / seconds[best]:.1f} times the predicted time"
+
+
+def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int) -> float:
+    wide = itemsize / 4
+    pixel = work.multiply_adds * wide * rates.multiply_add + work.moved * itemsize * rates.byte + work.runs * rates.run
+    return max(geometry.positions, 1) * pixel
+
+
+def _fit(
+    name: str, work: Work, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
+    gradient: bool,
+) -> Plan | str:  # fmt: skip
+    """Cut tiles so that a tile stays in the cache and all workers together in the workspace."""
+    weight = geometry.products * geometry.filters * itemsize
+    pieces, fixed, product = (1, 1), 0, 0
+    if gradient:
+        pieces = _pieces(geometry, weight, max_workspace)
+        fixed = pieces[0] * weight  # the partial sums
+        product = -(-weight // pieces[1])  # one tile's contribution
+        work = Work(work.elements // pieces[1] + geometry.filters, work.multiply_adds, work.moved, work.runs)
+    elif work.weight_copy:
+        fixed = weight
+    room = max_workspace - fixed
+    tile = _tile(work, geometry, traits, itemsize, room - product)
+    least = product + _tile_bytes(work, geometry, tile, itemsize)
+    if least > room:
+        return (
+            f"needs {_size(fixed + least)} of workspace for a single pixel, more than max_workspace="
+            f"{max_workspace} ({_size(max_workspace)}); raise it with set_options"
+        )
+    workers = max(1, min(threads, room // max(least, 1)) if traits.threads else 1)
+    return Plan(name, tile, workers, fixed + workers * least, geometry.flops, pieces=pieces)
+
+
+def _pieces(geometry: Geometry, weight: int, max_workspace: int) -> tuple[int, int]:
+    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most."""
+    cuts = geometry.groups if geometry.groups > 1 else geometry.channels
+    blocks = 1
+    while blocks < PARTS and weight // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
+        blocks *= 2
+    sums = PARTS // blocks
+    while sums > 1 and sums * weight > max_workspace // 4:
+        sums //= 2
+    while blocks < cuts and weight // blocks > max_workspace // 8:
+        blocks = min(2 * blocks, cuts)
+    return sums, blocks
+
+
+def _tile_bytes(work: Work, geometry: Geometry, tile: Ints, itemsize: int) -> int:
+    slab = tile[0] * math.prod(geometry.slab_size(a, n) for a, n in enumerate(tile[1:])) * geometry.channels
+    return (slab + math.prod(tile) * work.elements) * itemsize
+
+
+def _tile(work: Work, geometry: Geometry, traits: Traits, itemsize: int, room: int) -> Ints:
+    flops = max(2 * geometry.products * geometry.filters, 1)
+    share = room // 2 if traits.cache is None else room // (4 if traits.threads else 1)
+    cache = share if traits.cache is None else min(traits.cache, share)
+    pixels = max(cache // max(work.elements * itemsize, 1), 1)
+    if traits.threads:
+        # thick enough for the product not to be bound by reading the weight, thin enough to share among cores
+        thick = -(-geometry.products * geometry.filters // (1 << 12))
+        pixels = min(max(pixels, min(thick, 512)), max(share // max(work.elements * itemsize, 1), 1))
+        pixels = min(pixels, max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1))
+    tile = block((geometry.batch, *geometry.output), pixels)
+    while math.prod(tile) > 1 and _tile_bytes(work, geometry, tile, itemsize) > room:
+        tile = block((geometry.batch, *geometry.output), math.prod(tile) // 2)
+    return tile
+
+
+def block(shape: Ints, pixels: int) -> Ints:
+    """Cut a block of at most `pixels` out of `shape`, whole inner axes first, the cut axis in even parts."""
+    sizes: list[int] = []
+    for n in reversed(shape):
+        fits = max(min(pixels, n), 1)
+        even = -(-n // -(-n // fits)) if n else 1
+        sizes.append(even)
+        pixels = pixels // even if even == n else 1
+    return tuple(reversed(sizes))
+
+
+def pool_tile(
+    geometry: Geometry, shape: Ints, stride: Ints, elements: int, traits: Traits, itemsize: int, max_workspace: int,
+    threads: int,
+) -> tuple[Ints, int]:  # fmt: skip
+    """Cut (n, *windows) into tiles and say how many may run at once; `elements` work values for each window's pixel."""
+
+    def size(tile: Ints) -> int:
+        slab = tile[0] * math.prod((n + 1) * s + w for n, s, w in zip(tile[1:], stride, geometry.span, strict=True))
+        return (slab + elements * math.prod(tile) * math.prod(stride)) * geometry.channels * itemsize
+
+    share = max_workspace // (4 if traits.threads else 2)
+    cache = share if traits.cache is None else min(traits.cache, share)
+    pixel = (math.prod(stride) + elements) * geometry.channels * itemsize
+    pixels = max(cache // pixel, 1)
+    if traits.threads:
+        pixels = min(pixels, max(-(-math.prod(shape) // PARTS), (1 << 16) // pixel, 1))
+    tile = block(shape, pixels)
+    while math.prod(tile) > 1 and size(tile) > max_workspace:
+        tile = block(shape, math.prod(tile) // 2)
+    return tile, max(1, min(threads, max_workspace // max(size(tile), 1)) if traits.threads else 1)

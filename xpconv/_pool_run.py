@@ -1,0 +1,154 @@
+"""The driver of pooling: run a tile function over the output, or over the input for a gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from xpconv import _options, _run
+from xpconv._backend import Namespace, Traits, cast, empty, from_channels_last, itemsize, zeros
+from xpconv._geometry import Geometry, Ints, Phase, Region
+from xpconv._plan import pool_tile
+from xpconv._workspace import Workspace
+
+Array = Any
+PhaseGradient = Callable[[Phase, Region], Array]
+
+
+def over_output(
+    tile: Callable[[Workspace, Region], tuple[Array, ...]], x: Array, geometry: Geometry, xp: Namespace, traits: Traits,
+    work_dtype: Any, dtypes: tuple[Any, ...], elements: int, layout: str,
+) -> tuple[Array, ...]:  # fmt: skip
+    """Run a tile function over the output and give its results, written or joined, in the caller's layout."""
+    shape = geometry.output_shape
+    if geometry.positions == 0:
+        found = [zeros(xp, shape, dtype, x) for dtype in dtypes]
+        return tuple(from_channels_last(xp, array, layout) for array in found)
+    options = _options.current()
+    size, workers = pool_tile(
+        geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.max_workspace,
+        options.threads,
+    )  # fmt: skip
+    regions, counts = _run.regions(shape[:-1], size)
+    targets = [empty(xp, shape, dtype, x, layout) for dtype in dtypes] if traits.mutable else []
+
+    def job(region: Region) -> _run.Job:
+        def compute(work: Workspace) -> tuple[Array, ...] | None:
+            blocks = tile(work, region)
+            for target, block in zip(targets, blocks, strict=bool(targets)):
+                work.store(target, _run.slices(region), block, None)
+            return None if targets else blocks
+
+        return compute
+
+    blocks = _run.run(
+        [job(r) for r in regions], xp, traits, work_dtype, workers, geometry.positions * geometry.channels
+    )
+    found = targets or [
+        cast(xp, _run.join(xp, list(column), counts), dtype)
+        for column, dtype in zip(zip(*blocks, strict=True), dtypes, strict=True)
+    ]
+    return tuple(from_channels_last(xp, array, layout) for array in found)
+
+
+def over_input(
+    tile: Callable[[Workspace, Region], PhaseGradient], like: Array, geometry: Geometry,
+    xp: Namespace, traits: Traits, work_dtype: Any, dtype: Any, elements: int, layout: str,
+) -> Array:  # fmt: skip
+    """Run a tile function over the input, stride by stride, and give the gradient, written or joined.
+
+    A tile is a block of strides: pixels a * stride to b * stride of each axis. Its function gives another, which
+    gives the gradient of one stride phase within the tile.
+    """
+    shape = geometry.input_shape
+    if geometry.batch == 0:
+        return from_channels_last(xp, zeros(xp, shape, dtype, like), layout)
+    strides = tuple(-(-n // s) for n, s in zip(geometry.input, geometry.stride, strict=True))
+    options = _options.current()
+    size, workers = pool_tile(
+        geometry, (geometry.batch, *strides), geometry.stride, elements, traits, itemsize(xp, work_dtype),
+        options.max_workspace, options.threads,
+    )  # fmt: skip
+    regions, counts = _run.regions((geometry.batch, *strides), size)
+    target = empty(xp, shape, dtype, like, layout) if traits.mutable else None
+
+    def job(region: Region) -> _run.Job:
+        def compute(work: Workspace) -> list[Array]:
+            gradient, blocks = tile(work, region), []
+            for phase in geometry.phases:
+                part, index = _within(phase, region, geometry)
+                if any(start >= stop for start, stop in part):
+                    if target is None:
+                        sizes = tuple(stop - start for start, stop in part)
+                        blocks.append(zeros(xp, (*sizes, geometry.channels), work.dtype, like))
+                    continue
+                block = gradient(phase, part)
+                if target is None:
+                    blocks.append(block)
+                else:
+                    work.store(target, index, block, None)
+            return blocks
+
+        return compute
+
+    blocks = _run.run([job(r) for r in regions], xp, traits, work_dtype, workers, math.prod(shape))
+    if target is None:
+        pieces = [_run.join(xp, list(column), counts) for column in zip(*blocks, strict=True)]
+        target = cast(xp, _run.interleave(xp, pieces, geometry), dtype)
+    return from_channels_last(xp, target, layout)
+
+
+def _within(phase: Phase, region: Region, geometry: Geometry) -> tuple[Region, tuple[slice, ...]]:
+    """Give a tile's part of a phase in the phase's own pixels, and its index in the input."""
+    part, index = [region[0]], [slice(*region[0])]
+    for (start, stop), target, n, step in zip(region[1:], phase.target, geometry.input, geometry.stride, strict=True):
+        end = max(min(stop, len(range(target.start, n, step))), start)
+        part.append((start, end))
+        index.append(slice(target.start + start * step, target.start + (end - 1) * step + 1, step))
+    return tuple(part), (*index, slice(None))
+
+
+def windows_of(geometry: Geometry, region: Region) -> Region:
+    """Give the windows that can reach the pixels of a tile of strides; some may lie beyond the output's ends."""
+    windows = [region[0]]
+    for axis, (start, stop) in enumerate(region[1:]):
+        step, before = geometry.stride[axis], geometry.padding[axis][0]
+        first = -((-(start * step + before - geometry.span[axis] + 1)) // step)
+        last = ((stop * step) - 1 + before) // step
+        windows.append((first, max(last, first) + 1))
+    return tuple(windows)
+
+
+def gradient_slab(work: Workspace, dy: Array, geometry: Geometry, windows: Region) -> Array:
+    """Give dy for a range of windows, zero beyond the output's ends."""
+    index, widths = [slice(*windows[0])], [(0, 0)]
+    for (start, stop), n in zip(windows[1:], geometry.output, strict=True):
+        low = min(max(start, 0), n)
+        high = max(min(stop, n), low)
+        before = min(max(-start, 0), stop - start)
+        index.append(slice(low, high))
+        widths.append((before, stop - start - before - (high - low)))
+    part = dy[(*index, slice(None))]
+    if any(before or after for before, after in widths):
+        return work.pad("gradient", part, (*widths, (0, 0)), 0)
+    return work.pixels("gradient", part)
+
+
+def gather(phase: Phase, part: Region, geometry: Geometry, windows: Region) -> list[tuple[Ints, tuple[slice, ...]]]:
+    """Give each tap that reaches a phase with the index, within `windows`, of the windows in which it does."""
+    inner = phase.geometry
+    if inner is None:
+        return []
+    found = []
+    for tap, offset in inner.offsets():
+        # inner taps are flipped: the last is the phase's first
+        taps = tuple(
+            s.start + (n - 1 - j) * (s.step or 1) for s, n, j in zip(phase.taps, inner.kernel, tap, strict=True)
+        )
+        index = [slice(None)]
+        for axis, (start, stop) in enumerate(part[1:]):
+            first = start - inner.padding[axis][0] + offset[axis] - windows[axis + 1][0]
+            index.append(slice(first, first + stop - start))
+        found.append((taps, (*index, slice(None))))
+    return found

@@ -1,0 +1,302 @@
+"""The driver: cut the work into tiles, hand each tile's pixels to an algorithm, write or join the results.
+
+Where arrays can be written, a result is allocated once and each tile writes its block; elsewhere (JAX, Dask, any
+traced or immutable array) the blocks are joined by concatenation. The tile functions are the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from xpconv import _options, _threads
+from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
+from xpconv._geometry import Geometry, Interval, Ints, Region
+from xpconv._plan import PARTS, Plan, block
+from xpconv._workspace import Workspace, workspace
+from xpconv.algorithms import REGISTRY
+
+Array = Any
+Job = Callable[[Workspace], Any]
+Each = Callable[[Array], Array]  # applied to the pixels of each tile
+
+SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
+
+
+def run(jobs: Sequence[Job], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int) -> list[Any]:
+    """Run jobs, on threads where the library lets them run side by side."""
+    if not traits.threads or flops <= SMALL:
+        return _threads.run(jobs, lambda: workspace(xp, traits, dtype), 1)
+    with _threads.one_blas_thread:
+        return _threads.run(jobs, lambda: workspace(xp, traits, dtype), workers)
+
+
+def intervals(size: int, step: int) -> list[Interval]:
+    """Cut range(size) into pieces of `step`."""
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def regions(shape: Ints, tile: Ints) -> tuple[list[Region], Ints]:
+    """Cut (n, *output) into tiles, in order, and count them per axis."""
+    axes = [intervals(n, step) for n, step in zip(shape, tile, strict=True)]
+    return list(itertools.product(*axes)), tuple(map(len, axes))
+
+
+def slices(region: Region) -> tuple[slice, ...]:
+    """Turn a region into an index of an array (n, *output, channels)."""
+    return (*(slice(*interval) for interval in region), slice(None))
+
+
+def sizes(region: Region) -> Ints:
+    """Give the spatial sizes of a region."""
+    return tuple(stop - start for start, stop in region[1:])
+
+
+def slab(
+    work: Workspace, x: Array, geometry: Geometry, region: Region, fill: Any = 0, each: Each | None = None
+) -> Array:
+    """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy."""
+    index, widths = [slice(*region[0])], [(0, 0)]
+    for axis, (start, stop) in enumerate(region[1:]):
+        low, high = geometry.reach(axis, start, stop)
+        first = min(max(low, 0), geometry.input[axis])
+        last = max(min(high, geometry.input[axis]), first)
+        before = min(max(-low, 0), high - low)
+        index.append(slice(first, last))
+        widths.append((before, high - low - before - (last - first)))
+    part = x[(*index, slice(None))]
+    if each is not None:
+        part = each(part)
+    if any(before or after for before, after in widths):
+        return work.pad("slab", part, (*widths, (0, 0)), fill)
+    return work.pixels("slab", part)
+
+
+def join(xp: Namespace, blocks: list[Array], counts: Ints) -> Array:
+    """Join blocks that lie in order on a grid of `counts` tiles."""
+    for axis in reversed(range(len(counts))):
+        step = counts[axis]
+        if step > 1:
+            blocks = [xp.concat(blocks[i : i + step], axis=axis) for i in range(0, len(blocks), step)]
+    return blocks[0]
+
+
+# --- the two primitives ---------------------------------------------------------------------------
+
+
+def correlate_jobs(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    geometry: Geometry,
+    plan: Plan,
+    xp: Namespace,
+    dtype: Any,
+    target: Array | None,
+    each: Each | None = None,
+) -> tuple[list[Job], Ints]:  # fmt: skip
+    """Make the jobs of correlate(x, w) + b, one a tile, and count them per axis; `dtype` is that of the sums.
+
+    With a target (n, *output, F) each job writes its block there, otherwise it gives the block back.
+    """
+    algorithm = REGISTRY[plan.algorithm]
+    weight = algorithm.prepare(xp, cast(xp, w, dtype), geometry)
+    bias = None if b is None else cast(xp, b, dtype)
+    tiles, counts = regions((geometry.batch, *geometry.output), plan.tile)
+
+    def job(region: Region) -> Job:
+        def compute(work: Workspace) -> Array | None:
+            pixels = slab(work, x, geometry, region, each=each)
+            if target is None:
+                found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), None)
+                return found if bias is None else found + bias
+            index = slices(region)
+            out = work.destination(target, index)
+            found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), out)
+            work.store(target, index, found, bias)
+            return None
+
+        return compute
+
+    return [job(region) for region in tiles], counts
+
+
+def correlate(
+    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, *,
+    sums: Any, dtype: Any, layout: str, each: Each | None = None,
+) -> Array:  # fmt: skip
+    """(N, *I, C), (*K, C/G, F) -> (N, *O, F), summed in dtype `sums`, given in `dtype`."""
+    if geometry.positions == 0:
+        return zeros(xp, geometry.output_shape, dtype, x)
+    target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
+    jobs, counts = correlate_jobs(x, w, b, geometry, plan, xp, sums, target, each)
+    blocks = run(jobs, xp, traits, sums, plan.workers, geometry.flops)
+    return target if target is not None else cast(xp, join(xp, blocks, counts), dtype)
+
+
+def correlate_weight_grad(
+    x: Array,
+    dz: Array,
+    geometry: Geometry,
+    plan: Plan,
+    xp: Namespace,
+    traits: Traits,
+    *,
+    sums: Any,
+    each: Each | None = None,
+) -> Array:
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F) in dtype `sums`.
+
+    The pixels are cut into a fixed number of partial sums, each taken tile by tile and added up in order, so the
+    result does not depend on which worker took which. The channels are cut into blocks that share nothing.
+    """
+    if geometry.positions == 0:
+        return zeros(xp, geometry.kernel_shape, sums, x)
+    algorithm = REGISTRY[plan.algorithm]
+    tiles, _ = regions((geometry.batch, *geometry.output), plan.tile)
+    step = -(-len(tiles) // min(plan.pieces[0], len(tiles)))
+    shares = [tiles[i : i + step] for i in range(0, len(tiles), step)]
+    cuts = _channel_blocks(geometry, plan.pieces[1])
+
+    def job(share: list[Region], part: Geometry, inputs: slice, filters: slice) -> Job:
+        def compute(work: Workspace) -> Array:
+            total = None
+            for region in share:
+                pixels = slab(work, x[..., inputs], part, region, each=each)
+                gradient = dz[(*slices(region)[:-1], filters)]
+                found = algorithm.weight_grad(work, pixels, gradient, part, sizes(region))
+                total = work.accumulate(total, found)
+            return total
+
+        return compute
+
+    jobs = [job(share, *cut) for share in shares for cut in cuts]
+    found = run(jobs, xp, traits, sums, plan.workers, geometry.flops)
+    axis = -1 if geometry.groups > 1 else -2
+    parts = []
+    for index in range(len(cuts)):
+        total, *others = found[index :: len(cuts)]
+        for other in others:
+            total = total + other
+        parts.append(total)
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
+
+
+def _channel_blocks(geometry: Geometry, count: int) -> list[tuple[Geometry, slice, slice]]:
+    """Cut the groups, or where there is one the input channels: (geometry, slice of C, slice of F) for each block."""
+    if count == 1:
+        return [(geometry, slice(None), slice(None))]
+    depth, width = geometry.channels // geometry.groups, geometry.filters // geometry.groups
+    blocks = []
+    if geometry.groups == 1:
+        for a, b in intervals(geometry.channels, -(-geometry.channels // count)):
+            blocks.append((replace(geometry, channels=b - a), slice(a, b), slice(None)))
+        return blocks
+    for a, b in intervals(geometry.groups, -(-geometry.groups // count)):
+        part = replace(geometry, channels=(b - a) * depth, filters=(b - a) * width, groups=b - a)
+        blocks.append((part, slice(a * depth, b * depth), slice(a * width, b * width)))
+    return blocks
+
+
+# --- what is made of them -------------------------------------------------------------------------
+
+
+def input_grad(
+    dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
+    sums: Any, dtype: Any, layout: str,
+) -> Array:  # fmt: skip
+    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz."""
+    if geometry.batch == 0:
+        return zeros(xp, geometry.input_shape, dtype, dz)
+    target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
+    jobs: list[Job] = []
+    ends: list[tuple[int, Ints]] = []
+    workers = _options.current().threads
+    for phase in geometry.phases:
+        index = (slice(None), *phase.target, slice(None))
+        if phase.geometry is None:
+            if target is not None:
+                write(target, index, 0)
+            ends.append((len(jobs), ()))
+            continue
+        taken = plan(phase.geometry)
+        workers = min(workers, taken.workers)
+        kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
+        place = None if target is None else target[index]
+        more, counts = correlate_jobs(dz, kernel, None, phase.geometry, taken, xp, sums, place)
+        jobs += more
+        ends.append((len(jobs), counts))
+    blocks = run(jobs, xp, traits, sums, workers, geometry.flops)
+    if target is not None:
+        return target
+    pieces, start = [], 0
+    for phase, (end, counts) in zip(geometry.phases, ends, strict=True):
+        if phase.geometry is None:
+            size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
+            pieces.append(zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz))
+        else:
+            pieces.append(join(xp, blocks[start:end], counts))
+        start = end
+    return cast(xp, interleave(xp, pieces, geometry), dtype)
+
+
+def _adjoint_kernel(xp: Namespace, w: Array, taps: tuple[slice, ...], geometry: Geometry) -> Array:
+    """Take a phase's taps, flipped, with input and output channels swapped: (*J, F/G, C)."""
+    rank, groups = geometry.rank, geometry.groups
+    if geometry.taps > 1:
+        w = xp.flip(w[(*taps, slice(None), slice(None))], axis=tuple(range(rank)))
+    spatial = tuple(range(rank))
+    if groups == 1:
+        return xp.permute_dims(w, (*spatial, rank + 1, rank))
+    kernel, depth = w.shape[:rank], w.shape[rank]
+    # (*J, C/G, G, F/G) -> (*J, F/G, G, C/G)
+    w = xp.permute_dims(xp.reshape(w, (*kernel, depth, groups, -1)), (*spatial, rank + 2, rank + 1, rank))
+    return xp.reshape(w, (*kernel, -1, geometry.channels))
+
+
+def interleave(xp: Namespace, pieces: list[Array], geometry: Geometry) -> Array:
+    """Join stride phases, in the order of `geometry.phases`: pixel first + stride * t is pixel t of its phase."""
+    for axis in reversed(range(geometry.rank)):
+        count = min(geometry.stride[axis], geometry.input[axis])
+        if count == 1:
+            continue
+        joined = []
+        for i in range(0, len(pieces), count):
+            group = pieces[i : i + count]
+            longest = group[0].shape[axis + 1]
+            shape = list(group[0].shape)
+            for k, piece in enumerate(group):
+                if piece.shape[axis + 1] < longest:
+                    short = (*piece.shape[: axis + 1], 1, *piece.shape[axis + 2 :])
+                    group[k] = xp.concat([piece, constant(xp, short, 0, piece)], axis=axis + 1)
+            shape[axis + 1] *= count
+            # (…, T, …) each -> (…, T, stride, …) -> (…, T·stride, …)
+            whole = xp.reshape(xp.stack(group, axis=axis + 2), tuple(shape))
+            index = [slice(None)] * len(shape)
+            index[axis + 1] = slice(0, geometry.input[axis])
+            joined.append(whole[tuple(index)])
+        pieces = joined
+    return pieces[0]
+
+
+def channel_sum(dz: Array, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any) -> Array:
+    """(N, *O, F) -> (F,), in a fixed number of partial sums."""
+    axes = tuple(range(dz.ndim - 1))
+    if geometry.positions == 0:
+        return zeros(xp, (geometry.filters,), sums, dz)
+    shape = (geometry.batch, *geometry.output)
+    tile = block(shape, -(-geometry.positions // PARTS)) if traits.threads else shape
+    tiles, _ = regions(shape, tile)
+    flops = geometry.positions * geometry.filters
+    if flops <= SMALL:
+        tiles = [tuple((0, n) for n in shape)]
+
+    def job(region: Region) -> Job:
+        return lambda work: xp.sum(dz[slices(region)], axis=axes, dtype=sums)
+
+    total, *others = run([job(r) for r in tiles], xp, traits, sums, _options.current().threads, flops)
+    for other in others:
+        total = total + other
+    return total

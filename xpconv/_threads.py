@@ -1,0 +1,139 @@
+"""Run jobs on Python threads, each of which calls BLAS with one thread of its own.
+
+A matrix product that BLAS spreads over its own threads leaves them spinning on cores that our threads need, so for
+the length of a call BLAS is limited to one thread. The limit belongs to the process; calls that overlap share it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+State = TypeVar("State")
+
+
+@lru_cache(maxsize=1)
+def _blas() -> Any:
+    """Find the BLAS libraries of this process, once: it costs milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+class _OneBlasThread:
+    """Limit BLAS to one thread while any call is inside; the last one out puts the former limit back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _blas().limit(limits=1)
+            self._inside += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+                self._limit = None
+
+    def reset(self) -> None:
+        """Start anew in a forked child, where no call of the parent goes on."""
+        limit, self._limit = self._limit, None
+        self._lock = threading.Lock()
+        self._inside = 0
+        if limit is not None:
+            limit.restore_original_limits()
+
+
+one_blas_thread = _OneBlasThread()
+
+
+class _Pool:
+    """A thread pool that grows with the number of threads asked for."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the threads: a forked child has none of its parent's."""
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    def submit(self, count: int, task: Callable[[], None]) -> list[Future[None]]:
+        """Start `task` on up to `count` threads, each in a copy of the caller's context (np.errstate)."""
+        with self._lock:
+            if self._executor is None or self._size < count:
+                if self._executor is not None:
+                    self._executor.shutdown(wait=False)
+                self._executor, self._size = ThreadPoolExecutor(count, thread_name_prefix="xpconv"), count
+            try:
+                return [self._executor.submit(copy_context().run, task) for _ in range(count)]
+            except RuntimeError:  # the interpreter is shutting down: the caller does the work alone
+                return []
+
+
+_pool = _Pool()
+
+
+def _after_fork() -> None:
+    _pool.reset()
+    one_blas_thread.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(jobs: Sequence[Callable[[State], Result]], make_state: Callable[[], State], workers: int) -> list[Result]:
+    """Run every job, at most `workers` at once, and give the results in the order of the jobs.
+
+    Each worker makes one state and hands it to each of its jobs. The calling thread is one of the workers, so a busy
+    pool delays nobody. The first exception of any job ends the run and is raised.
+    """
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        if not jobs:
+            return []
+        state = make_state()
+        return [job(state) for job in jobs]
+    results: list[Any] = [None] * len(jobs)
+    waiting = deque(range(len(jobs)))
+
+    def work() -> None:
+        state = make_state()
+        try:
+            while True:
+                index = waiting.popleft()
+                results[index] = jobs[index](state)
+        except IndexError:
+            if waiting:
+                raise
+        except BaseException:
+            waiting.clear()
+            raise
+
+    futures = _pool.submit(workers - 1, work)
+    try:
+        work()
+    finally:
+        unstarted = [future for future in futures if not future.cancel()]
+        errors = [error for future in unstarted if (error := future.exception()) is not None]
+    if errors:
+        raise errors[0]
+    return results

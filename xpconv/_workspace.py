@@ -1,0 +1,160 @@
+"""Work arrays of one worker: plain operations for any library, buffers that are used again for NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, write
+
+
+class Workspace:
+    """Operations that may need memory, for one worker during one call.
+
+    The plain class allocates anew each time, as any library can. `BufferedWorkspace` writes NumPy results into
+    buffers that stay in the cache from one tile to the next; an array that it gives is overwritten by the next call
+    with the same name.
+    """
+
+    def __init__(self, xp: Namespace, traits: Traits, dtype: DType) -> None:
+        self.xp, self.traits, self.dtype = xp, traits, dtype
+
+    def copy(self, name: str, view: Array, shape: Sequence[int]) -> Array:
+        """Give the elements of `view`, in order, in the workspace's dtype, as a contiguous array of `shape`."""
+        return cast(self.xp, self.xp.reshape(view, tuple(shape)), self.dtype)
+
+    def pixels(self, name: str, part: Array) -> Array:
+        """Give a block of pixels in the workspace's dtype, the channels of a pixel side by side if that matters."""
+        return cast(self.xp, part, self.dtype)
+
+    def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
+        """Give the region of a result if an algorithm may compute right into it."""
+        return None
+
+    def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
+        """Write a finished block, plus the bias, into a result."""
+        write(target, region, block if bias is None else block + bias)
+
+    def accumulate(self, total: Array | None, block: Array) -> Array:
+        """Add a block to a running sum that the caller keeps; None starts it."""
+        return block if total is None else total + block
+
+    def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
+        """Multiply (stacks of) matrices, into `out` if the library can write there."""
+        return self.xp.matmul(a, b)
+
+    def multiply(self, name: str, a: Array, b: Array) -> Array:
+        """Multiply element by element with broadcasting."""
+        return a * b
+
+    def add(self, name: str, a: Array | None, b: Array) -> Array:
+        """Add `b` to the running sum `a` of this name; None starts it."""
+        return b if a is None else a + b
+
+    def maximum(self, name: str, a: Array, b: Array) -> Array:
+        """Take the larger of each pair of elements; NaN wins."""
+        return self.xp.maximum(a, b)
+
+    def plus(self, name: str, a: Array, b: Array) -> Array:
+        """Add element by element."""
+        return a + b
+
+    def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
+        """Surround an array with a constant."""
+        part = cast(self.xp, part, self.dtype)
+        for axis, (before, after) in enumerate(widths):
+            pieces = [part]
+            for place, width in ((0, before), (1, after)):
+                if width:
+                    shape = (*part.shape[:axis], width, *part.shape[axis + 1 :])
+                    pieces.insert(place * len(pieces), constant(self.xp, shape, fill, part))
+            if len(pieces) > 1:
+                part = self.xp.concat(pieces, axis=axis)
+        return part
+
+
+class BufferedWorkspace(Workspace):
+    """A workspace for NumPy: one buffer for each name, used again by each tile."""
+
+    def __init__(self, xp: Namespace, traits: Traits, dtype: DType) -> None:
+        super().__init__(xp, traits, dtype)
+        self._buffers: dict[str, np.ndarray[Any, Any]] = {}
+
+    def buffer(self, name: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Give the buffer of this name, grown if needed, in this shape."""
+        size = math.prod(shape)
+        flat = self._buffers.get(name)
+        if flat is None or flat.size < size:
+            flat = self._buffers[name] = np.empty(size, self.dtype)
+        return flat[:size].reshape(shape)
+
+    def copy(self, name: str, view: Array, shape: Sequence[int]) -> Array:
+        if view.flags.c_contiguous and view.dtype == self.dtype:
+            return view.reshape(shape)
+        target = self.buffer(name, view.shape)
+        np.copyto(target, view)
+        return target.reshape(shape)
+
+    def pixels(self, name: str, part: Array) -> Array:
+        if part.dtype == self.dtype and (part.strides[-1] == part.itemsize or part.shape[-1] == 1):
+            return part
+        target = self.buffer(name, part.shape)
+        np.copyto(target, part)
+        return target
+
+    def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
+        out = target[region]
+        return out if out.dtype == self.dtype and out.flags.c_contiguous else None
+
+    def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
+        out = target[region]
+        if bias is not None:
+            np.add(block, bias, out=out, casting="same_kind")
+        elif not np.may_share_memory(out, block):
+            np.copyto(out, block, casting="same_kind")
+
+    def accumulate(self, total: Array | None, block: Array) -> Array:
+        return block.copy() if total is None else np.add(total, block, out=total)
+
+    def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
+        if out is None:
+            stack = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
+            out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]))
+        return np.matmul(a, b, out=out)
+
+    def multiply(self, name: str, a: Array, b: Array) -> Array:
+        return np.multiply(a, b, out=self.buffer(name, np.broadcast_shapes(a.shape, b.shape)))
+
+    def add(self, name: str, a: Array | None, b: Array) -> Array:
+        target = self.buffer(name, b.shape)
+        if a is None:
+            np.copyto(target, b)
+            return target
+        return np.add(a, b, out=target)
+
+    def maximum(self, name: str, a: Array, b: Array) -> Array:
+        return np.maximum(a, b, out=self.buffer(name, a.shape))
+
+    def plus(self, name: str, a: Array, b: Array) -> Array:
+        return np.add(a, b, out=self.buffer(name, a.shape))
+
+    def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
+        shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
+        target = self.buffer(name, shape)
+        inside: list[slice] = []
+        for n, (before, after) in zip(part.shape, widths, strict=True):
+            if before:
+                target[(*inside, slice(0, before))] = fill
+            if after:
+                target[(*inside, slice(before + n, None))] = fill
+            inside.append(slice(before, before + n))
+        np.copyto(target[tuple(inside)], part)
+        return target
+
+
+def workspace(xp: Namespace, traits: Traits, dtype: DType) -> Workspace:
+    """Make the work arrays of one worker."""
+    return (BufferedWorkspace if traits.buffers else Workspace)(xp, traits, dtype)

@@ -1,0 +1,111 @@
+"""The definition, tap by tap: each tap's pixels times its slice of the weight, summed over the taps.
+
+    z[n, o] = sum over k of slab[n, o * stride + k * dilation] @ w[k]
+
+With few channels in a group (depthwise above all) a tap's matrix product is thin, so it becomes element-wise
+multiplications with broadcasting over the channels; with many it is one (stacked) matrix product for each tap.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpconv._geometry import Geometry, Ints
+from xpconv._workspace import Workspace
+from xpconv.algorithms._work import Work, padded_products
+
+Array = Any
+
+THIN = 4  # input channels in a group up to which a tap is multiplied element by element
+
+
+def refuses(geometry: Geometry) -> str:
+    """Every geometry is served."""
+    return ""
+
+
+def _is_thin(geometry: Geometry) -> bool:
+    return geometry.groups > 1 and geometry.channels // geometry.groups <= THIN
+
+
+def forward_work(geometry: Geometry) -> Work:
+    """Copy each tap's pixels, multiply, add up."""
+    c, f, groups = geometry.channels, geometry.filters, geometry.groups
+    if _is_thin(geometry):
+        return Work(2 * f, 0, geometry.products * 5 * f, geometry.products)
+    products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
+    return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps)
+
+
+def weight_grad_work(geometry: Geometry) -> Work:
+    """Copy each tap's pixels and multiply them with the gradient."""
+    c, f, groups = geometry.channels, geometry.filters, geometry.groups
+    if _is_thin(geometry):
+        return Work(2 * f, 0, geometry.products * 4 * f, geometry.products)
+    products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
+    return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps)
+
+
+def summed(geometry: Geometry) -> int:
+    """Each product is rounded once and passes at most K - 1 additions, in whatever order."""
+    return geometry.products
+
+
+def prepare(xp: Any, w: Array, geometry: Geometry) -> Array:
+    """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups."""
+    if geometry.groups == 1:
+        return w
+    return xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))
+
+
+def correlate(
+    work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+) -> Array:
+    """Sum over the taps."""
+    xp, groups = work.xp, geometry.groups
+    n = slab.shape[0]
+    rows = n * math.prod(output)
+    total = None
+    for tap, offset in geometry.offsets():
+        part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+        matrix = weight[(*tap, ...)]
+        if groups == 1:
+            pixels = work.copy("tap", part, (rows, geometry.channels))
+            total = work.add("sum", total, work.matmul("product", pixels, matrix))
+        elif not _is_thin(geometry):
+            pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
+            # (n·O, G, C/G) @ (C/G, G, F/G) -> (G, n·O, F/G)
+            product = work.matmul("product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2)))
+            total = work.add("sum", total, product)
+        else:
+            pixels = xp.reshape(part, (n, *output, groups, -1))
+            for channel in range(pixels.shape[-1]):
+                product = work.multiply("product", pixels[..., channel : channel + 1], matrix[channel, ...])
+                total = work.add("sum", total, product)
+    if groups > 1 and not _is_thin(geometry):
+        total = xp.permute_dims(total, (1, 0, 2))
+    return xp.reshape(total, (n, *output, geometry.filters))
+
+
+def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+    """Correlate each tap's pixels with the gradient of the output."""
+    xp, groups = work.xp, geometry.groups
+    rows = slab.shape[0] * math.prod(output)
+    gradient = xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1))
+    taps = []
+    for _, offset in geometry.offsets():
+        part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+        if not _is_thin(geometry):
+            pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
+            # (G, C/G, n·O) @ (G, n·O, F/G) -> (C/G, G, F/G)
+            product = xp.matmul(xp.permute_dims(pixels, (1, 2, 0)), xp.permute_dims(gradient, (1, 0, 2)))
+            taps.append(xp.reshape(xp.permute_dims(product, (1, 0, 2)), (-1, geometry.filters)))
+            continue
+        pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
+        channels = []
+        for channel in range(pixels.shape[-1]):
+            product = work.multiply("product", pixels[..., channel : channel + 1], gradient)
+            channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
+        taps.append(xp.stack(channels))
+    return xp.reshape(xp.stack(taps), geometry.kernel_shape)

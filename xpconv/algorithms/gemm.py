@@ -1,0 +1,116 @@
+"""Tiled im2col: copy each window of a tile into a row, then one matrix product with the weight.
+
+    columns (n·O, K·C) @ weight (K·C, F) -> (n·O, F)
+
+and for the gradient of the weight columns.T (K·C, n·O) @ dz (n·O, F). The columns exist for one tile at a time, so they
+stay in the cache. With groups the matrices are stacked, one for each group.
+
+Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document processing",
+2006; the tiling follows S. Chetlur et al., "cuDNN: efficient primitives for deep learning", 2014.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpconv._backend import window_view
+from xpconv._geometry import Geometry, Ints
+from xpconv._workspace import Workspace
+from xpconv.algorithms._work import Work, padded_products
+
+Array = Any
+
+
+def refuses(geometry: Geometry) -> str:
+    """Every geometry is served."""
+    return ""
+
+
+def forward_work(geometry: Geometry) -> Work:
+    """Write and read the columns, one product."""
+    columns, runs = _columns_work(geometry)
+    groups, filters = geometry.groups, geometry.filters
+    products = groups * padded_products(1, geometry.products, filters // groups)
+    copied = groups > 1 or geometry.taps > 1
+    return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, copied)
+
+
+def weight_grad_work(geometry: Geometry) -> Work:
+    """Write and read the columns, one product with the gradient."""
+    columns, runs = _columns_work(geometry)
+    groups, filters = geometry.groups, geometry.filters
+    products = groups * padded_products(1, geometry.products, filters // groups)
+    return Work(columns + filters, products, 2 * columns + filters, runs)
+
+
+def _columns_work(geometry: Geometry) -> tuple[int, int]:
+    columns = geometry.taps * geometry.channels
+    if geometry.groups > 1:
+        return columns, columns // (geometry.channels // geometry.groups)
+    merged = geometry.kernel[-1] if geometry.dilation[-1] == 1 else 1  # neighbouring taps lie side by side
+    return columns, geometry.taps // merged
+
+
+def summed(geometry: Geometry) -> int:
+    """Each product is rounded once and passes at most K - 1 additions, in whatever order."""
+    return geometry.products
+
+
+def prepare(xp: Any, w: Array, geometry: Geometry) -> Array:
+    """(*kernel, C/G, F) -> (K·C, F), or (G, K·C/G, F/G) with groups."""
+    if geometry.groups == 1:
+        return xp.reshape(w, (geometry.products, geometry.filters))
+    w = xp.reshape(w, (geometry.products, geometry.groups, -1))
+    # (K·C/G, G, F/G) -> (G, K·C/G, F/G)
+    return xp.permute_dims(w, (1, 0, 2))
+
+
+def columns(work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
+    """(n, *slab, C) -> (n·O, K·C), or (G, n·O, K·C/G) with groups."""
+    xp, groups = work.xp, geometry.groups
+    rows = slab.shape[0] * math.prod(output)
+    if not work.traits.strided:
+        taps = []
+        for _, offset in geometry.offsets():
+            tap = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+            taps.append(xp.reshape(tap, (rows, groups, -1)))
+        joined = taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1)
+        # (n·O, G, K·C/G) -> (G, n·O, K·C/G)
+        return xp.reshape(joined, (rows, -1)) if groups == 1 else xp.permute_dims(joined, (1, 0, 2))
+    view = window_view(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
+    if groups == 1:
+        return work.copy("columns", view, (rows, geometry.products))
+    # (n, *O, *K, C) -> (G, n, *O, *K, C/G)
+    view = xp.moveaxis(xp.reshape(view, (*view.shape[:-1], groups, -1)), -2, 0)
+    return work.copy("columns", view, (groups, rows, geometry.products))
+
+
+def correlate(
+    work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+) -> Array:
+    """Multiply the windows with the weight."""
+    shape = (slab.shape[0], *output, geometry.filters)
+    windows = columns(work, slab, geometry, output)
+    if geometry.groups == 1:
+        if out is not None:
+            work.matmul("product", windows, weight, work.xp.reshape(out, (windows.shape[0], -1)))
+            return out
+        return work.xp.reshape(work.matmul("product", windows, weight), shape)
+    product = work.matmul("product", windows, weight)
+    # (G, n·O, F/G) -> (n·O, G, F/G)
+    return work.xp.reshape(work.xp.permute_dims(product, (1, 0, 2)), shape)
+
+
+def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+    """Multiply the transposed windows with the gradient of the output."""
+    xp, groups = work.xp, geometry.groups
+    windows = columns(work, slab, geometry, output)
+    rows = windows.shape[-2]
+    if groups == 1:
+        product = work.matmul("product", windows.T, work.copy("gradient", dz, (rows, geometry.filters)))
+        return xp.reshape(product, geometry.kernel_shape)
+    # (n·O, G, F/G) -> (G, n·O, F/G)
+    stacked = xp.permute_dims(xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1)), (1, 0, 2))
+    product = work.matmul("product", xp.permute_dims(windows, (0, 2, 1)), stacked)
+    return xp.reshape(xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape)
