@@ -197,10 +197,10 @@ def _tile(work: Work, geometry: Geometry, traits: Traits, itemsize: int, room: i
     cache = share if traits.cache is None else min(traits.cache, share)
     pixels = max(cache // max(work.elements * itemsize, 1), 1)
     if traits.threads:
-        # thick enough for the product not to be bound by reading the weight, thin enough to share among cores
-        thick = -(-geometry.products * geometry.filters // (1 << 12))
-        pixels = min(max(pixels, min(thick, 512)), max(share // max(work.elements * itemsize, 1), 1))
-        pixels = min(pixels, max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1))
+        # thin enough to share among cores, but thick enough not to be bound by packing the weight
+        thick = min(-(-geometry.products * geometry.filters // (1 << 11)), 256)
+        thin = max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1)
+        pixels = min(max(min(pixels, thin), thick), max(share // max(work.elements * itemsize, 1), 1))
     tile = block((geometry.batch, *geometry.output), pixels)
     while math.prod(tile) > 1 and _tile_bytes(work, geometry, tile, itemsize) > room:
         tile = block((geometry.batch, *geometry.output), math.prod(tile) // 2)
