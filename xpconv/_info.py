@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ def _blas() -> Rows:
         name = f"{pool['internal_api']} {pool.get('version') or ''}".strip()
         details = [f"{pool['num_threads']} threads", pool["user_api"]]
         details += [pool[key] for key in ("architecture", "threading_layer") if pool.get(key)]
+        details.append(f"in {Path(pool['filepath']).parent.name}")
         rows.append((name, ", ".join(details)))
     return rows or [("none found", "threadpoolctl knows no BLAS or OpenMP library in this process")]
 

@@ -30,23 +30,21 @@ def over_output(
         geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.max_workspace,
         options.threads,
     )  # fmt: skip
-    regions, counts = _run.regions(shape[:-1], size)
     targets = [empty(xp, shape, dtype, x, layout) for dtype in dtypes] if traits.mutable else []
 
-    def job(region: Region) -> _run.Job:
-        def compute(work: Workspace) -> tuple[Array, ...] | None:
-            blocks = tile(work, region)
-            for target, block in zip(targets, blocks, strict=bool(targets)):
-                work.store(target, _run.slices(region), block, None)
-            return None if targets else blocks
+    def compute(region: Region, work: Workspace) -> tuple[Array, ...] | None:
+        blocks = tile(work, region)
+        if not targets:
+            return blocks
+        for target, block in zip(targets, blocks, strict=True):
+            work.store(target, _run.slices(region), block, None)
+        return None
 
-        return compute
-
-    blocks = _run.run(
-        [job(r) for r in regions], xp, traits, work_dtype, workers, geometry.positions * geometry.channels
-    )
+    jobs = _run.Jobs(compute, _run.Tiles(shape[:-1], size))
+    flops = geometry.positions * geometry.channels
+    blocks = _run.run([jobs], xp, traits, work_dtype, workers, flops, collect=not targets)
     found = targets or [
-        cast(xp, _run.join(xp, list(column), counts), dtype)
+        cast(xp, _run.join(xp, list(column), jobs.items), dtype)
         for column, dtype in zip(zip(*blocks, strict=True), dtypes, strict=True)
     ]
     return tuple(from_channels_last(xp, array, layout) for array in found)
@@ -70,31 +68,22 @@ def over_input(
         geometry, (geometry.batch, *strides), geometry.stride, elements, traits, itemsize(xp, work_dtype),
         options.max_workspace, options.threads,
     )  # fmt: skip
-    regions, counts = _run.regions((geometry.batch, *strides), size)
     target = empty(xp, shape, dtype, like, layout) if traits.mutable else None
 
-    def job(region: Region) -> _run.Job:
-        def compute(work: Workspace) -> list[Array]:
-            gradient, blocks = tile(work, region), []
-            for phase in geometry.phases:
-                part, index = _within(phase, region, geometry)
-                if any(start >= stop for start, stop in part):
-                    if target is None:
-                        sizes = tuple(stop - start for start, stop in part)
-                        blocks.append(zeros(xp, (*sizes, geometry.channels), work.dtype, like))
-                    continue
-                block = gradient(phase, part)
-                if target is None:
-                    blocks.append(block)
-                else:
-                    work.store(target, index, block, None)
-            return blocks
+    def compute(region: Region, work: Workspace) -> list[Array]:
+        gradient, blocks = tile(work, region), []
+        for phase in geometry.phases:
+            part, index = _within(phase, region, geometry)
+            if target is None:
+                blocks.append(gradient(phase, part))
+            elif all(start < stop for start, stop in part):
+                work.store(target, index, gradient(phase, part), None)
+        return blocks
 
-        return compute
-
-    blocks = _run.run([job(r) for r in regions], xp, traits, work_dtype, workers, math.prod(shape))
+    jobs = _run.Jobs(compute, _run.Tiles((geometry.batch, *strides), size))
+    blocks = _run.run([jobs], xp, traits, work_dtype, workers, math.prod(shape), collect=target is None)
     if target is None:
-        pieces = [_run.join(xp, list(column), counts) for column in zip(*blocks, strict=True)]
+        pieces = [_run.join(xp, list(column), jobs.items) for column in zip(*blocks, strict=True)]
         target = cast(xp, _run.interleave(xp, pieces, geometry), dtype)
     return from_channels_last(xp, target, layout)
 
@@ -152,3 +141,11 @@ def gather(phase: Phase, part: Region, geometry: Geometry, windows: Region) -> l
             index.append(slice(first, first + stop - start))
         found.append((taps, (*index, slice(None))))
     return found
+
+
+def or_zeros(total: Array | None, work: Workspace, part: Region, geometry: Geometry, like: Array) -> Array:
+    """Give a phase's gradient, zero where no tap reaches the phase."""
+    if total is not None:
+        return total
+    shape = (*(stop - start for start, stop in part), geometry.channels)
+    return zeros(work.xp, shape, work.dtype, like)

@@ -6,9 +6,11 @@ traced or immutable array) the blocks are joined by concatenation. The tile func
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xpconv import _options, _threads
@@ -19,18 +21,34 @@ from xpconv._workspace import Workspace, workspace
 from xpconv.algorithms import REGISTRY
 
 Array = Any
-Job = Callable[[Workspace], Any]
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
-def run(jobs: Sequence[Job], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int) -> list[Any]:
-    """Run jobs, on threads where the library lets them run side by side."""
+@dataclass(frozen=True)
+class Jobs:
+    """`function(item, work)` for each item; items are made when they are asked for, so many cost no memory."""
+
+    function: Callable[[Any, Workspace], Any]
+    items: Sequence[Any]
+
+
+def run(
+    jobs: Sequence[Jobs], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int, collect: bool
+) -> list[Any]:
+    """Run jobs, on threads where the library lets them run side by side; give their results in order if `collect`."""
+    ends = list(itertools.accumulate(len(j.items) for j in jobs))
+
+    def job(index: int, work: Workspace) -> Any:
+        which = bisect.bisect_right(ends, index)
+        return jobs[which].function(jobs[which].items[index - ends[which]], work)
+
+    count = ends[-1] if ends else 0
     if not traits.threads or flops <= SMALL:
-        return _threads.run(jobs, lambda: workspace(xp, traits, dtype), 1)
+        return _threads.run(job, count, lambda: workspace(xp, traits, dtype), 1, collect)
     with _threads.one_blas_thread:
-        return _threads.run(jobs, lambda: workspace(xp, traits, dtype), workers)
+        return _threads.run(job, count, lambda: workspace(xp, traits, dtype), workers, collect)
 
 
 def intervals(size: int, step: int) -> list[Interval]:
@@ -38,10 +56,28 @@ def intervals(size: int, step: int) -> list[Interval]:
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
-def regions(shape: Ints, tile: Ints) -> tuple[list[Region], Ints]:
-    """Cut (n, *output) into tiles, in order, and count them per axis."""
-    axes = [intervals(n, step) for n, step in zip(shape, tile, strict=True)]
-    return list(itertools.product(*axes)), tuple(map(len, axes))
+class Tiles(Sequence[Region]):
+    """The tiles that cut (n, *output), in order; each is made when it is asked for."""
+
+    def __init__(self, shape: Ints, tile: Ints) -> None:
+        self.shape, self.tile = shape, tile
+        self.counts = tuple(-(-n // step) for n, step in zip(shape, tile, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        region: list[Interval] = []
+        for n, step, count in zip(reversed(self.shape), reversed(self.tile), reversed(self.counts), strict=True):
+            index, place = divmod(index, count)
+            region.append((place * step, min((place + 1) * step, n)))
+        if index:
+            raise IndexError("tile index out of range")
+        return tuple(reversed(region))
 
 
 def slices(region: Region) -> tuple[slice, ...]:
@@ -74,10 +110,10 @@ def slab(
     return work.pixels("slab", part)
 
 
-def join(xp: Namespace, blocks: list[Array], counts: Ints) -> Array:
-    """Join blocks that lie in order on a grid of `counts` tiles."""
-    for axis in reversed(range(len(counts))):
-        step = counts[axis]
+def join(xp: Namespace, blocks: list[Array], tiles: Any) -> Array:
+    """Join the blocks of tiles."""
+    for axis in reversed(range(len(tiles.counts))):
+        step = tiles.counts[axis]
         if step > 1:
             blocks = [xp.concat(blocks[i : i + step], axis=axis) for i in range(0, len(blocks), step)]
     return blocks[0]
@@ -87,40 +123,29 @@ def join(xp: Namespace, blocks: list[Array], counts: Ints) -> Array:
 
 
 def correlate_jobs(
-    x: Array,
-    w: Array,
-    b: Array | None,
-    geometry: Geometry,
-    plan: Plan,
-    xp: Namespace,
-    dtype: Any,
-    target: Array | None,
-    each: Each | None = None,
-) -> tuple[list[Job], Ints]:  # fmt: skip
-    """Make the jobs of correlate(x, w) + b, one a tile, and count them per axis; `dtype` is that of the sums.
+    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, dtype: Any,
+    target: Array | None, each: Each | None = None,
+) -> Jobs:  # fmt: skip
+    """Make the jobs of correlate(x, w) + b, one a tile; `dtype` is that of the sums.
 
     With a target (n, *output, F) each job writes its block there, otherwise it gives the block back.
     """
     algorithm = REGISTRY[plan.algorithm]
     weight = algorithm.prepare(xp, cast(xp, w, dtype), geometry)
     bias = None if b is None else cast(xp, b, dtype)
-    tiles, counts = regions((geometry.batch, *geometry.output), plan.tile)
 
-    def job(region: Region) -> Job:
-        def compute(work: Workspace) -> Array | None:
-            pixels = slab(work, x, geometry, region, each=each)
-            if target is None:
-                found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), None)
-                return found if bias is None else found + bias
-            index = slices(region)
-            out = work.destination(target, index)
-            found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), out)
-            work.store(target, index, found, bias)
-            return None
+    def compute(region: Region, work: Workspace) -> Array | None:
+        pixels = slab(work, x, geometry, region, each=each)
+        if target is None:
+            found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), None)
+            return found if bias is None else found + bias
+        index = slices(region)
+        out = work.destination(target, index)
+        found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), out)
+        work.store(target, index, found, bias)
+        return None
 
-        return compute
-
-    return [job(region) for region in tiles], counts
+    return Jobs(compute, Tiles((geometry.batch, *geometry.output), plan.tile))
 
 
 def correlate(
@@ -131,9 +156,9 @@ def correlate(
     if geometry.positions == 0:
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
-    jobs, counts = correlate_jobs(x, w, b, geometry, plan, xp, sums, target, each)
-    blocks = run(jobs, xp, traits, sums, plan.workers, geometry.flops)
-    return target if target is not None else cast(xp, join(xp, blocks, counts), dtype)
+    jobs = correlate_jobs(x, w, b, geometry, plan, xp, sums, target, each)
+    blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, collect=target is None)
+    return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
 
 
 def correlate_weight_grad(
@@ -155,25 +180,21 @@ def correlate_weight_grad(
     if geometry.positions == 0:
         return zeros(xp, geometry.kernel_shape, sums, x)
     algorithm = REGISTRY[plan.algorithm]
-    tiles, _ = regions((geometry.batch, *geometry.output), plan.tile)
-    step = -(-len(tiles) // min(plan.pieces[0], len(tiles)))
-    shares = [tiles[i : i + step] for i in range(0, len(tiles), step)]
+    tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
+    shares = intervals(len(tiles), -(-len(tiles) // min(plan.pieces[0], len(tiles))))
     cuts = _channel_blocks(geometry, plan.pieces[1])
 
-    def job(share: list[Region], part: Geometry, inputs: slice, filters: slice) -> Job:
-        def compute(work: Workspace) -> Array:
-            total = None
-            for region in share:
-                pixels = slab(work, x[..., inputs], part, region, each=each)
-                gradient = dz[(*slices(region)[:-1], filters)]
-                found = algorithm.weight_grad(work, pixels, gradient, part, sizes(region))
-                total = work.accumulate(total, found)
-            return total
+    def compute(item: tuple[Interval, tuple[Geometry, slice, slice]], work: Workspace) -> Array:
+        share, (part, inputs, filters) = item
+        total = None
+        for region in map(tiles.__getitem__, range(*share)):
+            pixels = slab(work, x[..., inputs], part, region, each=each)
+            gradient = dz[(*slices(region)[:-1], filters)]
+            total = work.accumulate(total, algorithm.weight_grad(work, pixels, gradient, part, sizes(region)))
+        return total
 
-        return compute
-
-    jobs = [job(share, *cut) for share in shares for cut in cuts]
-    found = run(jobs, xp, traits, sums, plan.workers, geometry.flops)
+    jobs = Jobs(compute, list(itertools.product(shares, cuts)))
+    found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, collect=True)
     axis = -1 if geometry.groups > 1 else -2
     parts = []
     for index in range(len(cuts)):
@@ -211,34 +232,30 @@ def input_grad(
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
     target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
-    jobs: list[Job] = []
-    ends: list[tuple[int, Ints]] = []
+    jobs: list[Jobs] = []
     workers = _options.current().threads
     for phase in geometry.phases:
         index = (slice(None), *phase.target, slice(None))
         if phase.geometry is None:
             if target is not None:
                 write(target, index, 0)
-            ends.append((len(jobs), ()))
             continue
         taken = plan(phase.geometry)
         workers = min(workers, taken.workers)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
         place = None if target is None else target[index]
-        more, counts = correlate_jobs(dz, kernel, None, phase.geometry, taken, xp, sums, place)
-        jobs += more
-        ends.append((len(jobs), counts))
-    blocks = run(jobs, xp, traits, sums, workers, geometry.flops)
+        jobs.append(correlate_jobs(dz, kernel, None, phase.geometry, taken, xp, sums, place))
+    blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, collect=target is None))
     if target is not None:
         return target
-    pieces, start = [], 0
-    for phase, (end, counts) in zip(geometry.phases, ends, strict=True):
+    pieces, parts = [], iter(jobs)
+    for phase in geometry.phases:
         if phase.geometry is None:
             size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
             pieces.append(zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz))
         else:
-            pieces.append(join(xp, blocks[start:end], counts))
-        start = end
+            tiles = next(parts).items
+            pieces.append(join(xp, list(itertools.islice(blocks, len(tiles))), tiles))
     return cast(xp, interleave(xp, pieces, geometry), dtype)
 
 
@@ -287,16 +304,15 @@ def channel_sum(dz: Array, geometry: Geometry, xp: Namespace, traits: Traits, su
     if geometry.positions == 0:
         return zeros(xp, (geometry.filters,), sums, dz)
     shape = (geometry.batch, *geometry.output)
-    tile = block(shape, -(-geometry.positions // PARTS)) if traits.threads else shape
-    tiles, _ = regions(shape, tile)
+    split = traits.threads and geometry.positions * geometry.filters > SMALL
+    tile = block(shape, -(-geometry.positions // PARTS)) if split else shape
+
+    def compute(region: Region, work: Workspace) -> Array:
+        return xp.sum(dz[slices(region)], axis=axes, dtype=sums)
+
+    jobs = Jobs(compute, Tiles(shape, tile))
     flops = geometry.positions * geometry.filters
-    if flops <= SMALL:
-        tiles = [tuple((0, n) for n in shape)]
-
-    def job(region: Region) -> Job:
-        return lambda work: xp.sum(dz[slices(region)], axis=axes, dtype=sums)
-
-    total, *others = run([job(r) for r in tiles], xp, traits, sums, _options.current().threads, flops)
+    total, *others = run([jobs], xp, traits, sums, _options.current().threads, flops, collect=True)
     for other in others:
         total = total + other
     return total

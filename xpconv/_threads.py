@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache
@@ -100,40 +99,45 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(jobs: Sequence[Callable[[State], Result]], make_state: Callable[[], State], workers: int) -> list[Result]:
-    """Run every job, at most `workers` at once, and give the results in the order of the jobs.
+def run(
+    job: Callable[[int, State], Result], count: int, make_state: Callable[[], State], workers: int, collect: bool
+) -> list[Result]:
+    """Run job(0, …) to job(count - 1, …), at most `workers` at once; give the results in order if `collect`.
 
     Each worker makes one state and hands it to each of its jobs. The calling thread is one of the workers, so a busy
     pool delays nobody. The first exception of any job ends the run and is raised.
     """
-    workers = min(workers, len(jobs))
-    if workers <= 1:
-        if not jobs:
-            return []
-        state = make_state()
-        return [job(state) for job in jobs]
-    results: list[Any] = [None] * len(jobs)
-    waiting = deque(range(len(jobs)))
+    results: list[Any] = [None] * count if collect else []
+    workers = min(workers, count)
+    waiting = iter(range(count))
+    lock = threading.Lock()
+    failed = False
 
     def work() -> None:
+        nonlocal failed
         state = make_state()
-        try:
-            while True:
-                index = waiting.popleft()
-                results[index] = jobs[index](state)
-        except IndexError:
-            if waiting:
+        while not failed:
+            with lock:
+                index = next(waiting, None)
+            if index is None:
+                return
+            try:
+                result = job(index, state)
+            except BaseException:
+                failed = True
                 raise
-        except BaseException:
-            waiting.clear()
-            raise
+            if collect:
+                results[index] = result
 
+    if workers <= 1:
+        work()
+        return results
     futures = _pool.submit(workers - 1, work)
     try:
         work()
     finally:
-        unstarted = [future for future in futures if not future.cancel()]
-        errors = [error for future in unstarted if (error := future.exception()) is not None]
+        started = [future for future in futures if not future.cancel()]
+        errors = [error for future in started if (error := future.exception()) is not None]
     if errors:
         raise errors[0]
     return results

@@ -13,9 +13,8 @@ from xpconv._backend import (
     is_kind,
     least,
     to_channels_last,
-    zeros,
 )
-from xpconv._geometry import Geometry, Ints, Phase, Region, freeze, in_layout, pool_geometry
+from xpconv._geometry import Geometry, Phase, Region, freeze, in_layout, pool_geometry
 from xpconv._pool_run import PhaseGradient
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
@@ -130,13 +129,14 @@ def max_pool(
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
         slab = _run.slab(work, pixels, geometry, region, fill)
+        best = pooling.window_reduce(work, "maximum", slab, geometry, _run.sizes(region))
         if places is None:
-            return (pooling.window_reduce(work.maximum, slab, geometry, _run.sizes(region)),)
-        best, number, _ = pooling.first_maximum(work, slab, geometry, region, is_kind(xp, x.dtype, "real floating"))
-        return best, pooling.plane_index(work, number, geometry, region, places)
+            return (best,)
+        hits = pooling.maxima(work, slab, geometry, region, "first", is_kind(xp, x.dtype, "real floating"))
+        return best, pooling.plane_index(work, hits, geometry, region, places)
 
     dtypes = (x.dtype,) if places is None else (x.dtype, places)
-    elements = 3 if places is None else 12
+    elements = 3 if places is None else 10 + geometry.taps // 4
     found = _pool_run.over_output(tile, pixels, geometry, xp, traits, x.dtype, dtypes, elements, layout)
     return found[0] if places is None else (found[0], found[1])
 
@@ -210,46 +210,27 @@ def max_pool_vjp(
     pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
     sums, fill = accumulator(xp, x.dtype), least(xp, x.dtype)
     real = is_kind(xp, x.dtype, "real floating")
-    numbers = {tap: index for index, (tap, _) in enumerate(geometry.offsets())}
 
     def tile(work: Workspace, region: Region) -> PhaseGradient:
         windows = _pool_run.windows_of(geometry, region)
         slab = _run.slab(work, pixels, geometry, windows, fill)
-        best, number, inside = pooling.first_maximum(work, slab, geometry, windows, real)
+        hits = pooling.maxima(work, slab, geometry, windows, ties, real)
         gradient = _pool_run.gradient_slab(work, grads, geometry, windows)
-        values = dict(pooling.tap_values(slab, geometry, _run.sizes(windows)))
-
-        def is_hit(tap: Ints, index: Any = ...) -> Array:
-            first = number[index] == numbers[tap]
-            if ties == "first":
-                return first
-            top, equal = best[index], values[tap][index] == best[index]
-            # a NaN equals nothing, so its window's only hit is the first NaN
-            return equal | (first & (top != top)) if real else equal
-
         if ties == "split":
             count = None
-            for tap in numbers:
-                hit = is_hit(tap)
-                here = inside(tap)
-                hit = xp.astype(hit if here is None else hit & here, work.dtype)
-                count = hit if count is None else count + hit
+            for hit in hits.values():
+                count = work.add("count", count, xp.astype(hit, work.dtype))
             gradient = gradient / xp.clip(count, 1, None)
 
         def phase_gradient(phase: Phase, part: Region) -> Array:
             total = None
             for tap, index in _pool_run.gather(phase, part, geometry, windows):
-                share = gradient[index]
-                share = xp.where(is_hit(tap, index), share, xp.zeros_like(share))
-                total = share if total is None else total + share
-            if total is None:
-                sizes = tuple(stop - start for start, stop in part)
-                return zeros(xp, (*sizes, geometry.channels), work.dtype, x)
-            return total
+                total = work.add_where("sum", total, hits[tap][index], gradient[index])
+            return _pool_run.or_zeros(total, work, part, geometry, x)
 
         return phase_gradient
 
-    elements = 16 if ties == "split" else 12
+    elements = (8 if ties == "split" else 5) + geometry.taps // 4
     return _pool_run.over_input(tile, x, geometry, xp, traits, sums, x.dtype, elements, layout)
 
 
@@ -313,7 +294,7 @@ def avg_pool(
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
         slab = _run.slab(work, pixels, geometry, region)
-        total = pooling.window_reduce(work.plus, slab, geometry, _run.sizes(region))
+        total = pooling.window_reduce(work, "add", slab, geometry, _run.sizes(region))
         return (_divide(work, total, geometry, region, padded),)
 
     return _pool_run.over_output(tile, pixels, geometry, xp, traits, sums, (x.dtype,), 4, layout)[0]
@@ -385,11 +366,8 @@ def avg_pool_vjp(
         def phase_gradient(phase: Phase, part: Region) -> Array:
             total = None
             for _, index in _pool_run.gather(phase, part, geometry, windows):
-                total = gradient[index] if total is None else work.plus("sum", total, gradient[index])
-            if total is None:
-                sizes = tuple(stop - start for start, stop in part)
-                return zeros(xp, (*sizes, geometry.channels), work.dtype, dy)
-            return total
+                total = gradient[index] if total is None else work.call("sum", "add", total, gradient[index])
+            return _pool_run.or_zeros(total, work, part, geometry, dy)
 
         return phase_gradient
 

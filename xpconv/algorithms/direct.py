@@ -81,7 +81,7 @@ def correlate(
         else:
             pixels = xp.reshape(part, (n, *output, groups, -1))
             for channel in range(pixels.shape[-1]):
-                product = work.multiply("product", pixels[..., channel : channel + 1], matrix[channel, ...])
+                product = work.call("product", "multiply", pixels[..., channel : channel + 1], matrix[channel, ...])
                 total = work.add("sum", total, product)
     if groups > 1 and not _is_thin(geometry):
         total = xp.permute_dims(total, (1, 0, 2))
@@ -105,7 +105,7 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
         pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
         channels = []
         for channel in range(pixels.shape[-1]):
-            product = work.multiply("product", pixels[..., channel : channel + 1], gradient)
+            product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)
             channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
         taps.append(xp.stack(channels))
     return xp.reshape(xp.stack(taps), geometry.kernel_shape)

@@ -6,20 +6,18 @@ A maximum or a sum over a window is separable, so a window of kh x kw taps costs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from xpconv._backend import arange, constant, host_array
+from xpconv._backend import arange, host_array
 from xpconv._geometry import Geometry, Ints, Region
 from xpconv._workspace import Workspace
 
 Array = Any
 
 
-def window_reduce(
-    operation: Callable[[str, Array, Array], Array], slab: Array, geometry: Geometry, output: Ints
-) -> Array:
-    """(n, *slab, C) -> (n, *output, C): combine the taps of each window with an associative operation."""
+def window_reduce(work: Workspace, function: str, slab: Array, geometry: Geometry, output: Ints) -> Array:
+    """(n, *slab, C) -> (n, *output, C): combine the taps of each window with "maximum" or "add"."""
     for axis in reversed(range(geometry.rank)):
         lead = (slice(None),) * (axis + 1)
         tail = (slice(None),) * (slab.ndim - axis - 2)
@@ -27,7 +25,7 @@ def window_reduce(
         total = None
         for start in range(0, spread * geometry.kernel[axis], spread):
             tap = slab[(*lead, slice(start, start + (count - 1) * step + 1, step), *tail)]
-            total = tap if total is None else operation(f"reduced {axis}", total, tap)
+            total = tap if total is None else work.call(f"reduced {axis}", function, total, tap)
         slab = total
     return slab
 
@@ -53,6 +51,14 @@ def inside_taps(
     return bounds
 
 
+def tap_inside(geometry: Geometry, region: Region, axis: int, tap: int) -> bool:
+    """Say whether a tap lies inside the input, along an axis, for every window of a region."""
+    start, stop = region[axis + 1]
+    offset = tap * geometry.dilation[axis] - geometry.padding[axis][0]
+    first, last = (n * geometry.stride[axis] + offset for n in (start, stop - 1))
+    return first >= 0 and last < geometry.input[axis]
+
+
 def is_interior(geometry: Geometry, region: Region) -> bool:
     """Say whether every tap of every window of a region lies inside the input."""
     reaches = [geometry.reach(axis, *interval) for axis, interval in enumerate(region[1:])]
@@ -74,56 +80,58 @@ def tap_values(slab: Array, geometry: Geometry, output: Ints) -> Iterator[tuple[
         yield tap, slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
 
 
-def first_maximum(
-    work: Workspace, slab: Array, geometry: Geometry, region: Region, real: bool
-) -> tuple[Array, Array, Callable[[Ints], Array | None]]:
-    """Give each window's maximum, the number of its first tap that holds it, and which taps are inside.
+def maxima(
+    work: Workspace, slab: Array, geometry: Geometry, region: Region, ties: str, real: bool
+) -> dict[Ints, Array]:
+    """Give for each tap the windows (n, *output, C) whose maximum it holds, as a boolean array.
 
-    The first NaN of a window is its maximum. A window without a tap inside has the fill and the number -1. The third
-    result maps a tap to a mask that broadcasts, or None where all windows have that tap inside.
+    Of equal maxima `ties` "first" marks the first only, "all" marks all. The first NaN of a window is its only
+    maximum. A tap outside the input is none, so a window without a tap inside has no maximum.
     """
-    xp = work.xp
     output = tuple(stop - start for start, stop in region[1:])
-    number_dtype = xp.int8 if geometry.taps < 128 else xp.int32
+    best = window_reduce(work, "maximum", slab, geometry, output)
     bounds = [] if is_interior(geometry, region) else inside_taps(work, geometry, region, False, slab)
+    found: dict[Ints, Array] = {}
+    taken, seen = None, None  # windows that have their maximum; windows that have shown a NaN
+    for tap, value in tap_values(slab, geometry, output):
+        hit = work.call(f"hit {tap}", "equal", value, best)
+        if real:
+            # a NaN equals nothing: in its window only the first NaN is added
+            nan = work.call("nan", "not_equal", value, value)
+            if ties != "first":
+                new = (
+                    nan
+                    if seen is None
+                    else work.call("new", "logical_and", nan, work.call("unseen", "logical_not", seen))
+                )
+                seen = work.call("seen", "logical_or", nan, nan if seen is None else seen)
+                nan = new
+            hit = work.call(f"hit {tap}", "logical_or", hit, nan)
+        for axis, (k, (first, last)) in enumerate(zip(tap, bounds, strict=False)):
+            if tap_inside(geometry, region, axis, k):
+                continue
+            hit = work.call(f"hit {tap}", "logical_and", hit, (first <= k) & (last >= k))
+        if ties == "first":
+            if taken is not None:
+                hit = work.call(f"hit {tap}", "logical_and", hit, work.call("free", "logical_not", taken))
+            taken = work.call("taken", "logical_or", hit, hit if taken is None else taken)
+        found[tap] = hit
+    return found
 
-    def inside(tap: Ints) -> Array | None:
-        mask = None
-        for k, (first, last) in zip(tap, bounds, strict=False):
-            axis_mask = (first <= k) & (last >= k)
-            mask = axis_mask if mask is None else mask & axis_mask
-        return mask
 
-    best, number = None, None
-    for index, (tap, value) in enumerate(tap_values(slab, geometry, output)):
-        here = inside(tap)
-        if best is None or number is None:
-            best = value
-            number = xp.zeros_like(value, dtype=number_dtype)
-            if here is not None:
-                number = xp.where(here, number, number - 1)
-            continue
-        # a NaN is not below anything, and nothing after it is larger
-        larger = ~(value <= best) & (best == best) if real else value > best
-        if here is not None:
-            larger = here & (larger | (number < 0))
-        number = xp.where(larger, constant(xp, (), index, number), number)
-        best = xp.maximum(best, value)
-    return best, number, inside
-
-
-def plane_index(work: Workspace, number: Array, geometry: Geometry, region: Region, dtype: Any) -> Array:
-    """Turn numbers of taps into flat indices of the unpadded plane; -1 stays."""
+def plane_index(work: Workspace, hits: dict[Ints, Array], geometry: Geometry, region: Region, dtype: Any) -> Array:
+    """Give each window's maximum as a flat index of the unpadded plane; -1 where it has none."""
     xp = work.xp
     steps = [math.prod(geometry.input[axis + 1 :]) for axis in range(geometry.rank)]
-    offsets = [sum(o * s for o, s in zip(offset, steps, strict=True)) for _, offset in geometry.offsets()]
-    table = host_array(xp, offsets, dtype, number)
-    taken = xp.reshape(xp.astype(xp.clip(number, 0, None), dtype), (-1,))
-    flat = xp.reshape(xp.take(table, taken, axis=0), number.shape)
+    number: Any = 0  # one tap at most is hit, so the sum is its number, counted from 1
+    offsets = []
+    for index, (tap, offset) in enumerate(geometry.offsets(), start=1):
+        number = number + xp.astype(hits[tap], dtype) * index
+        offsets.append(sum(o * s for o, s in zip(offset, steps, strict=True)))
+    table = host_array(xp, [0, *offsets], dtype, number)
+    flat = xp.reshape(xp.take(table, xp.reshape(number, (-1,)), axis=0), number.shape)
     for axis, (start, stop) in enumerate(region[1:]):
         first = (arange(xp, stop - start, dtype, number) + start) * geometry.stride[axis] - geometry.padding[axis][0]
         shape = (1,) * (axis + 1) + (stop - start,) + (1,) * (geometry.rank - axis)
         flat = flat + xp.reshape(first * steps[axis], shape)
-    if is_interior(geometry, region):
-        return flat
-    return xp.where(number < 0, xp.full_like(flat, -1), flat)
+    return xp.where(number > 0, flat, xp.full_like(flat, -1))
