@@ -1,0 +1,167 @@
+"""The array libraries that every operation is tested on, each in the guise that shows one kind of mistake."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from xpconv import _libraries
+from xpconv._libraries import Library, LibraryError
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library on a device, the way arrays go in, and how a function is called."""
+
+    name: str
+    library: Library
+    guise: str = "plain"  # "plain", "readonly", "jit", "x64" or "lazy"
+    lacks: frozenset[str] = field(default_factory=frozenset)  # dtypes that are not there
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def xp(self) -> Any:
+        """The namespace that results must have."""
+        return array_api_compat.array_namespace(self.asarray(np.zeros(1, np.float32)))
+
+    @property
+    def device(self) -> Any:
+        """The device that results must be on."""
+        return array_api_compat.device(self.asarray(np.zeros(1, np.float32)))
+
+    @property
+    def index_dtype(self) -> str:
+        """Dtype of max_pool's indices: int64, or the widest integer of the library's device."""
+        return "int32" if "int64" in self.lacks else "int64"
+
+    def has(self, dtype: str) -> bool:
+        """Whether arrays of that dtype exist here."""
+        return dtype not in self.lacks
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Give what has to hold around every use of the library's arrays."""
+        if self.guise == "x64":
+            import jax
+
+            with jax.enable_x64(True):  # of this thread alone
+                yield
+        else:
+            yield
+
+    def asarray(self, data: Any) -> Array:
+        """Copy a NumPy array to this backend, dtype kept."""
+        with self.scope():
+            array = self.library.asarray(data)
+        if self.guise == "readonly":
+            array.flags.writeable = False
+        return array
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """Copy an array of this backend to NumPy; a dask array is computed here, and nowhere else."""
+        if self.guise == "lazy":
+            array = array.compute(scheduler="synchronous")
+        with self.scope():
+            return self.library.to_numpy(array)
+
+    def raw(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call a function on arguments that are this backend's already: traced, lazy or plain, as the guise says."""
+        with self.scope():
+            if self.guise == "jit":
+                return _jitted(function, arguments, options)
+            if self.guise == "lazy":
+                return _without_compute(function, arguments, options)
+            return function(*arguments, **options)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Move the NumPy arrays among the arguments here, call, and demand that no argument has changed."""
+        here = [self.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        result = self.raw(function, *here, **options)
+        demand_unchanged(self, arguments, here)
+        return result
+
+
+def demand_unchanged(backend: Backend, before: Any, after: Any) -> None:
+    """Compare the bytes of arguments after a call with the NumPy arrays that they were made from."""
+    for position, (old, new) in enumerate(zip(before, after, strict=True)):
+        if isinstance(old, np.ndarray):
+            now = backend.to_numpy(new)
+            same = now.shape == old.shape and now.dtype == old.dtype and now.tobytes() == old.tobytes()
+            assert same, f"argument {position} was mutated on {backend}"
+
+
+def _is_array(value: Any) -> bool:
+    return bool(array_api_compat.is_array_api_obj(value))
+
+
+def _jitted(function: Callable[..., Any], arguments: Any, options: Any) -> Any:
+    """Trace the arrays; everything else is a constant of the trace."""
+    import jax
+
+    places = [i for i, a in enumerate(arguments) if _is_array(a)]
+
+    def traced(*arrays: Any) -> Any:
+        filled = list(arguments)
+        for place, array in zip(places, arrays, strict=True):
+            filled[place] = array
+        return function(*filled, **options)
+
+    return jax.jit(traced)(*[arguments[i] for i in places])
+
+
+class ComputeError(AssertionError):
+    """An operation computed a dask graph, where it should only have built one."""
+
+
+def _without_compute(function: Callable[..., Any], arguments: Any, options: Any) -> Any:
+    import dask
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise ComputeError("an operation computed a dask graph")
+
+    with dask.config.set(scheduler=forbidden):
+        return function(*arguments, **options)
+
+
+WIDE = frozenset({"float64", "complex128", "int64", "uint64"})
+HALF = frozenset({"float16"})
+
+# name -> (library, device, guise, dtypes that are not there)
+BACKENDS: dict[str, tuple[str, str | None, str, frozenset[str]]] = {
+    "numpy": ("numpy", None, "plain", frozenset()),
+    "numpy-readonly": ("numpy", None, "readonly", frozenset()),
+    "strict": ("strict", None, "plain", HALF),
+    "strict-device1": ("strict", "device1", "plain", HALF),
+    "strict-no-float64": ("strict", "no_float64", "plain", HALF | {"float64", "complex128"}),
+    "torch": ("torch", "cpu", "plain", frozenset()),
+    "jax": ("jax", None, "plain", WIDE),
+    "jax-jit": ("jax", None, "jit", WIDE),
+    "jax-x64": ("jax", None, "x64", frozenset()),
+    "dask": ("dask", None, "lazy", frozenset()),
+    "cupy": ("cupy", None, "plain", frozenset()),
+}
+ALWAYS = "numpy,strict"
+
+
+def load(name: str) -> Backend:
+    """Import a backend; LibraryError says why it cannot be used."""
+    library, device, guise, lacks = BACKENDS[name]
+    return Backend(name, _libraries.load(library, device), guise, lacks)
+
+
+def missing(libraries: str) -> list[str]:
+    """One line for each of the comma-separated libraries that cannot be used here."""
+    lines = []
+    for name in filter(None, (part.strip() for part in libraries.split(","))):
+        try:
+            _libraries.load(name)
+        except LibraryError as error:
+            lines.append(str(error))
+    return lines

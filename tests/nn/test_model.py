@@ -1,0 +1,112 @@
+"""The chain of layers: names, first weights, gradients of the whole network, tracing."""
+
+import numpy as np
+import pytest
+
+from tests.checks import demand_kind
+from xpconv.nn import Conv, Dense, Flatten, MaxPool, ReLU, Sequential, SoftmaxCrossEntropy, course_network
+
+NETWORK = course_network(10, features=(4, 8))
+NAMES = ("conv1", "relu1", "maxpool1", "conv2", "relu2", "maxpool2", "flatten1", "dense1")
+
+
+def draw(dtype="float64", library=None):
+    return NETWORK.init(np.random.default_rng(1), (8, 8, 1), library, dtype=dtype)
+
+
+def test_names_and_shapes():
+    assert NETWORK.names == NAMES
+    assert {name: value.shape for name, value in draw().items()} == {
+        "conv1.weight": (3, 3, 1, 4),
+        "conv1.bias": (4,),
+        "conv2.weight": (3, 3, 4, 8),
+        "conv2.bias": (8,),
+        "dense1.weight": (32, 10),
+        "dense1.bias": (10,),
+    }
+
+
+def test_every_library_starts_from_the_same_bits(backend):
+    want = draw("float32")
+    for name, value in draw("float32", backend.library).items():
+        demand_kind(backend, value, "float32", want[name].shape)
+        np.testing.assert_array_equal(backend.to_numpy(value), want[name])
+
+
+def test_first_weights_have_the_variance_of_he():
+    layer = Conv(256, 3)
+    weight = layer.init(np.random.default_rng(2), (8, 8, 32), "float64")["weight"]
+    # the variance of 73,728 normal draws has a relative standard deviation of √(2 / 73728) = 0.5 %: four of them
+    assert weight.var() == pytest.approx(2 / (9 * 32), rel=0.02)
+
+
+def pytorch_network(torch, params, x):
+    f = torch.nn.functional
+    z = x.permute(0, 3, 1, 2)
+    for name in ("conv1", "conv2"):
+        z = f.conv2d(z, params[f"{name}.weight"].permute(3, 2, 0, 1), params[f"{name}.bias"], padding=1)
+        z = f.max_pool2d(f.relu(z), 2)
+    return z.permute(0, 2, 3, 1).flatten(1) @ params["dense1.weight"] + params["dense1.bias"]
+
+
+def test_gradients_of_the_network_are_pytorchs():
+    torch = pytest.importorskip("torch", reason="PyTorch is the independent oracle here and is not installed")
+    rng = np.random.default_rng(3)
+    params, x, labels = draw(), rng.standard_normal((5, 8, 8, 1)), rng.integers(0, 10, 5)
+    leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+    leaf = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(pytorch_network(torch, leaves, leaf), torch.tensor(labels))
+    expected.backward()
+    logits, caches = NETWORK.forward(params, x)
+    loss, cache = SoftmaxCrossEntropy().forward(logits, labels)
+    dx, grads = NETWORK.backward(params, caches, SoftmaxCrossEntropy().backward(cache))
+    assert list(grads) == list(params)
+    # float64, at most 36 + 36 + 32 products deep, numbers of size about 10
+    assert loss == pytest.approx(expected.item(), abs=1e-12)
+    np.testing.assert_allclose(dx, leaf.grad.numpy(), rtol=0, atol=1e-12)
+    for name, grad in grads.items():
+        np.testing.assert_allclose(grad, leaves[name].grad.numpy(), rtol=0, atol=1e-12)
+
+
+def test_activations_end_in_the_prediction():
+    x = np.random.default_rng(4).standard_normal((2, 8, 8, 1))
+    outputs = NETWORK.activations(draw(), x)
+    assert tuple(outputs) == NAMES
+    assert outputs["maxpool1"].shape == (2, 4, 4, 4)
+    np.testing.assert_array_equal(outputs["dense1"], NETWORK.predict(draw(), x))
+
+
+def passes(x, labels, *values):
+    params = dict(zip(draw(), values, strict=True))
+    logits, caches = NETWORK.forward(params, x)
+    loss, cache = SoftmaxCrossEntropy().forward(logits, labels)
+    return loss, *NETWORK.backward(params, caches, SoftmaxCrossEntropy().backward(cache))[1].values()
+
+
+def test_every_library_gives_the_gradients_of_the_network(backend):
+    rng = np.random.default_rng(5)
+    x, labels = rng.standard_normal((3, 8, 8, 1)).astype("float32"), rng.integers(0, 10, 3).astype("int32")
+    params = draw("float32").values()
+    exact = passes(x.astype("float64"), labels, *(value.astype("float64") for value in params))
+    for got, want in zip(backend.call(passes, x, labels, *params), exact, strict=True):
+        demand_kind(backend, got[None, ...], "float32", (1, *want.shape))  # NumPy has a class of its own for the loss
+        # forward and backward are at most 9 + 36 + 32 + 10 + 36 + 64 products deep, of numbers of size about 10
+        np.testing.assert_allclose(backend.to_numpy(got), want, rtol=0, atol=200 * 2.0**-24 * 10)
+
+
+X = np.zeros((2, 8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Sequential(()), "Sequential: layers holds at least one layer; got none"),
+        (lambda: NETWORK.forward({}, X), r"Conv: params holds 'weight'; got the keys \[\]"),
+        (lambda: NETWORK.backward(draw(), [], X), "Sequential: caches has one entry per layer, 8; got 0"),
+        (lambda: Sequential([Flatten(), MaxPool(2)]).init(np.random.default_rng(0), (4, 4, 1)), "max_pool: "),
+        (lambda: Sequential([ReLU(), Dense(2)]).init(np.random.default_rng(0), (4, 4)), "put a Flatten before"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

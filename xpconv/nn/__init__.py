@@ -1,0 +1,35 @@
+"""Networks with explicit forward and backward passes over any array library: no tape, nothing hidden.
+
+A layer is a frozen record of options. Parameters are a flat dictionary of arrays that travels beside it, and nothing
+is written in place, so that one source serves NumPy, CuPy, PyTorch, JAX and every other Array API library.
+"""
+
+from xpconv._libraries import Library
+from xpconv._libraries import load as load_library
+from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
+from xpconv.nn.loss import SoftmaxCrossEntropy
+from xpconv.nn.model import Sequential, course_network
+from xpconv.nn.optimizers import SGD, Adam, Optimizer
+from xpconv.nn.storage import load_metadata, load_parameters, save_parameters
+from xpconv.nn.windowed import AvgPool, Conv, MaxPool
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AvgPool",
+    "Conv",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "Library",
+    "MaxPool",
+    "Optimizer",
+    "ReLU",
+    "Sequential",
+    "SoftmaxCrossEntropy",
+    "course_network",
+    "load_library",
+    "load_metadata",
+    "load_parameters",
+    "save_parameters",
+]

@@ -1,0 +1,166 @@
+"""What a layer is, and the layers without a window: ReLU, Flatten, Dense."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import device
+
+from xpconv.nn._check import Array, Params, entry, positive_int, real_floating, same_shape
+
+HostParams = dict[str, np.ndarray[Any, Any]]
+
+
+class Layer(Protocol):
+    """What a `Sequential` asks of a layer. A layer holds options only; its parameters travel beside it.
+
+    ``init`` draws the parameters on the host, ``forward`` gives the output and what ``backward`` needs, and
+    ``backward`` gives the gradients by the input and, under the same keys, by the parameters. Nothing is mutated.
+    """
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Draw the parameters for inputs of this shape (without the batch axis)."""
+        ...
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, Any]:
+        """Give the output and the cache."""
+        ...
+
+    def backward(self, params: Params, cache: Any, dy: Array) -> tuple[Array, Params]:
+        """Give the gradients by the input and by the parameters."""
+        ...
+
+
+def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dtype: str) -> np.ndarray[Any, Any]:
+    """Draw from a normal distribution of variance 2 / fan_in (He et al. 2015), which suits a ReLU."""
+    return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """Rectify: max(x, 0), elementwise, on any shape.
+
+    Notes
+    -----
+    NaN is propagated. The gradient at 0 is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, cache = ReLU().forward({}, np.asarray([-1.0, 2.0]))
+    >>> y.tolist(), ReLU().backward({}, cache, np.ones(2))[0].tolist()
+    ([0.0, 2.0], [0.0, 1.0])
+    """
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Give no parameters."""
+        return {}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """``(*any) -> (*any)``; the cache is the mask x > 0."""
+        xp = real_floating("ReLU", "x", x)
+        zero = xp.zeros((), dtype=x.dtype, device=device(x))
+        return xp.maximum(x, zero), x > zero
+
+    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+        """``(*any) -> (*any)``."""
+        xp = real_floating("ReLU", "dy", dy)
+        same_shape("ReLU", "dy", dy, cache.shape)
+        return xp.where(cache, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """Join all axes but the first: ``(N, *rest) -> (N, prod(rest))``, in row-major order.
+
+    Notes
+    -----
+    The result is a view of x where the library's ``reshape`` gives one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten().forward({}, np.zeros((2, 3, 4)))[0].shape
+    (2, 12)
+    """
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Give no parameters."""
+        return {}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, tuple[int, ...]]:
+        """``(N, *rest) -> (N, prod(rest))``; the cache is the shape of x."""
+        xp = real_floating("Flatten", "x", x)
+        if x.ndim < 2:
+            raise ValueError(f"Flatten: x has a batch axis and at least one more; got x.shape={tuple(x.shape)}")
+        return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))), tuple(x.shape)
+
+    def backward(self, params: Params, cache: tuple[int, ...], dy: Array) -> tuple[Array, Params]:
+        """``(N, prod(rest)) -> (N, *rest)``."""
+        xp = real_floating("Flatten", "dy", dy)
+        same_shape("Flatten", "dy", dy, (cache[0], math.prod(cache[1:])))
+        return xp.reshape(dy, cache), {}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Multiply by a matrix and add a bias: y = x @ weight + bias, ``(N, D), (D, F), (F,) -> (N, F)``.
+
+    Parameters
+    ----------
+    features : int
+        Number F of outputs.
+
+    Raises
+    ------
+    TypeError
+        `features` is not an integer, or an array has no real floating dtype.
+    ValueError
+        `features` is below 1, or shapes do not fit.
+
+    Notes
+    -----
+    The parameters are ``weight`` (D, F), drawn with variance 2 / D, and ``bias`` (F,), zero at the start. The
+    gradients are dx = dy @ weightᵀ, xᵀ @ dy and the sum of dy over the batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Dense(3)
+    >>> params = layer.init(np.random.default_rng(0), (4,))
+    >>> layer.forward(params, np.ones((2, 4), dtype=np.float32))[0].shape
+    (2, 3)
+    """
+
+    features: int
+
+    def __post_init__(self) -> None:
+        positive_int("Dense", "features", self.features)
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Draw ``weight`` (D, F) and a zero ``bias`` (F,) for inputs of the shape (D,)."""
+        if len(input_shape) != 1:
+            raise ValueError(f"Dense: input_shape is (D,), so put a Flatten before; got {input_shape}")
+        inputs = positive_int("Dense", "input_shape[0]", input_shape[0])
+        weight = he_normal(rng, (inputs, self.features), inputs, dtype)
+        return {"weight": weight, "bias": np.zeros(self.features, dtype=dtype)}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """``(N, D) -> (N, F)``; the cache is x."""
+        real_floating("Dense", "x", x)
+        weight, bias = entry("Dense", params, "weight"), entry("Dense", params, "bias")
+        if x.ndim != 2 or x.shape[1] != weight.shape[0]:
+            shapes = f"x.shape={tuple(x.shape)}, weight.shape={tuple(weight.shape)}"
+            raise ValueError(f"Dense: x is (N, {weight.shape[0]}), as the weight's first axis; got {shapes}")
+        return x @ weight + bias, x
+
+    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+        """``(N, F) -> (N, D)``, and the gradients of ``weight`` and ``bias``."""
+        xp = real_floating("Dense", "dy", dy)
+        weight = entry("Dense", params, "weight")
+        same_shape("Dense", "dy", dy, (cache.shape[0], weight.shape[1]))
+        grads = {"weight": xp.matrix_transpose(cache) @ dy, "bias": xp.sum(dy, axis=0)}
+        return dy @ xp.matrix_transpose(weight), grads

@@ -1,0 +1,163 @@
+"""A chain of layers, and the course's network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpconv._libraries import Library, load
+from xpconv.nn._check import Array, Params
+from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
+from xpconv.nn.windowed import Conv, MaxPool
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Run layers one after another; the parameters are one flat dictionary.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        At least one. Each is named by its class in lower case and its count: ``conv1``, ``relu1``, ``conv2``,
+        and its parameters by its name: ``conv1.weight``.
+
+    Raises
+    ------
+    ValueError
+        There is no layer, or `params` lacks a layer's array; the layers' own errors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Sequential((Conv(4, 3), ReLU(), Flatten(), Dense(2)))
+    >>> params = model.init(np.random.default_rng(0), (5, 5, 1))
+    >>> {name: value.shape for name, value in params.items()}
+    {'conv1.weight': (3, 3, 1, 4), 'conv1.bias': (4,), 'dense1.weight': (36, 2), 'dense1.bias': (2,)}
+    >>> y, caches = model.forward(params, np.ones((6, 5, 5, 1), dtype=np.float32))
+    >>> dx, grads = model.backward(params, caches, np.ones_like(y))
+    >>> y.shape, dx.shape, grads.keys() == params.keys()
+    ((6, 2), (6, 5, 5, 1), True)
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        object.__setattr__(self, "layers", tuple(layers))
+        if not self.layers:
+            raise ValueError("Sequential: layers holds at least one layer; got none")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the layers, in order."""
+        seen: Counter[str] = Counter()
+        names = []
+        for layer in self.layers:
+            kind = type(layer).__name__.lower()
+            seen[kind] += 1
+            names.append(f"{kind}{seen[kind]}")
+        return tuple(names)
+
+    def init(
+        self,
+        rng: np.random.Generator,
+        input_shape: tuple[int, ...],
+        library: Library | None = None,
+        *,
+        dtype: str = "float32",
+    ) -> Params:
+        """Draw the parameters on the host and move them, so that every library starts from the same bits.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where the weights are drawn from, layer by layer.
+        input_shape : tuple of int
+            Shape of one input, without the batch axis.
+        library : Library, optional
+            Library and device that the arrays are moved to, from `load_library`; NumPy if it is None.
+        dtype : str, default "float32"
+            Name of the dtype; the draws are made in float64 and rounded.
+
+        Returns
+        -------
+        dict of array
+            ``{"conv1.weight": ..., ...}``.
+        """
+        library = library or load("numpy")
+        params, shape = {}, tuple(input_shape)
+        for name, layer in zip(self.names, self.layers, strict=True):
+            own = layer.init(rng, shape, dtype)
+            params.update({f"{name}.{key}": value for key, value in own.items()})
+            # an empty batch goes through the layer itself, so there is no second rule for its output shape
+            y, _ = layer.forward(own, np.empty((0, *shape), dtype=dtype))
+            shape = y.shape[1:]
+        return {name: library.asarray(value) for name, value in params.items()}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, list[Any]]:
+        """Give the output of the last layer and every layer's cache, first to last."""
+        caches = []
+        for name, layer in zip(self.names, self.layers, strict=True):
+            x, cache = layer.forward(_own(params, name), x)
+            caches.append(cache)
+        return x, caches
+
+    def backward(self, params: Params, caches: list[Any], dy: Array) -> tuple[Array, Params]:
+        """Give the gradients by the input and by every parameter, from the caches of `forward`."""
+        if len(caches) != len(self.layers):
+            raise ValueError(f"Sequential: caches has one entry per layer, {len(self.layers)}; got {len(caches)}")
+        by_layer = []
+        for name, layer, cache in zip(self.names[::-1], self.layers[::-1], caches[::-1], strict=True):
+            dy, own = layer.backward(_own(params, name), cache, dy)
+            by_layer.append({f"{name}.{key}": value for key, value in own.items()})
+        return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}
+
+    def predict(self, params: Params, x: Array) -> Array:
+        """Give the output of the last layer alone."""
+        return self.forward(params, x)[0]
+
+    def activations(self, params: Params, x: Array) -> dict[str, Array]:
+        """Give the output of every layer by its name, first to last."""
+        outputs = {}
+        for name, layer in zip(self.names, self.layers, strict=True):
+            x, _ = layer.forward(_own(params, name), x)
+            outputs[name] = x
+        return outputs
+
+
+def _own(params: Params, name: str) -> Params:
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
+
+
+def course_network(classes: int, *, features: tuple[int, int] = (32, 64)) -> Sequential:
+    """Build the course's network: twice convolution, ReLU and max pooling, then one dense layer.
+
+    Parameters
+    ----------
+    classes : int
+        Number of outputs.
+    features : tuple of int, default (32, 64)
+        Output channels of the two 3×3 convolutions.
+
+    Returns
+    -------
+    Sequential
+        ``(N, H, W, C) -> (N, classes)`` for H and W of at least 4, channels last.
+    """
+    first, second = features
+    return Sequential(
+        (
+            Conv(first, 3, padding="same"),
+            ReLU(),
+            MaxPool(2),
+            Conv(second, 3, padding="same"),
+            ReLU(),
+            MaxPool(2),
+            Flatten(),
+            Dense(classes),
+        )
+    )

@@ -1,0 +1,273 @@
+"""The training loop: NumPy draws weights and batches on the host, the chosen library computes."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from xpconv._libraries import Library
+from xpconv.nn._check import Array, Params, positive_int, positive_number
+from xpconv.nn.dataset import Dataset, HostArray
+from xpconv.nn.loss import SoftmaxCrossEntropy
+from xpconv.nn.model import Sequential
+from xpconv.nn.optimizers import SGD, Adam, Optimizer
+
+DEFAULT_LR = {"adam": 0.002, "sgd": 0.05}
+FIRST_LOSSES = 10
+EVALUATION_BATCH = 512
+PURPOSES = ("split", "weights", "order")
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made of; the same settings and data give the same bits on one library and machine.
+
+    Parameters
+    ----------
+    epochs : int, default 20
+        Passes over the training part.
+    batch_size : int, default 32
+        Images per step; the last batch of an epoch may be smaller.
+    lr : float, optional
+        Step size; 0.002 for Adam and 0.05 for SGD if it is None.
+    seed : int, default 0
+        Decides the held-out part, the first weights and the order of the images.
+    optimizer : {"adam", "sgd"}, default "adam"
+        SGD has momentum 0.9.
+
+    Raises
+    ------
+    TypeError
+        An option is not a number.
+    ValueError
+        An option is out of its range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    lr: float | None = None
+    seed: int = 0
+    optimizer: str = "adam"
+
+    def __post_init__(self) -> None:
+        positive_int("Settings", "epochs", self.epochs)
+        positive_int("Settings", "batch_size", self.batch_size)
+        if self.seed < 0:
+            raise ValueError(f"Settings: seed is at least 0; got {self.seed}")
+        if self.optimizer not in DEFAULT_LR:
+            raise ValueError(f"Settings: optimizer is one of {', '.join(DEFAULT_LR)}; got {self.optimizer!r}")
+        positive_number("Settings", "lr", self.step_size)
+
+    @property
+    def step_size(self) -> float:
+        """The step size that is used."""
+        return DEFAULT_LR[self.optimizer] if self.lr is None else self.lr
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Give the stream of random numbers for one purpose, so that no purpose shifts another's numbers."""
+        return np.random.default_rng([self.seed, PURPOSES.index(purpose)])
+
+    def make_optimizer(self) -> Optimizer:
+        """Give the optimiser that these settings name."""
+        return SGD(lr=self.step_size) if self.optimizer == "sgd" else Adam(lr=self.step_size)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave; its own loss and accuracy are averages taken while the weights move."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    held_out_loss: float
+    held_out_accuracy: float
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves: parameters of the library, and its history on the host."""
+
+    params: Params
+    epochs: list[Epoch]
+    first_losses: list[float]
+    predictions: HostArray
+    accuracy: float
+    seconds: float
+    interrupted: bool
+
+
+class Progress(Protocol):
+    """What `fit` reports to."""
+
+    def batch(self, epoch: int, images: int, loss: float, accuracy: float, rate: float) -> None:
+        """Take an epoch's images so far, their average loss and accuracy, and images per second."""
+        ...
+
+    def epoch(self, record: Epoch) -> None:
+        """Take a finished epoch."""
+        ...
+
+
+def fit(
+    model: Sequential,
+    dataset: Dataset,
+    library: Library,
+    settings: Settings,
+    *,
+    progress: Progress,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Train a model on a dataset with one library.
+
+    Parameters
+    ----------
+    model : Sequential
+        From images (N, H, W, C) to logits (N, classes).
+    dataset : Dataset
+        What to train on and what to hold out.
+    library : Library
+        Library and device that compute.
+    settings : Settings
+        Epochs, batch size, step size, seed, optimiser.
+    progress : Progress
+        Told about every batch and every epoch.
+    stopped : callable, optional
+        Asked before every batch; True ends the training there, as a KeyboardInterrupt does.
+
+    Returns
+    -------
+    Result
+        The parameters after the last batch, whatever ended the training.
+
+    Raises
+    ------
+    TrainingError
+        The loss is no longer finite.
+    """
+    loop = _Loop(model, dataset, library, settings)
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        # NumPy warns where a run diverges; the loop says so itself, once and on every library
+        warnings.filterwarnings("ignore", "overflow|invalid value", RuntimeWarning)
+        interrupted = loop.run(progress, stopped)
+        _, accuracy, predictions = loop.evaluate()
+    seconds = time.perf_counter() - started
+    return Result(loop.params, loop.epochs, loop.first_losses, predictions, accuracy, seconds, interrupted)
+
+
+class _Loop:
+    """The state of a run, moved on batch by batch."""
+
+    def __init__(self, model: Sequential, dataset: Dataset, library: Library, settings: Settings) -> None:
+        self.dataset, self.library, self.settings = dataset, library, settings
+        optimizer = settings.make_optimizer()
+        self.params = model.init(settings.generator("weights"), dataset.images.shape[1:], library)
+        self.state = optimizer.init(self.params)
+        self.order = settings.generator("order")
+        self.step = library.compiled(_step(model, optimizer))
+        self.score = library.compiled(_score(model))
+        self.epochs: list[Epoch] = []
+        self.first_losses: list[float] = []
+        self.number, self.images, self.hits, self.loss, self.seconds = 0, 0, 0, 0.0, 0.0
+
+    def run(self, progress: Progress, stopped: Callable[[], bool]) -> bool:
+        """Run every epoch; say whether an interrupt ended the last one early."""
+        try:
+            for number in range(1, self.settings.epochs + 1):
+                self.epoch(number, progress, stopped)
+                progress.epoch(self.record())
+        except KeyboardInterrupt:
+            if self.images:
+                self.record()
+            return True
+        return False
+
+    def epoch(self, number: int, progress: Progress, stopped: Callable[[], bool]) -> None:
+        """Step once through the training part, in an order of its own."""
+        data = self.dataset
+        self.number, self.images, self.hits, self.loss, self.seconds = number, 0, 0, 0.0, 0.0
+        started = time.perf_counter()
+        for batch in _batches(self.order.permutation(len(data.images)), self.settings.batch_size):
+            if stopped():
+                raise KeyboardInterrupt
+            images, labels = self.library.asarray(data.images[batch]), self.library.asarray(data.labels[batch])
+            self.params, self.state, loss, hits = self.step(self.params, self.state, images, labels)
+            self._add(self._number(loss), self._number(hits), len(batch))
+            self.seconds = time.perf_counter() - started
+            averages = self.loss / self.images, self.hits / self.images
+            progress.batch(number, self.images, *averages, self.images / self.seconds)
+
+    def record(self) -> Epoch:
+        """Close the epoch, whole or not, with a look at the held-out part."""
+        loss, accuracy, _ = self.evaluate()
+        averages = self.loss / self.images, self.hits / self.images
+        self.epochs.append(Epoch(self.number, *averages, loss, accuracy, self.images, self.seconds))
+        self.images = 0
+        return self.epochs[-1]
+
+    def evaluate(self) -> tuple[float, float, HostArray]:
+        """Give the loss, the accuracy and the predictions on the held-out part."""
+        data, total, predictions = self.dataset, 0.0, []
+        for batch in _batches(np.arange(len(data.held_out_images)), EVALUATION_BATCH):
+            images = self.library.asarray(data.held_out_images[batch])
+            loss, best = self.score(self.params, images, self.library.asarray(data.held_out_labels[batch]))
+            total += self._number(loss) * len(batch)
+            predictions.append(self.library.to_numpy(best))
+        predicted = np.concatenate(predictions)
+        return total / len(predicted), np.mean(predicted == data.held_out_labels).item(), predicted
+
+    def _number(self, array: Array) -> Any:
+        return self.library.to_numpy(array).item()
+
+    def _add(self, loss: float, hits: int, images: int) -> None:
+        if not math.isfinite(loss):
+            lr = self.settings.step_size
+            raise TrainingError(f"the loss is {loss} in epoch {self.number}; try a step size (lr) below {lr:g}")
+        self.loss, self.hits, self.images = self.loss + loss * images, self.hits + hits, self.images + images
+        if len(self.first_losses) < FIRST_LOSSES:
+            self.first_losses.append(loss)
+
+
+def _batches(order: HostArray, size: int) -> Iterator[HostArray]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def _step(model: Sequential, optimizer: Optimizer) -> Callable[..., tuple[Params, Any, Array, Array]]:
+    """Build the pure function (params, state, images, labels) -> (params, state, loss, hits)."""
+    loss_function = SoftmaxCrossEntropy()
+
+    def step(params: Params, state: Any, images: Array, labels: Array) -> tuple[Params, Any, Array, Array]:
+        logits, caches = model.forward(params, images)
+        loss, cache = loss_function.forward(logits, labels)
+        _, grads = model.backward(params, caches, loss_function.backward(cache))
+        params, state = optimizer.update(params, grads, state)
+        xp = array_namespace(logits)
+        right = xp.astype(xp.argmax(logits, axis=1), labels.dtype) == labels
+        return params, state, loss, xp.sum(xp.astype(right, labels.dtype))
+
+    return step
+
+
+def _score(model: Sequential) -> Callable[..., tuple[Array, Array]]:
+    """Build the pure function (params, images, labels) -> (loss, predictions)."""
+    loss_function = SoftmaxCrossEntropy()
+
+    def score(params: Params, images: Array, labels: Array) -> tuple[Array, Array]:
+        logits = model.predict(params, images)
+        return loss_function.forward(logits, labels)[0], array_namespace(logits).argmax(logits, axis=1)
+
+    return score

@@ -1,0 +1,201 @@
+"""The layers with a window: Conv, MaxPool, AvgPool, thin over `xpconv.conv` and `xpconv.pool`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpconv.conv import conv, conv_vjp
+from xpconv.nn._check import Array, Params, entry, positive_int
+from xpconv.nn.layers import HostParams, he_normal
+from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+
+Ints = int | tuple[int, ...]
+Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Correlate with a learned kernel and add a bias: ``(N, *spatial, C) -> (N, *out, F)``.
+
+    Parameters
+    ----------
+    features : int
+        Number F of output channels.
+    kernel : int or tuple of int
+        Size of the kernel, one for all spatial axes or one each.
+    stride, padding, dilation, groups, padding_mode, layout, algorithm
+        As in `xpconv.conv`.
+
+    Raises
+    ------
+    TypeError
+        `features`, `kernel` or `groups` is not an integer; what `xpconv.conv` refuses.
+    ValueError
+        One of them is below 1 or does not divide the channels; what `xpconv.conv` refuses.
+
+    Notes
+    -----
+    The parameters are ``weight``, (*kernel, C / groups, F) in ``channels_last`` and (F, C / groups, *kernel) in
+    ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
+    the start. The kernel is not flipped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Conv(4, 3, padding="same")
+    >>> params = layer.init(np.random.default_rng(0), (8, 8, 1))
+    >>> params["weight"].shape, layer.forward(params, np.ones((2, 8, 8, 1), dtype=np.float32))[0].shape
+    ((3, 3, 1, 4), (2, 8, 8, 4))
+    """
+
+    features: int
+    kernel: Ints
+    stride: Ints = 1
+    padding: Padding = 0
+    dilation: Ints = 1
+    groups: int = 1
+    padding_mode: str = "zeros"
+    layout: str = "channels_last"
+    algorithm: str = "auto"
+
+    def __post_init__(self) -> None:
+        positive_int("Conv", "features", self.features)
+        positive_int("Conv", "groups", self.groups)
+        for size in self.kernel if isinstance(self.kernel, tuple) else (self.kernel,):
+            positive_int("Conv", "kernel", size)
+        if self.layout not in ("channels_last", "channels_first"):
+            raise ValueError(f"Conv: layout is 'channels_last' or 'channels_first'; got {self.layout!r}")
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape (*spatial, C) or (C, *spatial)."""
+        rank = len(input_shape) - 1
+        kernel = self.kernel if isinstance(self.kernel, tuple) else (self.kernel,) * rank
+        if rank < 1 or len(kernel) != rank:
+            raise ValueError(
+                f"Conv: input_shape is the spatial axes and the channels, without the batch, and the kernel has one "
+                f"size per spatial axis; got input_shape={input_shape}, kernel={self.kernel}"
+            )
+        last = self.layout == "channels_last"
+        channels = positive_int("Conv", "the number of channels", input_shape[-1 if last else 0])
+        if channels % self.groups or self.features % self.groups:
+            raise ValueError(
+                f"Conv: groups divides the input channels and the features; got groups={self.groups}, "
+                f"{channels} input channels, features={self.features}"
+            )
+        depth = channels // self.groups
+        shape = (*kernel, depth, self.features) if last else (self.features, depth, *kernel)
+        weight = he_normal(rng, shape, math.prod(kernel) * depth, dtype)
+        return {"weight": weight, "bias": np.zeros(self.features, dtype=dtype)}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """``(N, *spatial, C) -> (N, *out, F)``; the cache is x."""
+        return conv(x, entry("Conv", params, "weight"), entry("Conv", params, "bias"), **self._options()), x
+
+    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+        """``(N, *out, F) -> (N, *spatial, C)``, and the gradients of ``weight`` and ``bias``."""
+        dx, dw, db = conv_vjp(dy, cache, entry("Conv", params, "weight"), **self._options())
+        return dx, {"weight": dw, "bias": db}
+
+    def _options(self) -> dict[str, Any]:
+        names = ("stride", "padding", "dilation", "groups", "padding_mode", "layout", "algorithm")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Take the maximum of each window: ``(N, *spatial, C) -> (N, *out, C)``.
+
+    Parameters
+    ----------
+    window, stride, padding, dilation, ceil_mode, layout
+        As in `xpconv.max_pool`; the stride is the window if it is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What `xpconv.max_pool` and `xpconv.max_pool_vjp` refuse.
+
+    Notes
+    -----
+    Where a window has several maxima, the first takes the whole gradient, as in PyTorch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> MaxPool(2).forward({}, x)[0][0, :, :, 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+    """
+
+    window: Ints
+    stride: Ints | None = None
+    padding: Padding = 0
+    dilation: Ints = 1
+    ceil_mode: bool = False
+    layout: str = "channels_last"
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Give no parameters."""
+        return {}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """``(N, *spatial, C) -> (N, *out, C)``; the cache is x."""
+        return max_pool(x, self.window, **self._options()), x
+
+    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+        """``(N, *out, C) -> (N, *spatial, C)``."""
+        return max_pool_vjp(dy, cache, self.window, ties="first", **self._options()), {}
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "ceil_mode", "layout")}
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """Take the average of each window: ``(N, *spatial, C) -> (N, *out, C)``.
+
+    Parameters
+    ----------
+    window, stride, padding, dilation, ceil_mode, count_include_pad, layout
+        As in `xpconv.avg_pool`; the stride is the window if it is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What `xpconv.avg_pool` and `xpconv.avg_pool_vjp` refuse.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> AvgPool(2).forward({}, x)[0][0, :, :, 0].tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
+    """
+
+    window: Ints
+    stride: Ints | None = None
+    padding: Padding = 0
+    dilation: Ints = 1
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    layout: str = "channels_last"
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
+        """Give no parameters."""
+        return {}
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, tuple[int, ...]]:
+        """``(N, *spatial, C) -> (N, *out, C)``; the cache is the shape of x."""
+        return avg_pool(x, self.window, **self._options()), tuple(x.shape)
+
+    def backward(self, params: Params, cache: tuple[int, ...], dy: Array) -> tuple[Array, Params]:
+        """``(N, *out, C) -> (N, *spatial, C)``."""
+        return avg_pool_vjp(dy, cache, self.window, **self._options()), {}
+
+    def _options(self) -> dict[str, Any]:
+        names = ("stride", "padding", "dilation", "ceil_mode", "count_include_pad", "layout")
+        return {name: getattr(self, name) for name in names}
