@@ -27,7 +27,7 @@ class Rates:
 
 
 RATES = {
-    "cpu": Rates(1 / 48e9, 1 / 16e9, 4e-9, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"),
+    "cpu": Rates(1 / 48e9, 1 / 32e9, 4e-9, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"),
 }
 UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, "")
 

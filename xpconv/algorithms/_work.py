@@ -18,4 +18,4 @@ class Work:
 
 def padded_products(rows: int, inner: int, columns: int) -> int:
     """Multiply-adds that a matrix product is charged with: no side counts less than a register tile."""
-    return rows * max(inner, 16) * max(columns, 8)
+    return rows * max(inner, 8) * max(columns, 4)

@@ -2,8 +2,8 @@
 
     z[n, o] = sum over k of slab[n, o * stride + k * dilation] @ w[k]
 
-With few channels in a group (depthwise above all) a tap's matrix product is thin, so it becomes element-wise
-multiplications with broadcasting over the channels; with many it is one (stacked) matrix product for each tap.
+Where each group has one output channel and few input channels (depthwise above all) a tap's matrix product is thin, so
+it becomes element-wise multiplications over the channels; otherwise it is one (stacked) matrix product for each tap.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def refuses(geometry: Geometry) -> str:
 
 
 def _is_thin(geometry: Geometry) -> bool:
-    return geometry.groups > 1 and geometry.channels // geometry.groups <= THIN
+    return 1 < geometry.groups == geometry.filters and geometry.channels // geometry.groups <= THIN
 
 
 def forward_work(geometry: Geometry) -> Work:
