@@ -233,7 +233,7 @@ def pool_tile(
     pixel = (math.prod(stride) + elements) * geometry.channels * itemsize
     pixels = max(cache // pixel, 1)
     if traits.threads:
-        pixels = min(pixels, max(-(-math.prod(shape) // PARTS), (1 << 16) // pixel, 1))
+        pixels = min(pixels, max(-(-math.prod(shape) // PARTS), (1 << 20) // pixel, 1))
     tile = block(shape, pixels)
     while math.prod(tile) > 1 and size(tile) > max_workspace:
         tile = block(shape, math.prod(tile) // 2)
