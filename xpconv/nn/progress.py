@@ -21,8 +21,8 @@ def epoch_line(record: Epoch, epochs: int) -> str:
     """Put one epoch in one line."""
     rate = record.images / record.seconds
     return (
-        f"epoch {record.epoch:{len(str(epochs))}}/{epochs}   loss {record.loss:7.4f}   accuracy {record.accuracy:6.2%}"
-        f"   held out {record.held_out_accuracy:6.2%}   {rate:7,.0f} images/s"
+        f"epoch {record.epoch:{len(str(epochs))}}/{epochs}   loss {record.loss:7.4f}   accuracy {record.accuracy:7.2%}"
+        f"   held out {record.held_out_accuracy:7.2%}   {rate:7,.0f} images/s"
     )
 
 
@@ -60,6 +60,7 @@ class LiveProgress:
             progress.TextColumn("{task.fields[numbers]}"),
             progress.TimeRemainingColumn(compact=True),
             expand=True,
+            transient=True,  # every epoch leaves a line of its own
         )
         self.task = self.bar.add_task("epoch 1", total=epochs * images, numbers="")
 
