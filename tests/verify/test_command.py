@@ -1,0 +1,336 @@
+"""The command: exit statuses, what it prints, reports that parse, and evidence that travels."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import xpconv
+from tests.verify.planted import flipped
+from xpconv._libraries import LibraryError
+from xpconv.verify import cases, main, run, show
+from xpconv.verify.tasks import NAMES
+
+FEW = ["--quick", "--backends", "numpy", "--operations", "pad,conv_forward,max_pool"]
+
+
+def lines(capsys):
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out.splitlines()
+
+
+def complaint(capsys):
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("xpconv verify: ")
+    return line
+
+
+def test_all_is_well(capsys):
+    assert main(FEW) == 0
+    found = lines(capsys)
+    assert found[0] == f"xpconv {xpconv.__version__} verify: catalogue {cases.VERSION}, core cases, seed 0"
+    assert f"numpy {np.__version__} on cpu; float32, float64, float16; core cases" in found
+    rows = [line.split() for line in found if line.startswith("numpy    ")]
+    assert [row[1] for row in rows] == ["max_pool", "pad", "conv_forward"]
+    assert [row[3] for row in rows] == ["ok", "ok", "ok"]
+    assert re.fullmatch(r"all [\d,]+ checks passed on numpy in \d+\.\d s", found[-1])
+    assert all(len(line) <= 100 for line in found)
+
+
+def test_every_operation_on_numpy_quickly(capsys, tmp_path):
+    assert main(["--quick", "--backends", "numpy", "--report", str(tmp_path / "all.json")]) == 0
+    data = json.loads((tmp_path / "all.json").read_text())
+    assert data["seconds"] < 30
+    assert data["failures"] == 0
+    assert {record["check"].split("/")[0] for record in data["results"]} == set(NAMES) == set(data["operations"])
+    ratios = [record["ratio"] for record in data["results"] if "ratio" in record]
+    assert 0.1 < max(ratios) <= 1
+
+
+def test_another_seed_is_other_data(tmp_path, capsys):
+    for seed in ("1", "2"):
+        assert main([*FEW, "--seed", seed, "--report", str(tmp_path / f"{seed}.json")]) == 0
+    first, second = (json.loads((tmp_path / f"{seed}.json").read_text()) for seed in (1, 2))
+    digests = [[r.get("digest") for r in data["results"]] for data in (first, second)]
+    assert digests[0] != digests[1]
+    capsys.readouterr()
+
+
+def test_a_fault_fails_the_run_and_names_the_operation(monkeypatch, capsys):
+    monkeypatch.setattr(xpconv, "conv", flipped)
+    assert main(["--quick", "--backends", "numpy", "--operations", "conv,pad"]) == 1
+    found = lines(capsys)
+    assert any(re.match(r"numpy +conv .*FAILED", line) for line in found)
+    assert any(re.match(r"numpy +pad .* ok", line) for line in found)
+    (head,) = (number for number, line in enumerate(found) if line.startswith("FAILED numpy conv/"))
+    assert [line.split()[0] for line in found[head + 1 : head + 4]] == ["expected", "got", "import"]
+    exec(found[head + 3].strip(), {})
+    assert lines(capsys) == [found[head + 2].split()[1]]
+    assert re.search(r"and \d+ more of conv on numpy", found[head + 4])
+    assert re.fullmatch(r"\d+ of \d+ checks failed on numpy in .* s", found[-1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--backends", "abacus"], "unknown backend 'abacus'; choose one of numpy, cupy"),
+        (["--backends", ","], "names no backend"),
+        (["--operations", "conv,convolve"], "unknown operation 'convolve'; choose from conv, "),
+        (["--operations", ""], "unknown operation"),
+        (["--seed", "-1"], "at least 0; got '-1'"),
+        (["--report", "report.txt"], "ends in .json, .xml, .md; got report.txt"),
+        (["--report", "no/such/folder/report.md"], "does not exist"),
+        (["--against", "no-such-file.json"], "cannot be read"),
+        (["--target", "x"], "unrecognized arguments"),
+        (["here"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments(capsys, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--quick", *arguments]) == 2
+    assert words in complaint(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_is_not_usable(capsys, monkeypatch):
+    def load(name, device=None):
+        raise LibraryError("backend 'cupy' is installed, but no CUDA device is available")
+
+    monkeypatch.setattr("xpconv._libraries.load", load)
+    assert main(["--backends", "cupy"]) == 2
+    assert "no CUDA device" in complaint(capsys)
+
+
+def test_a_report_that_cannot_be_written(capsys, monkeypatch, tmp_path):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xpconv.verify.report.write_atomic", full)
+    assert main(["--quick", "--backends", "numpy", "--operations", "pad", "--report", str(tmp_path / "a.md")]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert main(["--quick", "--report", str(tmp_path)]) == 2
+
+
+def test_help_and_the_command_line(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "usage: xpconv verify" in text
+    assert "--self-test" not in text
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "xpconv", "verify", *FEW], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "checks passed on numpy" in done.stdout
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    good = xpconv.pad
+    monkeypatch.setattr(xpconv, "pad", lambda *a, **o: good(*a, **o) + 1)
+
+
+def test_reports_say_what_happened(failing, tmp_path, capsys):
+    paths = [tmp_path / name for name in ("r.json", "r.xml", "r.md")]
+    arguments = [word for path in paths for word in ("--report", str(path))]
+    assert main(["--quick", "--backends", "numpy,strict", "--operations", "pad,max_pool_vjp", *arguments]) == 1
+    capsys.readouterr()
+
+    data = json.loads(paths[0].read_text())
+    assert data["catalogue"]["version"] == cases.VERSION
+    assert (data["seed"], data["quick"], data["operations"]) == (0, True, ["pad", "max_pool_vjp"])
+    assert [backend["name"] for backend in data["backends"]] == ["numpy", "strict"]
+    assert data["versions"]["xpconv"] == xpconv.__version__
+    assert data["checks"] == len(data["results"])
+    failed = [record for record in data["results"] if not record["passed"]]
+    assert data["failures"] == len(failed) > 0
+    assert all(record["check"].startswith("pad/") and record["line"] for record in failed)
+    for record in data["results"]:
+        tier = record["check"].rpartition("/")[2]
+        assert ("digest" in record) == (tier == "exact" and record["passed"])
+        assert ("ratio" in record) == (tier == "bound")
+
+    root = ElementTree.fromstring(paths[1].read_text())
+    suites = root.findall("testsuite")
+    assert [int(suite.get("tests")) for suite in suites] == [
+        sum(record["backend"] == name for record in data["results"]) for name in ("numpy", "strict")
+    ]
+    assert int(root.get("failures")) == len(failed) == len(root.findall(".//failure"))
+    assert root.find(".//failure").text.startswith("FAILED numpy pad/")
+    assert {case.get("classname") for case in root.iter("testcase")} >= {"xpconv.numpy.pad", "xpconv.strict.pad"}
+
+    text = paths[2].read_text()
+    assert "| numpy | pad | 12 | 12 FAILED | - | - |" in text
+    assert "checks failed on numpy, strict" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {rows[0].count("|")}
+
+
+def test_a_ratio_that_is_not_finite_is_null(monkeypatch, tmp_path, capsys):
+    good = xpconv.conv_forward
+    monkeypatch.setattr(xpconv, "conv_forward", lambda *a: (np.full_like(good(*a)[0], np.nan), good(*a)[1]))
+    path = tmp_path / "r.json"
+    assert main([*FEW, "--report", str(path)]) == 1
+    records = json.loads(path.read_text())["results"]
+    bad = [r for r in records if not r["passed"] and r["check"].endswith("bound")]
+    assert bad
+    assert all(record["ratio"] is None for record in bad)
+    capsys.readouterr()
+
+
+# --- evidence -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evidence(tmp_path, capsys):
+    path = tmp_path / "evidence.json"
+    assert main([*FEW, "--seed", "4", "--report", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def tamper(path, change):
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def test_evidence_holds_on_another_backend(evidence, capsys):
+    assert main(["--quick", "--backends", "strict", *FEW[3:], "--against", str(evidence)]) == 0
+    text = lines(capsys)[-1]
+    assert re.search(rf"[\d,]+ exact results are the same bits as those of numpy {np.__version__} on cpu", text)
+    exact = [r for r in json.loads(evidence.read_text())["results"] if "digest" in r]
+    here = [r for r in exact if "/float16/" not in r["check"]]
+    assert f"{len(here):,} exact" in text
+
+
+def test_a_tampered_digest_is_named(evidence, capsys):
+    def change(data):
+        marked = [r for r in data["results"] if r["check"].startswith("pad/") and "digest" in r]
+        for record in marked[2:4]:
+            record["digest"] = "0" * 64
+        changed.append(marked[2]["check"])
+
+    changed = []
+    tamper(evidence, change)
+    assert main([*FEW, "--against", str(evidence)]) == 1
+    first, more = lines(capsys)[-2:]
+    assert f"DIFFERS in {changed[0]}: numpy here gives" in first
+    assert "numpy there gave 0000000000000000..." in first
+    assert "and 1 more" in more
+
+
+def test_a_stale_report_says_how_to_renew_it(evidence, capsys):
+    tamper(evidence, lambda data: data["catalogue"].update(version=0))
+    assert main([*FEW, "--against", str(evidence)]) == 1
+    line = complaint(capsys)
+    assert f"is of catalogue 0, this is catalogue {cases.VERSION}" in line
+    assert line.endswith(f"xpconv verify --backends numpy --quick --seed 4 --report {evidence}")
+    tamper(evidence, lambda data: data["catalogue"].update(version=cases.VERSION, fingerprint="0"))
+    assert main([*FEW, "--against", str(evidence)]) == 1
+    assert "which has changed" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        (lambda data: data["results"][3].update(passed=False), 1, "is of a run that failed: max_pool/"),
+        (lambda data: data["results"][0].update(check="pad/other/exact"), 1, "does not have: pad/other/exact"),
+        (lambda data: data.update(results=[]), 1, "holds no exact results"),
+        (lambda data: data.pop("results"), 2, "no JSON report of xpconv verify (KeyError: 'results')"),
+        (lambda data: data.update(format="something else"), 2, "its format is another one"),
+        (lambda data: data.update(seed=5), 1, "DIFFERS"),
+    ],
+)  # fmt: skip
+def test_a_report_that_proves_nothing(evidence, capsys, change, status, words):
+    tamper(evidence, change)
+    assert main([*FEW, "--against", str(evidence)]) == status
+    captured = capsys.readouterr()
+    assert words in captured.err + captured.out
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"text"', "{}", "\x00\xff"])
+def test_a_file_that_is_no_report(tmp_path, capsys, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    assert main([*FEW, "--against", str(path)]) == 2
+    assert "is no JSON report" in complaint(capsys)
+    path.write_bytes(b"\xff\xfe\x00")
+    assert main([*FEW, "--against", str(path)]) == 2
+
+
+def test_evidence_of_another_seed_or_of_other_operations(evidence, capsys):
+    assert main([*FEW, "--seed", "5", "--against", str(evidence)]) == 2
+    assert "was made with --seed 4, not 5" in complaint(capsys)
+    assert main(["--quick", "--backends", "numpy", "--operations", "avg_pool", "--against", str(evidence)]) == 1
+    assert "no exact result in common" in lines(capsys)[-1]
+
+
+def test_a_failure_here_is_no_agreement(evidence, capsys, monkeypatch):
+    """A check that fails here has no digest: it is the failure that the run ends with."""
+    good = xpconv.pad
+    monkeypatch.setattr(xpconv, "pad", lambda x, *a, **o: good(x, *a, **o) + 1)
+    assert main([*FEW, "--against", str(evidence)]) == 1
+    assert any("checks failed" in line for line in lines(capsys))
+
+
+# --- the screen -----------------------------------------------------------------------------------
+
+
+def test_rich_on_a_terminal_and_text_elsewhere(monkeypatch):
+    assert isinstance(show.screen(), show.PlainScreen)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert isinstance(show.screen(), show.RichScreen)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert isinstance(show.screen(), show.PlainScreen)
+
+
+def test_the_table_fits_a_terminal_of_100_columns(failing, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    screen = show.RichScreen()
+    monkeypatch.setattr("xpconv.verify.command.screen", lambda: screen)
+    arguments = ["--quick", "--backends", "numpy,strict", "--operations", "pad,create_mask_from_window,conv_forward"]
+    assert main(arguments) == 1
+    found = capsys.readouterr().out.splitlines()
+    table = [line for line in found if "create_mask_from_window" in line or "backend" in line]
+    assert len(table) == 3
+    assert all(len(line.rstrip()) <= 100 for line in table)
+    assert not any("…" in line for line in table)
+    assert any("12 FAILED" in line for line in found)
+    assert any(line.startswith("  import xpconv as xc; ") and len(line) > 100 for line in found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "off"),
+        ({"CUPY_TF32": "1"}, "on (CUPY_TF32=1)"),
+        ({"CUPY_TF32": "1", "NVIDIA_TF32_OVERRIDE": "0"}, "off (NVIDIA_TF32_OVERRIDE=0)"),
+        ({"NVIDIA_TF32_OVERRIDE": "1"}, "on (NVIDIA_TF32_OVERRIDE=1)"),
+    ],
+)
+def test_tf32_is_shown_for_cupy(monkeypatch, environment, words):
+    for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run.tf32("numpy") == ""
+    state = run.tf32("cupy")
+    assert state.startswith(words)
+    backend = run.Backend("cupy", "14.0", "cuda:0 (a GPU)", ("float32",), False, state)
+    assert str(backend) == f"cupy 14.0 on cuda:0 (a GPU); float32; TF32 {state}"
+
+
+def test_importing_the_package_does_not_import_the_verifier():
+    script = "import sys, xpconv; print([m for m in sys.modules if 'verify' in m or m == 'xpconv.testing'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,13 @@
+"""Verify this library on this machine: every operation, on every backend, against the definition.
+
+``xpconv verify`` (here `main`) runs a catalogue of cases in three tiers:
+
+- *exact*: whole numbers whose sums stay representable; results equal the definition bit for bit;
+- *bound*: real numbers; errors stay within bounds that follow from the arithmetic;
+- *adjoint*: gradients satisfy <f(x), g> = <x, dx>, exactly, on whole numbers.
+"""
+
+from xpconv.verify.command import main
+from xpconv.verify.reproduce import draw
+
+__all__ = ["draw", "main"]

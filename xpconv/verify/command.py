@@ -1,0 +1,161 @@
+"""The command ``xpconv verify``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from xpconv import _info, _libraries
+from xpconv._libraries import Library, LibraryError
+from xpconv.verify import against, cases, report
+from xpconv.verify.against import Evidence, EvidenceError
+from xpconv.verify.run import Outcome, run
+from xpconv.verify.show import PlainScreen, RichScreen, screen
+from xpconv.verify.summary import describe, failures, verdict
+from xpconv.verify.tasks import NAMES
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"wants an integer of at least 0; got {text!r}")
+    return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
+
+
+def _operations(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    unknown = next((name for name in names if name not in NAMES), None)
+    if unknown is not None or not names:
+        raise argparse.ArgumentTypeError(f"unknown operation {(unknown or text)!r}; choose from {', '.join(NAMES)}")
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xpconv verify",
+        description="Check every operation, forward and backward, on every backend found, against the definition in "
+        "exact arithmetic: bit for bit on whole numbers, within derived bounds on real ones.",
+        epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments.",
+    )
+    parser.add_argument(
+        "--backends", type=_names, metavar="NAME,...",
+        help=f"of {', '.join(_libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
+    )  # fmt: skip
+    parser.add_argument("--operations", type=_operations, metavar="NAME,...", help="only these (default: all)")
+    parser.add_argument("--quick", action="store_true", help="the core cases only, which have every feature once")
+    parser.add_argument("--seed", type=_natural, metavar="N", help="of the data (default: 0, or that of --against)")
+    parser.add_argument(
+        "--report", action="append", type=Path, default=[], metavar="FILE",
+        help="write a report: .json, .xml (JUnit) or .md; may be given more than once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE.json",
+        help="hold the exact results against a report made elsewhere, on a CUDA machine say",
+    )  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Verify and give the exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after ``xpconv verify`` (those of the process).
+
+    Returns
+    -------
+    int
+        0 if all is well, 1 if a check failed or a report differs, 2 for bad arguments.
+
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as end:
+        return int(end.code or 0)
+    for path in options.report:
+        if trouble := report.trouble(path):
+            return _fail(trouble, 2)
+    try:
+        evidence = against.load(options.against) if options.against else None
+        libraries = _load(options.backends)
+    except (EvidenceError, LibraryError) as error:
+        return _fail(str(error), getattr(error, "status", 2))
+    seed = options.seed if options.seed is not None else evidence.seed if evidence else 0
+    if evidence and seed != evidence.seed:
+        return _fail(f"--against: {evidence.path} was made with --seed {evidence.seed}, not {seed}", 2)
+
+    names = options.operations or NAMES
+    shown = screen()
+    size = "core cases" if options.quick else "all cases"
+    shown.line(f"xpconv {_info.version()} verify: catalogue {cases.VERSION}, {size}, seed {seed}")
+    try:
+        outcome = run(libraries, names, options.quick, seed, shown)
+    finally:
+        shown.finish()
+    passed = _judge(shown, outcome, evidence)
+    return _write(shown, outcome, options.report) or int(not passed)
+
+
+def _load(names: tuple[str, ...] | None) -> list[Library]:
+    if names is None:
+        return _libraries.found()
+    if not names:
+        raise LibraryError("--backends names no backend")
+    return [_libraries.load(name) for name in names]
+
+
+def _judge(shown: PlainScreen | RichScreen, outcome: Outcome, evidence: Evidence | None) -> bool:
+    for result, more in failures(outcome.results):
+        first, *rest = describe(result, more)
+        shown.line("")
+        shown.line(first, good=False)
+        for text in rest:
+            shown.line(text)
+    passed = bool(outcome.results) and not outcome.failures
+    shown.line("")
+    if not outcome.results:
+        shown.line("nothing was checked", good=False)
+    else:
+        shown.line(verdict(outcome.results, outcome.seconds), good=passed)
+    if evidence is None:
+        return passed
+    compared, differences = against.compare(outcome, evidence)
+    there = "; ".join(evidence.backends)
+    if not compared:
+        shown.line(f"{evidence.path}: no exact result in common with {there}", good=False)
+    elif differences:
+        shown.line(f"{evidence.path}: DIFFERS in {differences[0]}", good=False)
+        if len(differences) > 1:
+            shown.line(f"  and {len(differences) - 1:,} more")
+    else:
+        shown.line(f"{evidence.path}: {compared:,} exact results are the same bits as those of {there}", good=True)
+    return passed and bool(compared) and not differences
+
+
+def _write(shown: PlainScreen | RichScreen, outcome: Outcome, paths: list[Path]) -> int:
+    for path in paths:
+        try:
+            report.write(path, outcome)
+        except OSError as error:
+            return _fail(f"--report: {path} cannot be written: {error.strerror or error}", 2)
+        shown.line(f"written {path}")
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"xpconv verify: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,124 @@
+"""Go through the backends and their checks, and gather what comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xpconv import _info
+from xpconv._libraries import Library
+from xpconv.verify.check import Bench, Result
+from xpconv.verify.oracle import Oracle
+from xpconv.verify.tasks import NAMES, Task, tasks
+
+# JAX compiles every call and Dask builds a graph for it, so they take the core cases, and these in one dtype where that
+# will do: in a quick run, and always for Dask, which computes with NumPy.
+COSTLY = ("jax", "dask")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library as the run found it."""
+
+    name: str
+    version: str
+    device: str
+    dtypes: tuple[str, ...]
+    core: bool  # core cases only
+    tf32: str  # how it stood, for a library that may have it
+
+    def __str__(self) -> str:
+        words = [f"{self.name} {self.version} on {self.device}", ", ".join(self.dtypes)]
+        if self.core:
+            words.append("core cases")
+        if self.tf32:
+            words.append(f"TF32 {self.tf32}")
+        return "; ".join(words)
+
+
+@dataclass
+class Outcome:
+    """A run: what was asked for, and every result in the catalogue's order, backend after backend."""
+
+    seed: int
+    quick: bool
+    names: tuple[str, ...]
+    versions: dict[str, str]
+    backends: list[Backend] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[Result]:
+        """Give what failed, in order."""
+        return [result for result in self.results if not result.passed]
+
+
+class Progress(Protocol):
+    """What a run tells while it goes."""
+
+    def start(self, total: int) -> None:
+        """Begin with so many checks ahead."""
+
+    def step(self, result: Result) -> None:
+        """Note a check that is done."""
+
+    def done(self, backend: Backend, results: Sequence[Result]) -> None:
+        """Note a backend that is done."""
+
+
+def tf32(name: str) -> str:
+    """Say for CuPy whether float32 products may be rounded to TF32: its own switch, or NVIDIA's above it."""
+    if name != "cupy":
+        return ""
+    override = os.environ.get("NVIDIA_TF32_OVERRIDE")
+    if override is None:
+        return _info.tf32()
+    return f"{'off' if override == '0' else 'on'} (NVIDIA_TF32_OVERRIDE={override})"
+
+
+def run(libraries: Sequence[Library], names: tuple[str, ...], quick: bool, seed: int, progress: Progress) -> Outcome:
+    """Run the checks of these operations on each library, one library after another."""
+    outcome = Outcome(seed, quick, names, _info.versions(*libraries))
+    oracle = Oracle(seed)
+    benches = [Bench(library, oracle) for library in libraries]
+    plans = [_plan(bench, names, quick) for bench in benches]
+    start = time.perf_counter()
+    progress.start(sum(len(checks) for _, checks in plans))
+    for bench, (backend, checks) in zip(benches, plans, strict=True):
+        found = []
+        with _at_once(bench.library):
+            for task in checks:
+                found.append(bench.check(task))
+                progress.step(found[-1])
+        outcome.backends.append(backend)
+        outcome.results += found
+        progress.done(backend, found)
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+def _plan(bench: Bench, names: tuple[str, ...], quick: bool) -> tuple[Backend, list[Task]]:
+    library = bench.library
+    core = quick or library.name in COSTLY
+    dtypes = bench.dtypes
+    if library.name == "dask" or (library.name in COSTLY and quick):
+        dtypes = dtypes[:1]
+    backend = Backend(library.name, library.version, library.device_name, dtypes, core, tf32(library.name))
+    return backend, list(tasks(dtypes, names or NAMES, core))
+
+
+@contextlib.contextmanager
+def _at_once(library: Library) -> Iterator[None]:
+    """Let Dask compute in this thread: its pool costs more than these small arrays."""
+    if library.name != "dask":
+        yield
+        return
+    dask: Any = importlib.import_module("dask")
+    with dask.config.set(scheduler="synchronous"):
+        yield
