@@ -16,8 +16,9 @@ from xpconv.course import (
     pool_forward,
     zero_pad,
 )
-from xpconv.padding import pad
+from xpconv.padding import pad, pad_vjp
 from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv.transpose import conv_transpose, conv_transpose_vjp
 
 __version__ = _version("xpconv")
 
@@ -29,6 +30,8 @@ __all__ = [
     "conv_forward",
     "conv_input_grad",
     "conv_single_step",
+    "conv_transpose",
+    "conv_transpose_vjp",
     "conv_vjp",
     "conv_weight_grad",
     "create_mask_from_window",
@@ -38,6 +41,7 @@ __all__ = [
     "max_pool",
     "max_pool_vjp",
     "pad",
+    "pad_vjp",
     "pool_backward",
     "pool_forward",
     "set_options",

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import array_api_compat as compat
+import array_api_extra as xpx
 import numpy as np
 
 Array = Any
@@ -303,6 +304,16 @@ def host_array(xp: Namespace, values: Sequence[Any], dtype: DType, like: Array) 
 def write(target: Array, region: tuple[slice, ...], block: Array) -> None:
     """Write a block into an array that was allocated in the same call, converted to its dtype."""
     target[region] = block
+
+
+def add_to(xp: Namespace, target: Array, region: tuple[slice, ...], block: Array) -> Array:
+    """Add a block to a region of an array that was made in the same call; use the array given back."""
+    block = cast(xp, block, target.dtype)
+    if isinstance(target, np.ndarray):
+        view = target[region]
+        np.add(view, block, out=view)
+        return target
+    return xpx.at(target)[region].add(block, xp=xp)
 
 
 def constant(xp: Namespace, shape: Sequence[int], fill: Any, like: Array) -> Array:

@@ -15,7 +15,7 @@ from typing import Any
 
 from xpconv import _options, _threads
 from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
-from xpconv._geometry import Geometry, Interval, Ints, Region
+from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import PARTS, Plan, block
 from xpconv._workspace import Workspace, workspace
 from xpconv.algorithms import REGISTRY
@@ -94,9 +94,13 @@ def slab(
     work: Workspace, x: Array, geometry: Geometry, region: Region, fill: Any = 0, each: Each | None = None
 ) -> Array:
     """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy."""
+    reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
+    if geometry.mode != "zeros":
+        pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
+        part = work.repeat("slab", x[(slice(*region[0]), ...)], pieces)
+        return part if each is None else each(part)
     index, widths = [slice(*region[0])], [(0, 0)]
-    for axis, (start, stop) in enumerate(region[1:]):
-        low, high = geometry.reach(axis, start, stop)
+    for axis, (low, high) in enumerate(reaches):
         first = min(max(low, 0), geometry.input[axis])
         last = max(min(high, geometry.input[axis]), first)
         before = min(max(-low, 0), high - low)
@@ -226,9 +230,12 @@ def _channel_blocks(geometry: Geometry, count: int) -> list[tuple[Geometry, slic
 
 def input_grad(
     dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
-    sums: Any, dtype: Any, layout: str,
+    sums: Any, dtype: Any, layout: str, b: Array | None = None,
 ) -> Array:  # fmt: skip
-    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz."""
+    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
+
+    A bias (C,) is added where the operation is a transposed convolution.
+    """
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
     target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
@@ -238,13 +245,13 @@ def input_grad(
         index = (slice(None), *phase.target, slice(None))
         if phase.geometry is None:
             if target is not None:
-                write(target, index, 0)
+                write(target, index, 0 if b is None else b)
             continue
         taken = plan(phase.geometry)
         workers = min(workers, taken.workers)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
         place = None if target is None else target[index]
-        jobs.append(correlate_jobs(dz, kernel, None, phase.geometry, taken, xp, sums, place))
+        jobs.append(correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, sums, place))
     blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, collect=target is None))
     if target is not None:
         return target
@@ -252,7 +259,8 @@ def input_grad(
     for phase in geometry.phases:
         if phase.geometry is None:
             size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
-            pieces.append(zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz))
+            blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
+            pieces.append(blank if b is None else blank + cast(xp, b, sums))
         else:
             tiles = next(parts).items
             pieces.append(join(xp, list(itertools.islice(blocks, len(tiles))), tiles))
@@ -298,21 +306,21 @@ def interleave(xp: Namespace, pieces: list[Array], geometry: Geometry) -> Array:
     return pieces[0]
 
 
-def channel_sum(dz: Array, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any) -> Array:
-    """(N, *O, F) -> (F,), in a fixed number of partial sums."""
+def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
+    """(n, *pixels, F) -> (F,), in a fixed number of partial sums; `shape` is (n, *pixels)."""
     axes = tuple(range(dz.ndim - 1))
-    if geometry.positions == 0:
-        return zeros(xp, (geometry.filters,), sums, dz)
-    shape = (geometry.batch, *geometry.output)
-    split = traits.threads and geometry.positions * geometry.filters > SMALL
-    tile = block(shape, -(-geometry.positions // PARTS)) if split else shape
+    positions, filters = math.prod(shape), dz.shape[-1]
+    if positions == 0:
+        return zeros(xp, (filters,), sums, dz)
+    split = traits.threads and positions * filters > SMALL
+    tile = block(shape, -(-positions // PARTS)) if split else shape
 
     def compute(region: Region, work: Workspace) -> Array:
         return xp.sum(dz[slices(region)], axis=axes, dtype=sums)
 
     jobs = Jobs(compute, Tiles(shape, tile))
-    flops = geometry.positions * geometry.filters
-    total, *others = run([jobs], xp, traits, sums, _options.current().threads, flops, collect=True)
+    threads = _options.current().threads
+    total, *others = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
     for other in others:
         total = total + other
     return total

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, write
+from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, write
+from xpconv._geometry import Run
 
 
 class Workspace:
@@ -71,6 +73,16 @@ class Workspace:
             if len(pieces) > 1:
                 part = self.xp.concat(pieces, axis=axis)
         return part
+
+    def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
+        """(n, *spatial, C) -> (n, *padded, C): lay the runs of each spatial axis side by side."""
+        for axis, axis_runs in enumerate(pieces, start=1):
+            if len(axis_runs) == 1 and axis_runs[0].step == 1:
+                x = x[(*(slice(None),) * axis, axis_runs[0].source, ...)]
+                continue
+            order = [run.start + run.step * i for run in axis_runs for i in range(run.length)]
+            x = self.xp.take(x, host_array(self.xp, order, index_dtype(self.xp, x), x), axis=axis)
+        return self.pixels(name, x)
 
 
 _PREDICATES = frozenset({"equal", "not_equal"})
@@ -158,6 +170,20 @@ class BufferedWorkspace(Workspace):
                 target[(*inside, slice(before + n, None))] = fill
             inside.append(slice(before, before + n))
         np.copyto(target[tuple(inside)], part)
+        return target
+
+    def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
+        if all(len(axis_runs) == 1 and axis_runs[0].step == 1 for axis_runs in pieces):
+            return self.pixels(name, x[(slice(None), *(axis_runs[0].source for axis_runs in pieces))])
+        origins = [axis_runs[0].first for axis_runs in pieces]
+        lengths = [sum(run.length for run in axis_runs) for axis_runs in pieces]
+        target = self.buffer(name, (x.shape[0], *lengths, x.shape[-1]))
+        for combination in itertools.product(*pieces):
+            place = tuple(
+                slice(run.first - origin, run.first - origin + run.length)
+                for run, origin in zip(combination, origins, strict=True)
+            )
+            np.copyto(target[(slice(None), *place)], x[(slice(None), *(run.source for run in combination))])
         return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from xpconv import _options, _run
@@ -20,8 +21,10 @@ from xpconv._backend import (
     result_dtype,
     to_channels_last,
 )
-from xpconv._geometry import Geometry, Ints, conv_geometry, freeze, in_layout
+from xpconv._fold import fold_padding, strip_elements
+from xpconv._geometry import Geometry, Ints, Region
 from xpconv._plan import Plan, choose
+from xpconv._reading import conv_geometry, freeze, in_layout
 
 Array = Any
 Size = int | tuple[int, ...]
@@ -40,15 +43,17 @@ def read_geometry(
 
 
 def plan_for(
-    function: str, algorithm: str, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, gradient: bool = False
-) -> Plan:
-    """Plan a pass with the options in force; `sums` is the dtype of the sums."""
+    function: str, algorithm: str, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, *,
+    gradient: bool = False, share: int = 4,
+) -> Plan:  # fmt: skip
+    """Plan a pass with the options in force and so many quarters of the workspace; `sums` is the dtype of the sums."""
     options = _options.current()
-    size = itemsize(xp, sums)
-    return choose(function, algorithm, geometry, traits, size, options.max_workspace, options.threads, gradient)
+    size, room = itemsize(xp, sums), options.max_workspace // 4 * share
+    return choose(function, algorithm, geometry, traits, size, room, options.threads, gradient)
 
 
-def _check_shape(function: str, name: str, array: Array, wanted: Ints, why: str) -> None:
+def check_shape(function: str, name: str, array: Array, wanted: Ints, why: str) -> None:
+    """Check an array's whole shape."""
     if tuple(array.shape) != wanted:
         raise ValueError(f"{function}: {name} has the shape of {why}, {wanted}; got {name}.shape={tuple(array.shape)}")
 
@@ -89,7 +94,8 @@ def conv(
     groups : int
         Output channels f of group g see the input channels of group g only (1).
     padding_mode : str
-        What the padding holds: ``"zeros"``.
+        What the padding holds: ``"zeros"`` (default), or pixels of the image: ``"reflect"`` (mirrored at the border
+        pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, at most n).
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``.
     algorithm : str
@@ -134,7 +140,7 @@ def conv(
     xp, traits = inspect("conv", x=x, w=w, b=b)
     geometry = read_geometry("conv", x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
     if b is not None:
-        _check_shape("conv", "b", b, (geometry.filters,), "the output channels")
+        check_shape("conv", "b", b, (geometry.filters,), "the output channels")
     dtype = result_dtype("conv", xp, x.dtype, dtype)
     sums = accumulator(xp, dtype)
     z = _run.correlate(
@@ -149,13 +155,29 @@ def _input_grad(
     dtype: Any, layout: str,
 ) -> Array:  # fmt: skip
     sums = accumulator(xp, dtype)
-    w = kernel_to_channels_last(xp, w, layout)
+    w, dz = kernel_to_channels_last(xp, w, layout), to_channels_last(xp, dz, layout)
     if is_kind(xp, w.dtype, "complex floating"):
         w = xp.conj(w)
-    dx = _run.input_grad(
-        to_channels_last(xp, dz, layout), w, geometry, lambda g: plan_for(function, algorithm, g, xp, traits, sums),
-        xp, traits, sums=sums, dtype=dtype, layout=layout,
-    )  # fmt: skip
+    zeros = replace(geometry, mode="zeros")
+
+    def plan(part: Geometry) -> Plan:
+        return plan_for(function, algorithm, part, xp, traits, sums, share=3 if geometry.mode != "zeros" else 4)
+
+    dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
+    if geometry.mode == "zeros" or geometry.batch == 0:
+        return from_channels_last(xp, dx, layout)
+
+    def strip(region: Region) -> Array:
+        pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
+        size = tuple(high - low for low, high in region[1:])
+        start, stop = region[0]
+        part = replace(zeros, batch=stop - start, input=size, padding=pads)
+        return _run.input_grad(
+            dz[start:stop, ...], w, part, plan, xp, traits, sums=sums, dtype=sums, layout="channels_last"
+        )
+
+    elements = strip_elements(_options.current().max_workspace, itemsize(xp, sums))
+    dx = fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
     return from_channels_last(xp, dx, layout)
 
 
@@ -234,7 +256,7 @@ def conv_input_grad(
     geometry = read_geometry(
         name, input_shape, w.shape, stride, padding, dilation, groups, padding_mode, layout, ("input_shape", "w.shape")
     )
-    _check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
+    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, dz.dtype, dtype)
     return _input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
 
@@ -308,7 +330,7 @@ def conv_weight_grad(
         layout,
         ("x.shape", "kernel_shape"),
     )
-    _check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
+    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, x.dtype, dtype)
     return _weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
 
@@ -369,9 +391,11 @@ def conv_vjp(
     name = "conv_vjp"
     xp, traits = inspect(name, x=x, w=w, dz=dz)
     geometry = read_geometry(name, x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
-    _check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
+    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, x.dtype, dtype)
     dx = _input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
     dw = _weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    db = _run.channel_sum(to_channels_last(xp, dz, layout), geometry, xp, traits, accumulator(xp, dtype))
+    db = _run.channel_sum(
+        to_channels_last(xp, dz, layout), (geometry.batch, *geometry.output), xp, traits, accumulator(xp, dtype)
+    )
     return dx, dw, cast(xp, db, dtype)

@@ -14,8 +14,9 @@ from xpconv._backend import (
     least,
     to_channels_last,
 )
-from xpconv._geometry import Geometry, Phase, Region, freeze, in_layout, pool_geometry
+from xpconv._geometry import Geometry, Phase, Region
 from xpconv._pool_run import PhaseGradient
+from xpconv._reading import freeze, in_layout, pool_geometry
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 
