@@ -262,6 +262,39 @@ def pool_geometry(
     name: str = "x.shape",
 ) -> Geometry:
     """Check the shapes and options of a pooling; options come from `freeze`."""
+    call, geometry = _read_windows(function, x_shape, window, stride, padding, dilation, ceil_mode, layout, name)
+    for pair, span in zip(geometry.padding, geometry.span, strict=True):
+        if max(pair) >= span:
+            call.fail(f"padding is smaller than the window's span, here {geometry.span}; got padding={padding!r}")
+    return geometry
+
+
+@lru_cache(maxsize=4096)
+def window_geometry(
+    function: str,
+    x_shape: Ints,
+    window: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    layout: Any,
+    name: str = "x.shape",
+) -> Geometry:
+    """Check the shapes and options of an unfolding; padding may be any."""
+    return _read_windows(function, x_shape, window, stride, padding, dilation, False, layout, name)[1]
+
+
+def _read_windows(
+    function: str,
+    x_shape: Ints,
+    window: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: Any,
+    layout: Any,
+    name: str,
+) -> tuple[Call, Geometry]:
     call = Call(function, ((name, x_shape), ("window", window), ("layout", layout)))
     call.choice("layout", layout, LAYOUTS)
     rank = len(x_shape) - 2
@@ -272,13 +305,22 @@ def pool_geometry(
     kernel = call.per_axis("window", window, rank)
     strides = kernel if stride is None else call.per_axis("stride", stride, rank)
     dilations = call.per_axis("dilation", dilation, rank)
-    geometry = _windows(
+    return call, _windows(
         call, batch, channels, channels, channels, tuple(size), kernel, strides, dilations, padding, bool(ceil_mode)
     )
-    for pair, span in zip(geometry.padding, geometry.span, strict=True):
-        if max(pair) >= span:
-            call.fail(f"padding is smaller than the window's span, here {geometry.span}; got padding={padding!r}")
-    return geometry
+
+
+def adaptive_shapes(
+    function: str, x_shape: Ints, output_shape: Any, layout: Any, name: str = "x.shape"
+) -> tuple[Ints, Ints]:
+    """Check the shapes of an adaptive pooling; give the channels-last input shape and the output's spatial sizes."""
+    call = Call(function, ((name, x_shape), ("output_shape", output_shape), ("layout", layout)))
+    call.choice("layout", layout, LAYOUTS)
+    rank = len(x_shape) - 2
+    if rank not in (1, 2, 3):
+        call.fail(f"{name} has {len(x_shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
+    call.sizes(name, x_shape, rank)
+    return channels_last(x_shape, layout), call.per_axis("output_shape", output_shape, rank)
 
 
 def _windows(

@@ -86,7 +86,7 @@ def conv_transpose(
 
     Notes
     -----
-    ``z[n, i, f] = b[f] + sum of x[n, o, c] * w[k, f, c]`` over all o, k with ``o * stride + k * dilation = i + before``.
+    ``z[n, i, f] = b[f] + sum of x[n, o, c] * w[k, f, c]`` over o, k with ``o * stride + k * dilation = i + before``.
     No zero is multiplied. Pixels that no tap reaches hold the bias. Complex kernels are not conjugated. Source: ONNX
     operator ConvTranspose; V. Dumoulin, F. Visin, arXiv 1603.07285.
 
