@@ -1,0 +1,180 @@
+"""The house's order, read from the source: nothing imports upward, nothing optional is loaded unasked."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.find_spec("xpconv")
+ROOT = Path(SPEC.origin).parent
+
+# from the ground up; a module may import what stands below it, and its neighbours on the same line
+LAYERS = (
+    ("_libraries", "_options", "_geometry", "_threads", "_info", "data"),
+    ("_backend", "_workspace"),
+    ("algorithms",),
+    ("_plan",),
+    ("_run", "_pool_run"),
+    ("conv", "pool", "padding", "windows", "_explain"),
+    ("_course_checks", "course"),
+    ("nn",),
+    ("dask",),
+    ("bounds",),
+    ("testing",),
+    ("verify",),
+    ("cli", "__main__"),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+ALLOWED_EARLY = {"numpy", "array_api_compat", "array_api_extra", "threadpoolctl"}  # the core's dependencies
+OPTIONAL = (
+    "torch",
+    "jax",
+    "cupy",
+    "dask",
+    "rich",
+    "matplotlib",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "hypothesis",
+    "array_api_strict",
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package, by its dotted name."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path, name: str) -> Iterator[tuple[str, bool]]:
+    """Every module that a file imports, by its dotted name, and whether that is at the top of the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {id(node) for outer in ast.walk(tree) if isinstance(outer, FUNCTIONS) for node in ast.walk(outer)}
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        at_top = id(node) not in inner
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, at_top
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            if isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value, at_top
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+                base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield (whole if whole in MODULES else base), at_top
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def layer(name: str) -> str:
+    """Give the part of the house that a module of the package belongs to; empty for the package itself."""
+    return name.split(".")[1] if "." in name else ""
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_imports_upward(name: str) -> None:
+    here = layer(name)
+    if not here:
+        return  # the package itself gathers the public names
+    assert here in LEVEL, f"give {here} its place in LAYERS"
+    for imported, _ in imports(MODULES[name], name):
+        if imported == "xpconv":
+            assert LEVEL[here] >= LEVEL["verify"], f"{name} imports the whole package, which is above it"
+        elif imported.startswith("xpconv."):
+            assert LEVEL[layer(imported)] <= LEVEL[here], f"{name} imports {imported}, which is above it"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        name: {i for i, _ in imports(path, name) if i in MODULES and i != "xpconv"} for name, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail, name))
+        if name not in done:
+            for imported in sorted(graph[name] - {name}):
+                visit(imported, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+    assert done == set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
+    """At the top of a file, below the tools: the standard library and the four core dependencies."""
+    if layer(name) and LEVEL.get(layer(name), 99) >= LEVEL["dask"]:
+        return
+    for imported, at_top in imports(MODULES[name], name):
+        root = imported.split(".")[0]
+        if at_top and root != "xpconv" and root not in sys.stdlib_module_names:
+            assert root in ALLOWED_EARLY, f"{name} imports {root} at the top"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) in ("_geometry", "_options", "_threads")])
+def test_the_ground_floor_never_sees_an_array(name: str) -> None:
+    """Shapes are Python integers there."""
+    roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
+    assert not roots & {"numpy", "array_api_compat", "array_api_extra"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Give the top-level packages in `sys.modules` after a statement, in a fresh interpreter."""
+    script = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing_optional() -> None:
+    loaded = loaded_by("import xpconv")
+    assert "xpconv" in loaded
+    assert not loaded & set(OPTIONAL)
+
+
+def test_a_numpy_call_loads_no_other_library() -> None:
+    loaded = loaded_by(
+        "import numpy as np, xpconv as xc\n"
+        "x, w = np.ones((2, 9, 9, 4), 'float32'), np.ones((3, 3, 4, 4), 'float32')\n"
+        "z = xc.conv(x, w)\nxc.conv_vjp(z, x, w)\nxc.max_pool_vjp(xc.max_pool(x, 2), x, 2)\nxc.avg_pool(x, 2)\n"
+        "xc.error_bound(x, w)\nxc.explain(x.shape, w.shape)"
+    )
+    assert not loaded & set(OPTIONAL)
+
+
+def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
+    path = tmp_path / "pool.py"
+    path.write_text(
+        "import os.path\nfrom xpconv import _run\nfrom xpconv.conv import conv\nfrom . import course\n"
+        "def f():\n    import torch\n    importlib.import_module('rich.progress')\n"
+    )
+    seen = dict(imports(path, "xpconv.pool"))
+    assert seen["os.path"]
+    assert {"xpconv._run", "xpconv.conv", "xpconv.course"} <= set(seen)
+    assert seen["torch"] is False
+    assert seen["rich.progress"] is False

@@ -1,0 +1,112 @@
+"""A NaN or an infinity reaches only the windows that contain it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from tests import checks, oracle
+from tests.backends import Backend
+from tests.cases import CONV, POOL, values
+
+BAD = [np.nan, np.inf, -np.inf]
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # what infinities of two signs add to
+BACKENDS = ["numpy", "strict", "torch", "jax-jit", "dask", "cupy"]
+
+
+def poisoned(array: np.ndarray, value: float, count: int = 2) -> np.ndarray:
+    """Put a value at a few places."""
+    array = array.copy()
+    array.flat[np.random.default_rng(3).choice(array.size, count, replace=False)] = value
+    return array
+
+
+def demand_local(backend: Backend, got: Any, clean: np.ndarray, dirty: np.ndarray) -> None:
+    """Demand the oracle's result, and that it is a fault of some elements only."""
+    touched = ~((clean == dirty) | (np.isnan(clean) & np.isnan(dirty)))
+    assert touched.any()
+    assert not touched.all()
+    checks.demand(backend, got, dirty)
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize(
+    "name", ["3x3-same", "stride-2", "dilation-2", "groups-2", "1d-causal-dilated", "3d-groups-first"]
+)
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+def test_conv(backend: Backend, name: str, value: float) -> None:
+    case = CONV[name]
+    arrays = case.data()
+    w = arrays["w"] * 2 + 1  # no zero, whose product with an infinity would be NaN in one order of work alone
+    x = poisoned(arrays["x"], value, 1)
+    clean, dirty = (oracle.conv_input_grad(a, arrays["w"], case.x_shape, **case.options) for a in (arrays["dz"], dz))
+    got = backend.call(xc.conv_input_grad, dz, arrays["w"], case.x_shape, **case.options)
+    demand_local(backend, got, clean, dirty)
+    expected = oracle.conv_weight_grad(arrays["dz"], x, case.w_shape, **case.options)
+    checks.demand(backend, backend.call(xc.conv_weight_grad, arrays["dz"], x, case.w_shape, **case.options), expected)
+
+
+def test_a_nan_in_a_large_image_stays_where_it_is(numpy_backend: Backend) -> None:
+    """Across tiles and threads; the weights at the edge meet zeros, which stay zeros."""
+    x, w = values((2, 90, 80, 8), 0, "float32", -3, 3), values((3, 3, 8, 8), 1, "float32", 1, 3)
+    clean = xc.conv(x, w, padding=1)
+    x[1, 40, 0, 3] = np.nan
+    dirty = numpy_backend.call(xc.conv, x, w, padding=1)
+    nan = np.isnan(dirty)
+    assert nan.sum() == 3 * 2 * 8
+    assert nan[1, 39:42, :2].all()
+    assert (dirty[~nan] == clean[~nan]).all()
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize(
+    "name", ["3-overlapping", "3-stride-2-padded-ceil", "dilated-padded", "padding-beyond-half", "1d"]
+)
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+def test_max_pool(backend: Backend, name: str, value: float) -> None:
+    """The first NaN of a window takes its value, its index and its whole gradient, whatever the ties."""
+    case = POOL[name]
+    arrays = case.data()
+    x, dy = poisoned(arrays["x"], value, 8), arrays["dy"]
+    expected, at = oracle.max_pool(x, case.window, **case.options)
+    y, indices = backend.call(xc.max_pool, x, case.window, return_indices=True, **case.options)
+    checks.demand(backend, y, expected)
+    checks.demand(backend, indices, at, backend.index_dtype)
+    for ties in ("first", "all", "split"):
+        options = {**case.options, "ties": ties}
+        wanted = oracle.max_pool_vjp(dy, x, case.window, **options)
+        size = oracle.max_pool_vjp(abs(dy), x, case.window, **options) if ties == "split" else None
+        got = backend.call(xc.max_pool_vjp, dy, x, case.window, **options)
+        checks.demand(backend, got, wanted, magnitude=size, terms=case.terms + 1)
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("name", ["3-overlapping", "2-rest-ceil", "dilated-padded", "1d"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+def test_avg_pool(backend: Backend, name: str, value: float) -> None:
+    case = POOL[name]
+    arrays = case.data()
+    x, dy = poisoned(arrays["x"], value, 3), poisoned(arrays["dy"], value, 1)
+    y = oracle.avg_pool(x, case.window, **case.avg_options)
+    dx = oracle.avg_pool_vjp(dy, case.x_shape, case.window, **case.avg_options)
+    got_y = backend.call(xc.avg_pool, x, case.window, **case.avg_options)
+    got_dx = backend.call(xc.avg_pool_vjp, dy, case.x_shape, case.window, **case.avg_options)
+    largest = np.float64(3 * case.terms)  # of any sum of whole numbers here
+    for got, expected in ((got_y, y), (got_dx, dx)):
+        checks.demand_kind(backend, got, "float32", expected.shape)
+        got = backend.to_numpy(got)
+        finite = np.isfinite(expected)
+        assert finite.any()
+        assert not finite.all()
+        checks.demand_same(got[~finite], expected[~finite])
+        checks.demand_close(got[finite], expected[finite], checks.tolerance(largest, case.terms + 1, "float32"))
+
+
+def test_gradients_of_max_pooling_carry_nan(numpy_backend: Backend) -> None:
+    """A NaN in dy reaches the pixel that won its window, and no other."""
+    x, dy = values((1, 6, 6, 1), 0, "float32", -3, 3), values((1, 3, 3, 1), 1, "float32", 1, 3)
+    dy[0, 1, 1, 0] = np.nan
+    got = numpy_backend.call(xc.max_pool_vjp, dy, x, 2)
+    checks.demand(numpy_backend, got, oracle.max_pool_vjp(dy, x, 2))
+    assert np.isnan(got).sum() == 1
