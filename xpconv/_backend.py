@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -84,19 +85,6 @@ def inspect_apart(function: str, **arrays: Array) -> tuple[Namespace, Traits]:
     return xp, traits
 
 
-def promote(function: str, xp: Namespace, **arrays: Array) -> tuple[Array, ...]:
-    """Convert arrays to their common dtype; TypeError where the library knows none."""
-    dtypes = [array.dtype for array in arrays.values()]
-    if any(dtype != dtypes[0] for dtype in dtypes):
-        try:
-            common = xp.result_type(*dtypes)
-        except TypeError as error:
-            got = ", ".join(f"{name}.dtype={array.dtype}" for name, array in arrays.items())
-            raise TypeError(f"{function}: the dtypes have no common one; got {got}") from error
-        return tuple(cast(xp, array, common) for array in arrays.values())
-    return tuple(arrays.values())
-
-
 @lru_cache(maxsize=1)
 def _numpy_namespace() -> Namespace:
     return compat.array_namespace(np.empty(0))
@@ -149,7 +137,7 @@ def _check_kind(function: str, xp: Namespace, name: str, dtype: DType) -> None:
 @lru_cache(maxsize=256)
 def _numeric(xp: Namespace, dtype: DType) -> bool:
     try:
-        return bool(xp.isdtype(dtype, "numeric"))
+        return is_kind(xp, dtype, "numeric")
     except (TypeError, ValueError):
         return False
 
@@ -157,15 +145,24 @@ def _numeric(xp: Namespace, dtype: DType) -> bool:
 # --- dtypes ---------------------------------------------------------------------------------------
 
 
+def is_bfloat16(dtype: DType) -> bool:
+    """Say whether this is ml_dtypes's bfloat16, which NumPy's own questions about dtypes do not know."""
+    return isinstance(dtype, np.dtype) and dtype.name == "bfloat16"
+
+
 @lru_cache(maxsize=256)
 def is_kind(xp: Namespace, dtype: DType, kind: str) -> bool:
     """Ask the namespace whether a dtype is of a kind of the standard ("integral", "complex floating", …)."""
+    if is_bfloat16(dtype):
+        return kind in ("real floating", "numeric")
     return bool(xp.isdtype(dtype, kind))
 
 
 @lru_cache(maxsize=256)
 def itemsize(xp: Namespace, dtype: DType) -> int:
     """Count the bytes of one element."""
+    if is_bfloat16(dtype):
+        return 2
     if is_kind(xp, dtype, "integral"):
         return int(xp.iinfo(dtype).bits) // 8
     size = int(xp.finfo(dtype).bits) // 8
@@ -196,6 +193,8 @@ def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
     """Turn a dtype or its name into the namespace's dtype."""
     name = wanted if isinstance(wanted, str) else None
     found = getattr(xp, name, None) if name else wanted
+    if name == "bfloat16" and found is None and "ml_dtypes" in sys.modules:
+        found = np.dtype(name)
     if isinstance(found, type) and issubclass(found, np.generic) and np.dtype(found).kind != "O":
         found = np.dtype(found)
     if found is None or not _numeric(xp, found):
@@ -220,13 +219,6 @@ def named_traits(function: str, device: Any, dtype: DType | str) -> tuple[Traits
 def least(xp: Namespace, dtype: DType) -> Any:
     """Give what max pooling pads with: minus infinity, or an integer dtype's least value."""
     return int(xp.iinfo(dtype).min) if is_kind(xp, dtype, "integral") else -math.inf
-
-
-def default_float(xp: Namespace, like: Array) -> DType:
-    """Give the floating dtype that the library makes of integers when it divides them."""
-    if isinstance(like, np.ndarray):
-        return xp.float64
-    return xp.__array_namespace_info__().default_dtypes(device=_device(like))["real floating"]
 
 
 def index_dtype(xp: Namespace, like: Array) -> DType:

@@ -15,10 +15,12 @@ from typing import Any
 
 from xpconv import _options, _threads
 from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
+from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import PARTS, Plan, block
-from xpconv._workspace import Workspace, workspace
+from xpconv._workspace import Arithmetic, Workspace, workspace
 from xpconv.algorithms import REGISTRY
+from xpconv.algorithms._exact import arithmetic
 
 Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
@@ -35,8 +37,9 @@ class Jobs:
 
 
 def run(
-    jobs: Sequence[Jobs], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int, collect: bool
-) -> list[Any]:
+    jobs: Sequence[Jobs], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int, collect: bool,
+    arithmetic: Arithmetic | None = None,
+) -> list[Any]:  # fmt: skip
     """Run jobs, on threads where the library lets them run side by side; give their results in order if `collect`."""
     ends = list(itertools.accumulate(len(j.items) for j in jobs))
 
@@ -46,9 +49,9 @@ def run(
 
     count = ends[-1] if ends else 0
     if not traits.threads or flops <= SMALL:
-        return _threads.run(job, count, lambda: workspace(xp, traits, dtype), 1, collect)
+        return _threads.run(job, count, lambda: workspace(xp, traits, dtype, arithmetic), 1, collect)
     with _threads.one_blas_thread:
-        return _threads.run(job, count, lambda: workspace(xp, traits, dtype), workers, collect)
+        return _threads.run(job, count, lambda: workspace(xp, traits, dtype, arithmetic), workers, collect)
 
 
 def intervals(size: int, step: int) -> list[Interval]:
@@ -127,26 +130,28 @@ def join(xp: Namespace, blocks: list[Array], tiles: Any) -> Array:
 
 
 def correlate_jobs(
-    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, dtype: Any,
-    target: Array | None, each: Each | None = None,
+    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, dtypes: Arithmetic,
+    target: Array | None, each: Each | None = None, part: Any = ...,
 ) -> Jobs:  # fmt: skip
-    """Make the jobs of correlate(x, w) + b, one a tile; `dtype` is that of the sums.
+    """Make the jobs of correlate(x, w) + b, one a tile.
 
-    With a target (n, *output, F) each job writes its block there, otherwise it gives the block back.
+    With a target each job writes its block into the target's `part`, an array (n, *output, F), otherwise it gives the
+    block back.
     """
     algorithm = REGISTRY[plan.algorithm]
-    weight = algorithm.prepare(xp, cast(xp, w, dtype), geometry)
-    bias = None if b is None else cast(xp, b, dtype)
+    weight = algorithm.prepare(xp, cast(xp, w, dtypes.factors), geometry)
+    bias = None if b is None else cast(xp, b, dtypes.sums)
 
     def compute(region: Region, work: Workspace) -> Array | None:
         pixels = slab(work, x, geometry, region, each=each)
         if target is None:
             found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), None)
             return found if bias is None else found + bias
-        index = slices(region)
-        out = work.destination(target, index)
+        # the view is taken at the time of writing: PyTorch's autograd lets no write pass by an earlier view
+        view, index = target[part], slices(region)
+        out = work.destination(view, index)
         found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), out)
-        work.store(target, index, found, bias)
+        work.store(view, index, found, bias)
         return None
 
     return Jobs(compute, Tiles((geometry.batch, *geometry.output), plan.tile))
@@ -160,8 +165,9 @@ def correlate(
     if geometry.positions == 0:
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
-    jobs = correlate_jobs(x, w, b, geometry, plan, xp, sums, target, each)
-    blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, collect=target is None)
+    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
+    jobs = correlate_jobs(x, w, b, geometry, plan, xp, dtypes, target, each)
+    blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
     return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
 
 
@@ -198,7 +204,8 @@ def correlate_weight_grad(
         return total
 
     jobs = Jobs(compute, list(itertools.product(shares, cuts)))
-    found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, collect=True)
+    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
+    found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
     axis = -1 if geometry.groups > 1 else -2
     parts = []
     for index in range(len(cuts)):
@@ -239,6 +246,7 @@ def input_grad(
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
     target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
+    dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
     jobs: list[Jobs] = []
     workers = _options.current().threads
     for phase in geometry.phases:
@@ -250,9 +258,8 @@ def input_grad(
         taken = plan(phase.geometry)
         workers = min(workers, taken.workers)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
-        place = None if target is None else target[index]
-        jobs.append(correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, sums, place))
-    blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, collect=target is None))
+        jobs.append(correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, dtypes, target, part=index))
+    blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, target is None, dtypes))
     if target is not None:
         return target
     pieces, parts = [], iter(jobs)

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from xpconv import _options, _run
+from xpconv import _run
 from xpconv._backend import (
-    Namespace,
-    Traits,
     accumulator,
     cast,
-    contiguous,
     from_channels_last,
     inspect,
-    is_kind,
-    itemsize,
-    kernel_from_channels_last,
     kernel_to_channels_last,
     result_dtype,
     to_channels_last,
 )
-from xpconv._fold import fold_padding, strip_elements
-from xpconv._geometry import Geometry, Ints, Region
-from xpconv._plan import Plan, choose
+from xpconv._conv_run import input_grad, plan_for, weight_grad
+from xpconv._dtypes import signed, with_dtype
+from xpconv._geometry import Geometry, Ints
 from xpconv._reading import conv_geometry, freeze, in_layout
 
 Array = Any
@@ -40,16 +33,6 @@ def read_geometry(
         function, freeze(tuple(x_shape)), freeze(tuple(w_shape)), freeze(stride), freeze(padding), freeze(dilation),
         freeze(groups), padding_mode, layout, names,
     )  # fmt: skip
-
-
-def plan_for(
-    function: str, algorithm: str, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, *,
-    gradient: bool = False, share: int = 4,
-) -> Plan:  # fmt: skip
-    """Plan a pass with the options in force and so many quarters of the workspace; `sums` is the dtype of the sums."""
-    options = _options.current()
-    size, room = itemsize(xp, sums), options.max_workspace // 4 * share
-    return choose(function, algorithm, geometry, traits, size, room, options.threads, gradient)
 
 
 def check_shape(function: str, name: str, array: Array, wanted: Ints, why: str) -> None:
@@ -141,57 +124,15 @@ def conv(
     geometry = read_geometry("conv", x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
     if b is not None:
         check_shape("conv", "b", b, (geometry.filters,), "the output channels")
-    dtype = result_dtype("conv", xp, x.dtype, dtype)
+    wanted = result_dtype("conv", xp, x.dtype, dtype)
+    dtype, x, w, b = signed(xp, traits, wanted, x, w, b)
     sums = accumulator(xp, dtype)
     z = _run.correlate(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), b, geometry,
-        plan_for("conv", algorithm, geometry, xp, traits, sums), xp, traits, sums=sums, dtype=dtype, layout=layout,
+        plan_for("conv", algorithm, geometry, xp, traits, sums, inputs=x.dtype), xp, traits, sums=sums, dtype=dtype,
+        layout=layout,
     )  # fmt: skip
-    return from_channels_last(xp, z, layout)
-
-
-def _input_grad(
-    function: str, dz: Array, w: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
-    dtype: Any, layout: str,
-) -> Array:  # fmt: skip
-    sums = accumulator(xp, dtype)
-    w, dz = kernel_to_channels_last(xp, w, layout), to_channels_last(xp, dz, layout)
-    if is_kind(xp, w.dtype, "complex floating"):
-        w = xp.conj(w)
-    zeros = replace(geometry, mode="zeros")
-
-    def plan(part: Geometry) -> Plan:
-        return plan_for(function, algorithm, part, xp, traits, sums, share=3 if geometry.mode != "zeros" else 4)
-
-    dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
-    if geometry.mode == "zeros" or geometry.batch == 0:
-        return from_channels_last(xp, dx, layout)
-
-    def strip(region: Region) -> Array:
-        pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
-        size = tuple(high - low for low, high in region[1:])
-        start, stop = region[0]
-        part = replace(zeros, batch=stop - start, input=size, padding=pads)
-        return _run.input_grad(
-            dz[start:stop, ...], w, part, plan, xp, traits, sums=sums, dtype=sums, layout="channels_last"
-        )
-
-    elements = strip_elements(_options.current().max_workspace, itemsize(xp, sums))
-    dx = fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
-    return from_channels_last(xp, dx, layout)
-
-
-def _weight_grad(
-    function: str, dz: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
-    dtype: Any, layout: str,
-) -> Array:  # fmt: skip
-    sums = accumulator(xp, dtype)
-    dw = _run.correlate_weight_grad(
-        to_channels_last(xp, x, layout), to_channels_last(xp, dz, layout), geometry,
-        plan_for(function, algorithm, geometry, xp, traits, sums, gradient=True), xp, traits, sums=sums,
-        each=xp.conj if is_kind(xp, x.dtype, "complex floating") else None,
-    )  # fmt: skip
-    return contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
+    return with_dtype(xp, traits, from_channels_last(xp, z, layout), wanted)
 
 
 def conv_input_grad(
@@ -258,7 +199,7 @@ def conv_input_grad(
     )
     check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, dz.dtype, dtype)
-    return _input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    return input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
 
 
 def conv_weight_grad(
@@ -319,20 +260,12 @@ def conv_weight_grad(
     name = "conv_weight_grad"
     xp, traits = inspect(name, x=x, dz=dz)
     geometry = read_geometry(
-        name,
-        x.shape,
-        kernel_shape,
-        stride,
-        padding,
-        dilation,
-        groups,
-        padding_mode,
-        layout,
+        name, x.shape, kernel_shape, stride, padding, dilation, groups, padding_mode, layout,
         ("x.shape", "kernel_shape"),
-    )
+    )  # fmt: skip
     check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, x.dtype, dtype)
-    return _weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    return weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
 
 
 def conv_vjp(
@@ -393,9 +326,10 @@ def conv_vjp(
     geometry = read_geometry(name, x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
     check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, x.dtype, dtype)
-    dx = _input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    dw = _weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    dx = input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    dw = weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    summed, dz = signed(xp, traits, dtype, dz)
     db = _run.channel_sum(
-        to_channels_last(xp, dz, layout), (geometry.batch, *geometry.output), xp, traits, accumulator(xp, dtype)
+        to_channels_last(xp, dz, layout), (geometry.batch, *geometry.output), xp, traits, accumulator(xp, summed)
     )
-    return dx, dw, cast(xp, db, dtype)
+    return dx, dw, with_dtype(xp, traits, cast(xp, db, summed), dtype)

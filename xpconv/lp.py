@@ -18,9 +18,7 @@ Array = Any
 
 def _check(function: str, xp: Namespace, dtype: Any, p: Any) -> float:
     if not is_kind(xp, dtype, "real floating"):
-        raise TypeError(
-            f"{function}: x holds real floating numbers; got x.dtype={dtype}; convert it with astype"
-        )
+        raise TypeError(f"{function}: x holds real floating numbers; got x.dtype={dtype}; convert it with astype")
     if isinstance(p, bool) or not isinstance(p, (int, float)) or not p > 0:
         raise ValueError(f"{function}: p is a number above 0 or infinity; got p={p!r}")
     return float(p)

@@ -16,9 +16,10 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
+from xpconv._conv_run import plan_for
 from xpconv._geometry import Geometry
 from xpconv._reading import freeze, in_layout, transpose_geometry
-from xpconv.conv import Padding, Size, check_shape, plan_for
+from xpconv.conv import Padding, Size, check_shape
 
 Array = Any
 
