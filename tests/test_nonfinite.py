@@ -40,6 +40,18 @@ def test_conv(backend: Backend, name: str, value: float) -> None:
     arrays = case.data()
     w = arrays["w"] * 2 + 1  # no zero, whose product with an infinity would be NaN in one order of work alone
     x = poisoned(arrays["x"], value, 1)
+    clean, dirty = (oracle.conv(a, w, **case.options) for a in (arrays["x"], x))
+    demand_local(backend, backend.call(xc.conv, x, w, **case.options), clean, dirty)
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("name", ["3x3", "stride-leaves-a-rest", "dilation-2", "groups-2", "1d"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+def test_gradients(backend: Backend, name: str, value: float) -> None:
+    """A bad pixel of dz reaches the pixels of its window; of x, the weights that meet it."""
+    case = CONV[name]
+    arrays = {key: array * 2 + 1 for key, array in case.data().items()}
+    dz, x = poisoned(arrays["dz"], value, 1), poisoned(arrays["x"], value, 1)
     clean, dirty = (oracle.conv_input_grad(a, arrays["w"], case.x_shape, **case.options) for a in (arrays["dz"], dz))
     got = backend.call(xc.conv_input_grad, dz, arrays["w"], case.x_shape, **case.options)
     demand_local(backend, got, clean, dirty)
