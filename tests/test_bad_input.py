@@ -296,7 +296,7 @@ NO_ARRAYS = (3, 2.5, "x", {}, [1.0, 2.0], (1,), np.float64(3))
 ODD_DTYPES = ("bool", "object", "U3", "datetime64[s]", "V4")
 
 
-def spoil_array(draw: Draw, array: np.ndarray) -> tuple[Any, bool]:
+def spoil_array(draw: Draw, array: np.ndarray) -> Any:
     """Something that no function takes in the place of an array."""
     kind = draw.choice(["no array", "dtype", "axes", "empty", "masked", "0-d"])
     if kind == "no array":
@@ -325,8 +325,9 @@ def spoil(draw: Draw, call: Call) -> Call:
             bad = 3
         library = library if whole and type(bad) is np.ndarray else "numpy"
         arguments = (*call.arguments[:place], bad, *call.arguments[place + 1 :])
-        if call.function in ("create_mask_from_window", "distribute_value") and whole:
-            return call  # these take any shape
+        anything = (call.function, names[place]) in (("create_mask_from_window", "x"), ("conv_single_step", "b"))
+        if anything and whole:
+            return call  # a window of any shape, one number in any shape
         return replace(call, arguments=arguments, library=library, spoilt=names[place])
     if not places:
         return call
@@ -347,6 +348,10 @@ def call(number: int) -> Call:
 
 
 # The storm ------------------------------------------------------------------------------------------------------
+
+
+# what the course's backward functions take inside `cache`
+CACHED = {"conv_backward": ("A_prev", "W", "b", "hparameters"), "pool_backward": ("A_prev", "hparameters")}
 
 
 def outcome(case: Call) -> tuple[str, Any]:
@@ -371,7 +376,8 @@ def complaint(case: Call) -> str:
             return f"raised {type(found).__name__}: {found}"
         if not str(found).startswith(f"{case.function}: "):
             return f"the message does not start with the function's name: {found}"
-        names = "|".join([*inspect.signature(getattr(xc, case.function)).parameters, "kernel", "arrays"])
+        parameters = [*inspect.signature(getattr(xc, case.function)).parameters, *CACHED.get(case.function, ())]
+        names = "|".join([*parameters, "kernel", "arrays"])
         return "" if re.search(rf"\b({names})\b", str(found)) else f"the message names no argument: {found}"
     if case.spoilt:
         return f"{case.spoilt} is not legal, and the call returned {type(found).__name__}"

@@ -132,7 +132,7 @@ TRANSPOSE: dict[str, Transpose] = {
 }
 for _name in ("stride-2-extra", "strides-differ", "same-stride-beyond-kernel", "groups", "empty-batch", "1d", "3d"):
     TRANSPOSE[f"{_name}-first"] = replace(TRANSPOSE[_name], layout=FIRST)
-CORE_TRANSPOSE = ("strides-differ", "same-lower-stride-beyond-kernel", "dilation-extra", "groups-first", "1d-same")
+CORE_TRANSPOSE = ("same-lower-stride-beyond-kernel", "dilation-extra", "groups-first", "1d-same")
 
 
 @pytest.mark.parametrize(("backend", "name"), grid(TRANSPOSE, CORE_TRANSPOSE), indirect=["backend"])
@@ -188,7 +188,7 @@ PADS: dict[str, tuple[Shape, Any, str]] = {
     "3d-first": ((1, 2, 3, 2, 4), ((0, 2), (1, 0), (3, 3)), FIRST),
     "empty-batch": ((0, 3, 4, 2), 1, "channels_last"),
 }
-CORE_PADS = ("pairs", "1d-first", "empty-batch", "3d")
+CORE_PADS = ("pairs", "1d-first")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -231,7 +231,7 @@ PADDED: dict[str, Conv] = {
     "3d-first": Conv((2, 3, 3), (2, 1, 2), padding=((1, 0), (0, 0), (2, 1)), layout=FIRST, batch=1),
     "empty-batch": Conv((4, 5), (3, 3), padding=1, batch=0),
 }
-CORE_PADDED = ("asymmetric", "stride-dilation", "depthwise-first")
+CORE_PADDED = ("1d-first", "asymmetric")
 
 
 @functools.cache
@@ -278,7 +278,7 @@ LP_NAMES = (
     "dilated-padded", "dilated-ceil", "no-tap-inside", "empty-batch", "1d-first", "3d-ceil-padded",
 )  # fmt: skip
 LP = {name: POOL[name] for name in LP_NAMES}
-CORE_LP = ("3-stride-2-padded-ceil", "dilated-padded")
+CORE_LP = ("dilated-padded",)
 
 
 def norm_units(p: float, taps: int) -> float:
@@ -381,7 +381,7 @@ ADAPTIVE: dict[str, tuple[Shape, Any, str]] = {
     "3d": ((1, 3, 5, 4, 2), (2, 3, 4), "channels_last"),
     "3d-first": ((1, 2, 3, 2, 5), (2, 3, 2), FIRST),
 }
-CORE_ADAPTIVE = ("even", "odd-first", "up-and-down", "empty-batch")
+CORE_ADAPTIVE = ("odd-first", "up-and-down")
 
 
 def with_dtypes(*dtypes: str) -> list[Any]:
@@ -505,7 +505,7 @@ FOLD: dict[str, dict[str, Any]] = {
     "3d-first": {"shape": (1, 2, 3, 2, 3), "window": 2, "dilation": (1, 1, 2), "layout": FIRST},
     "empty-batch": {"shape": (0, 4, 5, 2), "window": 2, "padding": 1},
 }
-CORE_FOLD = ("dilated", "same", "1d-first", "3d", "empty-batch")
+CORE_FOLD = ("dilated", "1d-first")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
@@ -526,11 +526,12 @@ def test_unfold_and_fold(backend: Backend, name: str, dtype: str) -> None:
 # Adjoints: exact, at sizes that are cut into tiles --------------------------------------------------------------
 
 LARGE = ["numpy", "torch", "jax-jit", "cupy"]
+TILED = [("numpy", 64), ("numpy", 2), ("torch", 64), ("torch", 2), ("jax-jit", 64), ("cupy", 64), ("cupy", 2)]
+tiled = pytest.mark.parametrize(("backend", "mebibytes"), TILED, indirect=["backend"])
 
 
-@pytest.mark.parametrize("mebibytes", [64, 2])
+@tiled
 @pytest.mark.parametrize("layout", ["channels_last", FIRST])
-@pytest.mark.parametrize("backend", LARGE, indirect=True)
 def test_adjoint_of_conv_transpose(backend: Backend, layout: str, mebibytes: int) -> None:
     options = {"stride": (2, 3), "padding": ((1, 0), (2, 3)), "output_padding": (1, 2), "dilation": (2, 1), "groups": 4}
     case = Transpose((61, 47), (3, 4), channels=16, filters=24, layout=layout, **options)
@@ -543,9 +544,8 @@ def test_adjoint_of_conv_transpose(backend: Backend, layout: str, mebibytes: int
     np.testing.assert_array_equal(db, a["dz"].sum(over, dtype=np.float64))
 
 
-@pytest.mark.parametrize("mebibytes", [64, 2])
+@tiled
 @pytest.mark.parametrize("mode", MODES[1:])
-@pytest.mark.parametrize("backend", LARGE, indirect=True)
 def test_adjoint_of_a_padded_convolution(backend: Backend, mode: str, mebibytes: int) -> None:
     options = {"padding": ((9, 4), (3, 12)), "stride": (2, 1), "dilation": (3, 2)}
     case = Conv((83, 71), (4, 3), channels=8, filters=8, bias=False, **options)
@@ -566,8 +566,7 @@ def test_adjoint_of_pad(backend: Backend, mode: str) -> None:
     checks.demand_adjoint(y, dy, (x, dx))
 
 
-@pytest.mark.parametrize("mebibytes", [64, 2])
-@pytest.mark.parametrize("backend", LARGE, indirect=True)
+@tiled
 def test_adjoint_of_unfold(backend: Backend, mebibytes: int) -> None:
     x, options = whole((2, 90, 77, 8), 1), {"stride": (2, 1), "padding": "same", "dilation": (1, 4)}
     with xc.set_options(max_workspace=mebibytes << 20):
@@ -577,9 +576,8 @@ def test_adjoint_of_unfold(backend: Backend, mebibytes: int) -> None:
     checks.demand_adjoint(cols, other, (x, folded))
 
 
-@pytest.mark.parametrize("mebibytes", [64, 2])
+@tiled
 @pytest.mark.parametrize("parts", [(7, 9), (64, 100), (200, 31)])
-@pytest.mark.parametrize("backend", LARGE, indirect=True)
 def test_adjoint_of_adaptive_avg_pool(backend: Backend, parts: Shape, mebibytes: int) -> None:
     """Data in multiples of every window's size: each division is exact."""
     shape = (2, 96, 77, 8)
@@ -595,9 +593,8 @@ def test_adjoint_of_adaptive_avg_pool(backend: Backend, parts: Shape, mebibytes:
     checks.demand_adjoint(y, dy, (x, dx))
 
 
-@pytest.mark.parametrize("mebibytes", [64, 2])
+@tiled
 @pytest.mark.parametrize("parts", [(7, 9), (64, 100)])
-@pytest.mark.parametrize("backend", LARGE, indirect=True)
 def test_adaptive_max_pool_where_it_is_linear(backend: Backend, parts: Shape, mebibytes: int) -> None:
     """⟨y, dy⟩ = ⟨x, dx⟩, for a window's gradient goes to a pixel that has the window's value."""
     x, dy = values((2, 96, 77, 8), 1, "float32", -50, 50), whole((2, *parts, 8), 2)

@@ -10,7 +10,7 @@ import pytest
 import xpconv as xc
 from tests.test_workspace import MIB, beside
 
-LIMITS = [(64 * MIB, 2), (2 * MIB, 1), (2 * MIB, 8)]
+LIMITS = [(64 * MIB, 2), (2 * MIB, 8)]
 
 
 @pytest.fixture(scope="module", params=LIMITS, ids=lambda limit: f"{limit[0] // MIB}MiB-{limit[1]}")
@@ -28,8 +28,8 @@ def images(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
 
 # x, w, options: each array is beyond the smaller ceiling many times over
 TRANSPOSES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
-    "stride 2": ((8, 112, 112, 16), (3, 3, 8, 16), {"stride": 2, "padding": 1, "output_padding": 1}),
-    "one large image": ((1, 700, 650, 4), (4, 4, 4, 4), {"stride": 2, "padding": "same"}),
+    "stride 2": ((4, 112, 112, 16), (3, 3, 8, 16), {"stride": 2, "padding": 1, "output_padding": 1}),
+    "one large image": ((1, 500, 450, 4), (4, 4, 4, 4), {"stride": 2, "padding": "same"}),
     "stride beyond kernel": ((4, 100, 100, 16), (2, 2, 8, 16), {"stride": 3, "padding": "same"}),
     "dilated, groups": ((4, 120, 110, 16), (3, 3, 4, 16), {"dilation": 4, "groups": 4}),
     "1-d": ((2, 200_000, 4), (9, 4, 4), {"stride": 2}),
@@ -41,30 +41,32 @@ TRANSPOSES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] =
 @pytest.mark.parametrize("name", TRANSPOSES)
 def test_conv_transpose(ceiling: int, name: str) -> None:
     x_shape, w_shape, options = TRANSPOSES[name]
-    x, w = images(x.shape), images(w_shape)
+    x, w = images(x_shape), images(w_shape)
     z = xc.conv_transpose(x, w, **options)
     assert beside(lambda: xc.conv_transpose(x, w, **options)) <= ceiling
     assert beside(lambda: xc.conv_transpose_vjp(z, x, w, **options)) <= ceiling
 
 
 PADDED: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
-    "many images": ((512, 28, 28, 16), (3, 3, 16, 16), {"padding": 1}),
-    "one large image": ((1, 1400, 1300, 4), (3, 3, 4, 4), {"padding": "same"}),
+    "many images": ((200, 28, 28, 16), (3, 3, 16, 16), {"padding": 1}),
+    "one large image": ((1, 800, 750, 4), (3, 3, 4, 4), {"padding": "same"}),
     "as wide as the image": ((2, 256, 256, 8), (3, 3, 8, 8), {"padding": 200, "stride": 2}),
     "dilated": ((2, 400, 380, 8), (3, 3, 8, 8), {"padding": ((12, 0), (3, 20)), "dilation": 6}),
     "depthwise": ((8, 112, 112, 32), (3, 3, 1, 32), {"padding": 1, "groups": 32}),
-    "1-d": ((2, 400_000, 4), (9, 4, 4), {"padding": "causal"}),
-    "3-d": ((2, 48, 56, 64, 4), (3, 3, 3, 4, 8), {"padding": 1}),
+    "1-d": ((2, 200_000, 4), (9, 4, 4), {"padding": "causal"}),
+    "3-d": ((1, 48, 56, 64, 4), (3, 3, 3, 4, 8), {"padding": 1}),
     "channels first": ((32, 16, 64, 60), (16, 16, 3, 3), {"padding": 1, "layout": "channels_first"}),
 }
 MODES = ("reflect", "replicate", "circular")
+# every layer in one mode, two of them in each
+IN_MODES = [(name, "circular") for name in PADDED]
+IN_MODES += [(name, mode) for name in ("one large image", "as wide as the image") for mode in MODES[:2]]
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", PADDED)
+@pytest.mark.parametrize(("name", "mode"), IN_MODES)
 def test_convolution_padded_with_pixels(ceiling: int, name: str, mode: str) -> None:
     x_shape, w_shape, options = PADDED[name]
-    x, w = images(x.shape), images(w_shape)
+    x, w = images(x_shape), images(w_shape)
     z = xc.conv(x, w, padding_mode=mode, **options)
     assert beside(lambda: xc.conv(x, w, padding_mode=mode, **options)) <= ceiling
     assert beside(lambda: xc.conv_vjp(z, x, w, padding_mode=mode, **options)) <= ceiling
@@ -73,7 +75,7 @@ def test_convolution_padded_with_pixels(ceiling: int, name: str, mode: str) -> N
 IMAGES: dict[str, tuple[tuple[int, ...], str]] = {
     "many images": ((200, 28, 28, 16), "channels_last"),
     "one large image": ((1, 800, 750, 4), "channels_last"),
-    "1-d": ((2, 200_000, 4), "channels_last"),
+    "1-d": ((2, 120_000, 8), "channels_last"),
     "3-d": ((1, 48, 56, 64, 4), "channels_last"),
     "channels first": ((32, 16, 64, 60), "channels_first"),
 }
@@ -85,7 +87,7 @@ def spatial(name: str) -> tuple[int, ...]:
     return shape[1:-1] if layout == "channels_last" else shape[2:]
 
 
-@pytest.mark.parametrize("mode", ["zeros", *MODES])
+@pytest.mark.parametrize("mode", ["zeros", "replicate", "reflect"])
 @pytest.mark.parametrize("name", IMAGES)
 def test_pad(ceiling: int, name: str, mode: str) -> None:
     shape, layout = IMAGES[name]
@@ -95,7 +97,7 @@ def test_pad(ceiling: int, name: str, mode: str) -> None:
     assert beside(lambda: xc.pad_vjp(y, shape, padding, mode=mode, layout=layout)) <= ceiling
 
 
-@pytest.mark.parametrize("p", [2, 3.5, math.inf])
+@pytest.mark.parametrize("p", [3.5, math.inf])
 @pytest.mark.parametrize("name", IMAGES)
 def test_lp_pool(ceiling: int, name: str, p: float) -> None:
     shape, layout = IMAGES[name]
@@ -105,12 +107,16 @@ def test_lp_pool(ceiling: int, name: str, p: float) -> None:
     assert beside(lambda: xc.lp_pool_vjp(y, x, p, 3, **options)) <= ceiling
 
 
-@pytest.mark.parametrize("parts", ["few", "uneven", "as many", "more"])
+@pytest.mark.parametrize("parts", ["few", "uneven", "more"])
 @pytest.mark.parametrize("name", IMAGES)
 def test_adaptive_pools(ceiling: int, name: str, parts: str) -> None:
     shape, layout = IMAGES[name]
     x = images(shape)
-    scale = {"few": lambda _: 1, "uneven": lambda n: n * 2 // 5, "as many": lambda n: n, "more": lambda n: n * 5 // 4}
+    scale = {
+        "few": lambda n: n // 12,
+        "uneven": lambda n: n * 2 // 5,
+        "more": lambda n: n * 5 // 4,
+    }
     out = tuple(map(scale[parts], spatial(name)))
     y = xc.adaptive_avg_pool(x, out, layout=layout)
     assert beside(lambda: xc.adaptive_avg_pool(x, out, layout=layout)) <= ceiling
