@@ -14,12 +14,13 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a module may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_libraries", "_options", "_geometry", "_threads", "_info", "data"),
-    ("_backend", "_workspace"),
+    ("_libraries", "_options", "_geometry", "_reading", "_threads", "_info", "data"),
+    ("_backend", "_dtypes", "_workspace"),
     ("algorithms",),
     ("_plan",),
-    ("_run", "_pool_run"),
-    ("conv", "pool", "padding", "windows", "_explain"),
+    ("_run", "_conv_run", "_pool_run", "_fold", "_adaptive"),
+    ("conv", "pool", "padding", "windows", "transpose", "lp", "adaptive", "unpool", "_explain"),
+    ("_derivatives", "torch", "jax"),
     ("_course_checks", "course"),
     ("nn",),
     ("dask",),
@@ -29,6 +30,8 @@ LAYERS = (
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# for one library each, which they import; they use the package's public names, and it never loads them
+BINDINGS = ("torch", "jax")
 ALLOWED_EARLY = {"numpy", "array_api_compat", "array_api_extra", "threadpoolctl"}  # the core's dependencies
 OPTIONAL = (
     "torch",
@@ -103,9 +106,19 @@ def test_nothing_imports_upward(name: str) -> None:
     assert here in LEVEL, f"give {here} its place in LAYERS"
     for imported, _ in imports(MODULES[name], name):
         if imported == "xpconv":
-            assert LEVEL[here] >= LEVEL["verify"], f"{name} imports the whole package, which is above it"
+            above = LEVEL[here] >= LEVEL["verify"] or here in BINDINGS
+            assert above, f"{name} imports the whole package, which is above it"
         elif imported.startswith("xpconv."):
             assert LEVEL[layer(imported)] <= LEVEL[here], f"{name} imports {imported}, which is above it"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_binding_serves_one_library_and_nothing_imports_it(name: str) -> None:
+    seen = list(imports(MODULES[name], name))
+    others = {imported.split(".")[0] for imported, at_top in seen if at_top} & set(BINDINGS) - {layer(name)}
+    assert not others, f"{name} imports {others} at the top"
+    taken = {imported for imported, _ in seen} & {f"xpconv.{binding}" for binding in BINDINGS}
+    assert not taken, f"{name} imports {taken}"
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -134,10 +147,14 @@ def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
     for imported, at_top in imports(MODULES[name], name):
         root = imported.split(".")[0]
         if at_top and root != "xpconv" and root not in sys.stdlib_module_names:
-            assert root in ALLOWED_EARLY, f"{name} imports {root} at the top"
+            own = layer(name) in BINDINGS and root == layer(name)
+            assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) in ("_geometry", "_options", "_threads")])
+ARRAYLESS = ("_geometry", "_reading", "_options", "_threads")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) in ARRAYLESS])
 def test_the_ground_floor_never_sees_an_array(name: str) -> None:
     """Shapes are Python integers there."""
     roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
@@ -162,7 +179,11 @@ def test_a_numpy_call_loads_no_other_library() -> None:
         "import numpy as np, xpconv as xc\n"
         "x, w = np.ones((2, 9, 9, 4), 'float32'), np.ones((3, 3, 4, 4), 'float32')\n"
         "z = xc.conv(x, w)\nxc.conv_vjp(z, x, w)\nxc.max_pool_vjp(xc.max_pool(x, 2), x, 2)\nxc.avg_pool(x, 2)\n"
-        "xc.error_bound(x, w)\nxc.explain(x.shape, w.shape)"
+        "xc.error_bound(x, w)\nxc.explain(x.shape, w.shape)\nxc.conv_transpose_vjp(xc.conv_transpose(x, w), x, w)\n"
+        "xc.lp_pool_vjp(xc.lp_pool(x, 2, 2), x, 2, 2)\nxc.fold(xc.unfold(x, 2), x.shape, 2)\n"
+        "xc.adaptive_avg_pool_vjp(xc.adaptive_avg_pool(x, 4), x, 4)\n"
+        "y, i = xc.adaptive_max_pool(x, 4, return_indices=True)\nxc.adaptive_max_pool_vjp(y, x, 4)\n"
+        "xc.max_unpool(y, i, 9)\nxc.pad_vjp(xc.pad(x, 2, mode='reflect'), x.shape, 2, mode='reflect')"
     )
     assert not loaded & set(OPTIONAL)
 

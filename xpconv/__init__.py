@@ -4,6 +4,12 @@ from importlib.metadata import version as _version
 
 from xpconv._explain import explain
 from xpconv._options import set_options
+from xpconv.adaptive import (
+    adaptive_avg_pool,
+    adaptive_avg_pool_vjp,
+    adaptive_max_pool,
+    adaptive_max_pool_vjp,
+)
 from xpconv.bounds import error_bound
 from xpconv.conv import conv, conv_input_grad, conv_vjp, conv_weight_grad
 from xpconv.course import (
@@ -16,12 +22,20 @@ from xpconv.course import (
     pool_forward,
     zero_pad,
 )
-from xpconv.padding import pad
+from xpconv.lp import lp_pool, lp_pool_vjp
+from xpconv.padding import pad, pad_vjp
 from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv.transpose import conv_transpose, conv_transpose_vjp
+from xpconv.unpool import max_unpool
+from xpconv.windows import fold, unfold
 
 __version__ = _version("xpconv")
 
 __all__ = [
+    "adaptive_avg_pool",
+    "adaptive_avg_pool_vjp",
+    "adaptive_max_pool",
+    "adaptive_max_pool_vjp",
     "avg_pool",
     "avg_pool_vjp",
     "conv",
@@ -29,17 +43,25 @@ __all__ = [
     "conv_forward",
     "conv_input_grad",
     "conv_single_step",
+    "conv_transpose",
+    "conv_transpose_vjp",
     "conv_vjp",
     "conv_weight_grad",
     "create_mask_from_window",
     "distribute_value",
     "error_bound",
     "explain",
+    "fold",
+    "lp_pool",
+    "lp_pool_vjp",
     "max_pool",
     "max_pool_vjp",
+    "max_unpool",
     "pad",
+    "pad_vjp",
     "pool_backward",
     "pool_forward",
     "set_options",
+    "unfold",
     "zero_pad",
 ]

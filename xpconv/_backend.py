@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import array_api_compat as compat
+import array_api_extra as xpx
 import numpy as np
 
 Array = Any
@@ -83,19 +85,6 @@ def inspect_apart(function: str, **arrays: Array) -> tuple[Namespace, Traits]:
     return xp, traits
 
 
-def promote(function: str, xp: Namespace, **arrays: Array) -> tuple[Array, ...]:
-    """Convert arrays to their common dtype; TypeError where the library knows none."""
-    dtypes = [array.dtype for array in arrays.values()]
-    if any(dtype != dtypes[0] for dtype in dtypes):
-        try:
-            common = xp.result_type(*dtypes)
-        except TypeError as error:
-            got = ", ".join(f"{name}.dtype={array.dtype}" for name, array in arrays.items())
-            raise TypeError(f"{function}: the dtypes have no common one; got {got}") from error
-        return tuple(cast(xp, array, common) for array in arrays.values())
-    return tuple(arrays.values())
-
-
 @lru_cache(maxsize=1)
 def _numpy_namespace() -> Namespace:
     return compat.array_namespace(np.empty(0))
@@ -148,7 +137,7 @@ def _check_kind(function: str, xp: Namespace, name: str, dtype: DType) -> None:
 @lru_cache(maxsize=256)
 def _numeric(xp: Namespace, dtype: DType) -> bool:
     try:
-        return bool(xp.isdtype(dtype, "numeric"))
+        return is_kind(xp, dtype, "numeric")
     except (TypeError, ValueError):
         return False
 
@@ -156,15 +145,24 @@ def _numeric(xp: Namespace, dtype: DType) -> bool:
 # --- dtypes ---------------------------------------------------------------------------------------
 
 
+def is_bfloat16(dtype: DType) -> bool:
+    """Say whether this is ml_dtypes's bfloat16, which NumPy's own questions about dtypes do not know."""
+    return isinstance(dtype, np.dtype) and dtype.name == "bfloat16"
+
+
 @lru_cache(maxsize=256)
 def is_kind(xp: Namespace, dtype: DType, kind: str) -> bool:
     """Ask the namespace whether a dtype is of a kind of the standard ("integral", "complex floating", …)."""
+    if is_bfloat16(dtype):
+        return kind in ("real floating", "numeric")
     return bool(xp.isdtype(dtype, kind))
 
 
 @lru_cache(maxsize=256)
 def itemsize(xp: Namespace, dtype: DType) -> int:
     """Count the bytes of one element."""
+    if is_bfloat16(dtype):
+        return 2
     if is_kind(xp, dtype, "integral"):
         return int(xp.iinfo(dtype).bits) // 8
     size = int(xp.finfo(dtype).bits) // 8
@@ -195,6 +193,8 @@ def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
     """Turn a dtype or its name into the namespace's dtype."""
     name = wanted if isinstance(wanted, str) else None
     found = getattr(xp, name, None) if name else wanted
+    if name == "bfloat16" and found is None and "ml_dtypes" in sys.modules:
+        found = np.dtype(name)
     if isinstance(found, type) and issubclass(found, np.generic) and np.dtype(found).kind != "O":
         found = np.dtype(found)
     if found is None or not _numeric(xp, found):
@@ -219,13 +219,6 @@ def named_traits(function: str, device: Any, dtype: DType | str) -> tuple[Traits
 def least(xp: Namespace, dtype: DType) -> Any:
     """Give what max pooling pads with: minus infinity, or an integer dtype's least value."""
     return int(xp.iinfo(dtype).min) if is_kind(xp, dtype, "integral") else -math.inf
-
-
-def default_float(xp: Namespace, like: Array) -> DType:
-    """Give the floating dtype that the library makes of integers when it divides them."""
-    if isinstance(like, np.ndarray):
-        return xp.float64
-    return xp.__array_namespace_info__().default_dtypes(device=_device(like))["real floating"]
 
 
 def index_dtype(xp: Namespace, like: Array) -> DType:
@@ -278,6 +271,11 @@ def empty(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array, layout
     return xp.moveaxis(xp.empty((n, c, *spatial), dtype=dtype, **device), 1, -1)
 
 
+def empty_plain(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array) -> Array:
+    """Allocate a result in the order of its axes."""
+    return empty(xp, shape, dtype, like, "channels_last")
+
+
 def zeros(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array) -> Array:
     """Allocate zeros on the device of `like`."""
     device = None if isinstance(like, np.ndarray) else _device(like)
@@ -303,6 +301,67 @@ def host_array(xp: Namespace, values: Sequence[Any], dtype: DType, like: Array) 
 def write(target: Array, region: tuple[slice, ...], block: Array) -> None:
     """Write a block into an array that was allocated in the same call, converted to its dtype."""
     target[region] = block
+
+
+def add_to(xp: Namespace, target: Array, region: tuple[slice, ...], block: Array) -> Array:
+    """Add a block to a region of an array that was made in the same call; use the array given back."""
+    block = cast(xp, block, target.dtype)
+    if isinstance(target, np.ndarray):
+        view = target[region]
+        np.add(view, block, out=view)
+        return target
+    return xpx.at(target)[region].add(block, xp=xp)
+
+
+def scatter(function: str, xp: Namespace, values: Array, places: Array, size: int) -> Array:
+    """(N, M, C), (N, M, C) -> (N, size, C): put each value at its place along the middle axis, -1 nowhere."""
+    if isinstance(values, np.ndarray):
+        return _scatter_numpy(function, values, places, size)
+    if compat.is_dask_array(values):
+        return xpx.lazy_apply(
+            lambda v, p: _scatter_numpy(function, v, p, size), values, places,
+            shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
+        )  # fmt: skip
+    n, _, c = values.shape
+    places = xp.astype(places, index_dtype(xp, places))
+    places = xp.where(places < 0, xp.full_like(places, size), places)  # a row of its own, cut off below
+    if not (compat.is_torch_array(values) or compat.is_cupy_array(values) or compat.is_jax_array(values)):
+        return _scatter_sorted(xp, values, places, size)
+    image = xp.reshape(arange(xp, n, places.dtype, values), (n, 1, 1))
+    channel = xp.reshape(arange(xp, c, places.dtype, values), (1, 1, c))
+    target = zeros(xp, (n, size + 1, c), values.dtype, values)
+    return xpx.at(target)[image, places, channel].set(values, xp=xp)[:, :size, :]
+
+
+def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Array:
+    n, _, c = values.shape
+    if places.size and (places.max() >= size or places.min() < -1):
+        raise ValueError(
+            f"{function}: indices lie from -1 to {size - 1} for an output of {size} pixels; "
+            f"got {places.min()} to {places.max()}"
+        )
+    target = np.zeros((n, size, c), values.dtype)
+    step = max((1 << 16) // c, 1)  # few at once, for the memory that the indices take
+    for image in range(n):
+        for start in range(0, values.shape[1], step):
+            spots, channels = np.nonzero(places[image, start : start + step] >= 0)
+            spots += start
+            target[image, places[image, spots, channels], channels] = values[image, spots, channels]
+    return target
+
+
+def _scatter_sorted(xp: Namespace, values: Array, places: Array, size: int) -> Array:
+    """Scatter with the standard's functions alone: sort the places, and look each cell up."""
+    n, m, c = values.shape
+    planes = xp.reshape(arange(xp, n * c, places.dtype, values), (n, 1, c)) * (size + 1)
+    keys = xp.reshape(places + planes, (-1,))
+    order = xp.argsort(keys)
+    keys = xp.take(keys, order)
+    cells = xp.reshape(arange(xp, size, places.dtype, values), (1, size, 1)) + planes
+    found = xp.clip(xp.searchsorted(keys, xp.reshape(cells, (-1,))), None, n * m * c - 1)
+    hit = xp.reshape(xp.take(keys, found), cells.shape) == cells
+    value = xp.reshape(xp.take(xp.take(xp.reshape(values, (-1,)), order), found), cells.shape)
+    return xp.where(hit, value, xp.zeros_like(value))
 
 
 def constant(xp: Namespace, shape: Sequence[int], fill: Any, like: Array) -> Array:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from xpconv._backend import default_float, inspect_apart, is_kind
+from xpconv._backend import inspect_apart, is_kind
+from xpconv._dtypes import default_float
 
 Array = Any
 

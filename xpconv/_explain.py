@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._backend import accumulator, named_traits
+from xpconv._conv_run import plan_for
 from xpconv._plan import Plan
-from xpconv.conv import Padding, Size, plan_for, read_geometry
+from xpconv.conv import Padding, Size, read_geometry
 
 
 def explain(
@@ -61,4 +62,4 @@ def explain(
         "explain", x_shape, w_shape, stride, padding, dilation, groups, padding_mode, layout, ("x_shape", "w_shape")
     )
     traits, xp, dtype = named_traits("explain", device, dtype)
-    return plan_for("explain", algorithm, geometry, xp, traits, accumulator(xp, dtype))
+    return plan_for("explain", algorithm, geometry, xp, traits, accumulator(xp, dtype), inputs=dtype)

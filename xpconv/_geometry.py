@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, NoReturn
+from functools import cached_property
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 Interval = tuple[int, int]
 Region = tuple[Interval, ...]  # of the batch and of the spatial axes
 
-LAYOUTS = ("channels_last", "channels_first")
-PADDING_MODES = ("zeros",)
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring pixels ``first`` to ``first + length`` of a padded axis, and the pixels that they repeat.
+
+    Pixel ``first + i`` repeats pixel ``start + i * step``; the step is 1, -1 (a reflection) or 0 (the border).
+    """
+
+    first: int
+    length: int
+    start: int
+    step: int
+
+    @property
+    def source(self) -> slice:
+        """The pixels repeated, as a slice; with step 0 a single one, to broadcast."""
+        if self.step == 0:
+            return slice(self.start, self.start + 1)
+        stop = self.start + self.step * self.length
+        return slice(self.start, None if stop < 0 else stop, self.step)
+
+
+def runs(mode: str, low: int, high: int, size: int) -> list[Run]:
+    """Cut the interval low to high of an axis padded in a mode into runs."""
+    left, inside, right = (low, min(high, 0)), (max(low, 0), min(high, size)), (max(low, size), high)
+    if mode == "reflect":
+        starts = (-low, -1), (inside[0], 1), (2 * size - 2 - right[0], -1)
+    elif mode == "replicate":
+        starts = (0, 0), (inside[0], 1), (size - 1, 0)
+    else:
+        starts = (low + size, 1), (inside[0], 1), (right[0] - size, 1)
+    return [
+        Run(first, last - first, start, step)
+        for (first, last), (start, step) in zip((left, inside, right), starts, strict=True)
+        if last > first
+    ]
 
 
 @dataclass(frozen=True)
@@ -50,6 +82,7 @@ class Geometry:
     stride: Ints
     dilation: Ints
     padding: Pairs
+    mode: str = "zeros"  # what the padding holds
 
     @cached_property
     def rank(self) -> int:
@@ -153,220 +186,3 @@ class Geometry:
             trail = length + (count - 1) * spread - lead - output
             phases.append((target, slice(k0, kernel, step), (count, length, spread, (lead, trail))))
         return phases
-
-
-# --- user input: each keyword is read once, here -------------------------------------------------
-
-
-def freeze(value: Any) -> Any:
-    """Turn an option into hashable Python integers, strings and tuples; what cannot be turned comes back as it is."""
-    if isinstance(value, str) or type(value) is int:
-        return value
-    if isinstance(value, (tuple, list)):
-        return tuple(freeze(item) for item in value)
-    if isinstance(value, bool):
-        return _Unfit(value)
-    try:
-        return operator.index(value)
-    except TypeError:
-        return _Unfit(value)
-
-
-@dataclass(frozen=True)
-class _Unfit:
-    """An option's value that is no integer, kept so that the error can show it."""
-
-    value: Any
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function's name and the facts that each of its error messages ends with."""
-
-    function: str
-    facts: tuple[tuple[str, Any], ...]
-
-    def fail(self, rule: str) -> NoReturn:
-        """Raise the ValueError for a broken rule."""
-        facts = ", ".join(f"{name}={value!r}" for name, value in self.facts)
-        raise ValueError(f"{self.function}: {rule}; got {facts}")
-
-    def per_axis(self, name: str, value: Any, rank: int, least: int = 1) -> Ints:
-        """Read an option that is an integer or one per spatial axis."""
-        if isinstance(value, int):
-            value = (value,) * rank
-        kind = "positive" if least == 1 else "non-negative"
-        if not isinstance(value, tuple) or not all(isinstance(v, int) for v in value):
-            self.fail(f"{name} is an integer or one per spatial axis, here {rank}; got {name}={value!r}")
-        if len(value) != rank:
-            self.fail(f"{name} has {len(value)} entries, there are {rank} spatial axes; got {name}={value!r}")
-        if min(value) < least:
-            self.fail(f"{name} is {kind}; got {name}={value!r}")
-        return value
-
-    def choice(self, name: str, value: Any, choices: tuple[str, ...]) -> None:
-        """Check an option that is one of a few words."""
-        if value not in choices:
-            self.fail(f"{name} is one of {', '.join(map(repr, choices))}; got {name}={value!r}")
-
-    def sizes(self, name: str, shape: Ints, rank: int) -> None:
-        """Check a whole shape: batch, spatial axes, channels; only the batch may be empty."""
-        if len(shape) != rank + 2:
-            self.fail(f"{name} has {len(shape)} axes, with {rank} spatial axes it has {rank + 2}")
-        if any(not isinstance(n, int) or n < 0 for n in shape):
-            self.fail(f"{name} holds whole, non-negative sizes")
-        if min(shape[1:]) < 1:
-            self.fail(f"{name} has an empty axis; only the batch may be empty")
-
-    def padding(self, value: Any, size: Ints, span: Ints, stride: Ints) -> Pairs:
-        """Read any form of padding and give (before, after) pairs."""
-        rank = len(size)
-        words = ("valid", "same", "same_lower", "causal")
-        if isinstance(value, str):
-            if value not in words:
-                self.fail(f"padding is an integer, one per axis, pairs or one of {', '.join(words)}; got {value!r}")
-            return tuple(_worded(value, *axis) for axis in zip(size, span, stride, strict=True))
-        if isinstance(value, int):
-            value = ((value, value),) * rank
-        if not isinstance(value, tuple) or len(value) != rank:
-            self.fail(
-                f"padding is an integer, {rank} integers or {rank} (before, after) pairs, one per spatial axis; "
-                f"got padding={value!r}"
-            )
-        if all(isinstance(p, int) for p in value):
-            value = tuple((p, p) for p in value)
-        if not all(isinstance(p, tuple) and len(p) == 2 and all(isinstance(v, int) for v in p) for p in value):
-            self.fail(f"padding mixes integers and pairs or holds something else; got padding={value!r}")
-        if min(min(p) for p in value) < 0:
-            self.fail(f"padding is never negative; got padding={value!r}")
-        return value  # type: ignore[no-any-return]
-
-
-def _worded(word: str, size: int, span: int, stride: int) -> Interval:
-    if word == "valid":
-        return 0, 0
-    if word == "causal":
-        return span - 1, 0
-    total = max((-(-size // stride) - 1) * stride + span - size, 0)
-    less, more = total // 2, total - total // 2
-    return (less, more) if word == "same" else (more, less)
-
-
-def channels_last(shape: Ints, layout: str) -> Ints:
-    """Reorder a whole input or output shape to channels last."""
-    return shape if layout == "channels_last" else (shape[0], *shape[2:], shape[1])
-
-
-def in_layout(shape: Ints, layout: str) -> Ints:
-    """Give a whole channels-last input or output shape in the caller's layout."""
-    return shape if layout == "channels_last" else (shape[0], shape[-1], *shape[1:-1])
-
-
-def channels_last_kernel(shape: Ints, layout: str) -> Ints:
-    """Reorder a whole weight shape to (*kernel, C/G, F)."""
-    return shape if layout == "channels_last" else (*shape[2:], shape[1], shape[0])
-
-
-@lru_cache(maxsize=4096)
-def conv_geometry(
-    function: str,
-    x_shape: Ints,
-    w_shape: Ints,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: Any,
-    padding_mode: Any,
-    layout: Any,
-    names: tuple[str, str] = ("x.shape", "w.shape"),
-) -> Geometry:
-    """Check the shapes and options of a convolution; options come from `freeze`."""
-    call = Call(function, ((names[0], x_shape), (names[1], w_shape), ("groups", groups), ("layout", layout)))
-    call.choice("layout", layout, LAYOUTS)
-    call.choice("padding_mode", padding_mode, PADDING_MODES)
-    rank = len(w_shape) - 2
-    if rank not in (1, 2, 3):
-        call.fail(f"{names[1]} has {len(w_shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
-    call.sizes(names[0], x_shape, rank)
-    batch, *size, channels = channels_last(x_shape, layout)
-    kernel = channels_last_kernel(w_shape, layout)[:rank]
-    depth, filters = channels_last_kernel(w_shape, layout)[rank:]
-    if any(not isinstance(n, int) for n in w_shape) or min(w_shape) < 1:
-        call.fail(f"{names[1]} has an empty axis")
-    if not isinstance(groups, int) or groups < 1:
-        call.fail(f"groups is a positive integer; got groups={groups!r}")
-    if depth * groups != channels:
-        of = f" x {groups} groups" if groups > 1 else ""
-        call.fail(f"the kernel has {depth} input channels{of}, x has {channels}")
-    if filters % groups:
-        call.fail(f"the kernel has {filters} output channels, which {groups} groups do not divide")
-    strides = call.per_axis("stride", stride, rank)
-    dilations = call.per_axis("dilation", dilation, rank)
-    return _windows(call, batch, channels, filters, groups, tuple(size), kernel, strides, dilations, padding, False)
-
-
-@lru_cache(maxsize=4096)
-def pool_geometry(
-    function: str,
-    x_shape: Ints,
-    window: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: Any,
-    layout: Any,
-    name: str = "x.shape",
-) -> Geometry:
-    """Check the shapes and options of a pooling; options come from `freeze`."""
-    call = Call(function, ((name, x_shape), ("window", window), ("layout", layout)))
-    call.choice("layout", layout, LAYOUTS)
-    rank = len(x_shape) - 2
-    if rank not in (1, 2, 3):
-        call.fail(f"{name} has {len(x_shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
-    call.sizes(name, x_shape, rank)
-    batch, *size, channels = channels_last(x_shape, layout)
-    kernel = call.per_axis("window", window, rank)
-    strides = kernel if stride is None else call.per_axis("stride", stride, rank)
-    dilations = call.per_axis("dilation", dilation, rank)
-    geometry = _windows(
-        call, batch, channels, channels, channels, tuple(size), kernel, strides, dilations, padding, bool(ceil_mode)
-    )
-    for pair, span in zip(geometry.padding, geometry.span, strict=True):
-        if max(pair) >= span:
-            call.fail(f"padding is smaller than the window's span, here {geometry.span}; got padding={padding!r}")
-    return geometry
-
-
-def _windows(
-    call: Call,
-    batch: int,
-    channels: int,
-    filters: int,
-    groups: int,
-    size: Ints,
-    kernel: Ints,
-    stride: Ints,
-    dilation: Ints,
-    padding: Any,
-    ceil_mode: bool,
-) -> Geometry:
-    span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    pairs = call.padding(padding, size, span, stride)
-    output = []
-    for n, (before, after), width, step in zip(size, pairs, span, stride, strict=True):
-        room = n + before + after - width
-        windows = (-(-room // step) if ceil_mode else room // step) + 1
-        if ceil_mode and (windows - 1) * step >= n + before:
-            windows -= 1  # the last window would start beyond the input
-        if windows < 1:
-            call.fail(
-                f"the output would be empty: a kernel spanning {width} pixels on {n} with padding {(before, after)}"
-            )
-        output.append(windows)
-    return Geometry(batch, channels, filters, groups, size, kernel, tuple(output), stride, dilation, pairs)

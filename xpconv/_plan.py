@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from xpconv._backend import Traits
 from xpconv._geometry import Geometry, Ints
+from xpconv._workspace import Exact
 from xpconv.algorithms import REGISTRY
+from xpconv.algorithms._exact import scratch
 from xpconv.algorithms._work import Work
 
 CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
@@ -81,14 +83,18 @@ def _size(count: int) -> str:
 
 def choose(
     function: str, algorithm: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
-    gradient: bool = False,
+    gradient: bool = False, exact: Exact | None = None, converted: bool = False,
 ) -> Plan:  # fmt: skip
-    """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused."""
+    """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused.
+
+    `itemsize` is that of the widest work array, `exact` how integers are multiplied; `converted`: not in the dtype
+    that they come in, so that the weight is copied.
+    """
     if algorithm not in CHOICES:
         raise ValueError(
             f"{function}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
         )
-    plan, trouble = _plan(algorithm, geometry, traits, itemsize, max_workspace, threads, gradient)
+    plan, trouble = _plan(algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted)
     if plan is None:
         raise ValueError(f"{function}: {trouble}")
     return plan
@@ -96,7 +102,15 @@ def choose(
 
 @lru_cache(maxsize=4096)
 def _plan(
-    wanted: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int, gradient: bool
+    wanted: str,
+    geometry: Geometry,
+    traits: Traits,
+    itemsize: int,
+    max_workspace: int,
+    threads: int,
+    gradient: bool,
+    exact: Exact | None,
+    converted: bool,
 ) -> tuple[Plan | None, str]:
     rates = RATES.get(traits.kind, UNMEASURED)
     plans: dict[str, Plan] = {}
@@ -107,8 +121,10 @@ def _plan(
             refusals[name] = reason
             continue
         work = algorithm.weight_grad_work(geometry) if gradient else algorithm.forward_work(geometry)
+        if exact is not None:
+            work = _exact_work(work, exact, geometry, itemsize)
         seconds[name] = _seconds(work, geometry, rates, itemsize)
-        found = _fit(name, work, geometry, traits, itemsize, max_workspace, threads, gradient)
+        found = _fit(name, work, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted)
         if isinstance(found, str):
             refusals[name] = found
         else:
@@ -140,6 +156,13 @@ def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str
     return f"not taken: {seconds[name] / seconds[best]:.1f} times the predicted time"
 
 
+def _exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> Work:
+    """Charge a product for each pair of pieces, and its conversion."""
+    stretches = -(-geometry.products // exact.terms)
+    moved = work.moved + 3 * geometry.filters * exact.products * stretches
+    return replace(work, multiply_adds=work.multiply_adds * exact.products * exact.itemsize / itemsize, moved=moved)
+
+
 def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int) -> float:
     wide = itemsize / 4
     pixel = work.multiply_adds * wide * rates.multiply_add + work.moved * itemsize * rates.byte + work.runs * rates.run
@@ -148,7 +171,7 @@ def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int) -> flo
 
 def _fit(
     name: str, work: Work, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
-    gradient: bool,
+    gradient: bool, exact: Exact | None, converted: bool,
 ) -> Plan | str:  # fmt: skip
     """Cut tiles so that a tile stays in the cache and all workers together in the workspace."""
     weight = geometry.products * geometry.filters * itemsize
@@ -157,9 +180,14 @@ def _fit(
         pieces = _pieces(geometry, weight, max_workspace)
         fixed = pieces[0] * weight  # the partial sums
         product = -(-weight // pieces[1])  # one tile's contribution
-        work = Work(work.elements // pieces[1] + geometry.filters, work.multiply_adds, work.moved, work.runs)
-    elif work.weight_copy:
-        fixed = weight
+        if exact is not None:
+            product *= 3
+        work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
+    else:
+        fixed = (work.weight_copy + converted) * weight
+    if exact is not None:
+        pixel, worker = scratch(exact, geometry, work.elements, gradient)
+        work, product = replace(work, elements=work.elements + pixel), product + worker * itemsize
     room = max_workspace - fixed
     tile = _tile(work, geometry, traits, itemsize, room - product)
     least = product + _tile_bytes(work, geometry, tile, itemsize)

@@ -15,10 +15,12 @@ from typing import Any
 
 from xpconv import _options, _threads
 from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
-from xpconv._geometry import Geometry, Interval, Ints, Region
+from xpconv._dtypes import has_double
+from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import PARTS, Plan, block
-from xpconv._workspace import Workspace, workspace
+from xpconv._workspace import Arithmetic, Workspace, workspace
 from xpconv.algorithms import REGISTRY
+from xpconv.algorithms._exact import arithmetic
 
 Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
@@ -35,8 +37,9 @@ class Jobs:
 
 
 def run(
-    jobs: Sequence[Jobs], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int, collect: bool
-) -> list[Any]:
+    jobs: Sequence[Jobs], xp: Namespace, traits: Traits, dtype: Any, workers: int, flops: int, collect: bool,
+    arithmetic: Arithmetic | None = None,
+) -> list[Any]:  # fmt: skip
     """Run jobs, on threads where the library lets them run side by side; give their results in order if `collect`."""
     ends = list(itertools.accumulate(len(j.items) for j in jobs))
 
@@ -46,9 +49,9 @@ def run(
 
     count = ends[-1] if ends else 0
     if not traits.threads or flops <= SMALL:
-        return _threads.run(job, count, lambda: workspace(xp, traits, dtype), 1, collect)
+        return _threads.run(job, count, lambda: workspace(xp, traits, dtype, arithmetic), 1, collect)
     with _threads.one_blas_thread:
-        return _threads.run(job, count, lambda: workspace(xp, traits, dtype), workers, collect)
+        return _threads.run(job, count, lambda: workspace(xp, traits, dtype, arithmetic), workers, collect)
 
 
 def intervals(size: int, step: int) -> list[Interval]:
@@ -94,9 +97,13 @@ def slab(
     work: Workspace, x: Array, geometry: Geometry, region: Region, fill: Any = 0, each: Each | None = None
 ) -> Array:
     """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy."""
+    reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
+    if geometry.mode != "zeros":
+        pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
+        part = work.repeat("slab", x[(slice(*region[0]), ...)], pieces)
+        return part if each is None else each(part)
     index, widths = [slice(*region[0])], [(0, 0)]
-    for axis, (start, stop) in enumerate(region[1:]):
-        low, high = geometry.reach(axis, start, stop)
+    for axis, (low, high) in enumerate(reaches):
         first = min(max(low, 0), geometry.input[axis])
         last = max(min(high, geometry.input[axis]), first)
         before = min(max(-low, 0), high - low)
@@ -123,26 +130,28 @@ def join(xp: Namespace, blocks: list[Array], tiles: Any) -> Array:
 
 
 def correlate_jobs(
-    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, dtype: Any,
-    target: Array | None, each: Each | None = None,
+    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, dtypes: Arithmetic,
+    target: Array | None, each: Each | None = None, part: Any = ...,
 ) -> Jobs:  # fmt: skip
-    """Make the jobs of correlate(x, w) + b, one a tile; `dtype` is that of the sums.
+    """Make the jobs of correlate(x, w) + b, one a tile.
 
-    With a target (n, *output, F) each job writes its block there, otherwise it gives the block back.
+    With a target each job writes its block into the target's `part`, an array (n, *output, F), otherwise it gives the
+    block back.
     """
     algorithm = REGISTRY[plan.algorithm]
-    weight = algorithm.prepare(xp, cast(xp, w, dtype), geometry)
-    bias = None if b is None else cast(xp, b, dtype)
+    weight = algorithm.prepare(xp, cast(xp, w, dtypes.factors), geometry)
+    bias = None if b is None else cast(xp, b, dtypes.sums)
 
     def compute(region: Region, work: Workspace) -> Array | None:
         pixels = slab(work, x, geometry, region, each=each)
         if target is None:
             found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), None)
             return found if bias is None else found + bias
-        index = slices(region)
-        out = work.destination(target, index)
+        # the view is taken at the time of writing: PyTorch's autograd lets no write pass by an earlier view
+        view, index = target[part], slices(region)
+        out = work.destination(view, index)
         found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), out)
-        work.store(target, index, found, bias)
+        work.store(view, index, found, bias)
         return None
 
     return Jobs(compute, Tiles((geometry.batch, *geometry.output), plan.tile))
@@ -156,8 +165,9 @@ def correlate(
     if geometry.positions == 0:
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
-    jobs = correlate_jobs(x, w, b, geometry, plan, xp, sums, target, each)
-    blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, collect=target is None)
+    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
+    jobs = correlate_jobs(x, w, b, geometry, plan, xp, dtypes, target, each)
+    blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
     return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
 
 
@@ -194,7 +204,8 @@ def correlate_weight_grad(
         return total
 
     jobs = Jobs(compute, list(itertools.product(shares, cuts)))
-    found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, collect=True)
+    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
+    found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
     axis = -1 if geometry.groups > 1 else -2
     parts = []
     for index in range(len(cuts)):
@@ -226,33 +237,37 @@ def _channel_blocks(geometry: Geometry, count: int) -> list[tuple[Geometry, slic
 
 def input_grad(
     dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
-    sums: Any, dtype: Any, layout: str,
+    sums: Any, dtype: Any, layout: str, b: Array | None = None,
 ) -> Array:  # fmt: skip
-    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz."""
+    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
+
+    A bias (C,) is added where the operation is a transposed convolution.
+    """
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
     target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
+    dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
     jobs: list[Jobs] = []
     workers = _options.current().threads
     for phase in geometry.phases:
         index = (slice(None), *phase.target, slice(None))
         if phase.geometry is None:
             if target is not None:
-                write(target, index, 0)
+                write(target, index, 0 if b is None else b)
             continue
         taken = plan(phase.geometry)
         workers = min(workers, taken.workers)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
-        place = None if target is None else target[index]
-        jobs.append(correlate_jobs(dz, kernel, None, phase.geometry, taken, xp, sums, place))
-    blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, collect=target is None))
+        jobs.append(correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, dtypes, target, part=index))
+    blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, target is None, dtypes))
     if target is not None:
         return target
     pieces, parts = [], iter(jobs)
     for phase in geometry.phases:
         if phase.geometry is None:
             size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
-            pieces.append(zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz))
+            blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
+            pieces.append(blank if b is None else blank + cast(xp, b, sums))
         else:
             tiles = next(parts).items
             pieces.append(join(xp, list(itertools.islice(blocks, len(tiles))), tiles))
@@ -298,21 +313,21 @@ def interleave(xp: Namespace, pieces: list[Array], geometry: Geometry) -> Array:
     return pieces[0]
 
 
-def channel_sum(dz: Array, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any) -> Array:
-    """(N, *O, F) -> (F,), in a fixed number of partial sums."""
+def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
+    """(n, *pixels, F) -> (F,), in a fixed number of partial sums; `shape` is (n, *pixels)."""
     axes = tuple(range(dz.ndim - 1))
-    if geometry.positions == 0:
-        return zeros(xp, (geometry.filters,), sums, dz)
-    shape = (geometry.batch, *geometry.output)
-    split = traits.threads and geometry.positions * geometry.filters > SMALL
-    tile = block(shape, -(-geometry.positions // PARTS)) if split else shape
+    positions, filters = math.prod(shape), dz.shape[-1]
+    if positions == 0:
+        return zeros(xp, (filters,), sums, dz)
+    split = traits.threads and positions * filters > SMALL
+    tile = block(shape, -(-positions // PARTS)) if split else shape
 
     def compute(region: Region, work: Workspace) -> Array:
         return xp.sum(dz[slices(region)], axis=axes, dtype=sums)
 
     jobs = Jobs(compute, Tiles(shape, tile))
-    flops = geometry.positions * geometry.filters
-    total, *others = run([jobs], xp, traits, sums, _options.current().threads, flops, collect=True)
+    threads = _options.current().threads
+    total, *others = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
     for other in others:
         total = total + other
     return total

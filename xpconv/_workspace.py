@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, write
+from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, is_bfloat16, write
+from xpconv._geometry import Run
+
+
+@dataclass(frozen=True)
+class Exact:
+    """How integers are multiplied exactly in a floating type."""
+
+    itemsize: int  # of the floating type, 4 or 8
+    bits: int  # of a piece of a number
+    pieces: int  # that a number is split into
+    terms: int  # products whose sum is exact in the floating type
+    width: int  # bits of the sums
+
+    @property
+    def products(self) -> int:
+        """Matrix products of pieces for one of the numbers."""
+        return sum((i + j) * self.bits < self.width for i in range(self.pieces) for j in range(self.pieces))
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The dtypes of one call's work arrays."""
+
+    slabs: DType
+    factors: DType  # of the factors of matrix products
+    sums: DType
+    exact: Exact | None = None  # integers multiplied in a floating type
+    double: bool = True  # float64 is there
 
 
 class Workspace:
@@ -19,12 +49,13 @@ class Workspace:
     with the same name.
     """
 
-    def __init__(self, xp: Namespace, traits: Traits, dtype: DType) -> None:
-        self.xp, self.traits, self.dtype = xp, traits, dtype
+    def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
+        self.xp, self.traits, self.arithmetic = xp, traits, arithmetic
+        self.dtype, self.factors, self.sums = arithmetic.slabs, arithmetic.factors, arithmetic.sums
 
-    def copy(self, name: str, view: Array, shape: Sequence[int]) -> Array:
-        """Give the elements of `view`, in order, in the workspace's dtype, as a contiguous array of `shape`."""
-        return cast(self.xp, self.xp.reshape(view, tuple(shape)), self.dtype)
+    def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
+        """Give the elements of `view`, in order, in `dtype` (that of factors), as a contiguous array of `shape`."""
+        return cast(self.xp, self.xp.reshape(view, tuple(shape)), self.factors if dtype is None else dtype)
 
     def pixels(self, name: str, part: Array) -> Array:
         """Give a block of pixels in the workspace's dtype, the channels of a pixel side by side if that matters."""
@@ -45,6 +76,23 @@ class Workspace:
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         """Multiply (stacks of) matrices, into `out` if the library can write there."""
         return self.xp.matmul(a, b)
+
+    def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
+        """Give a range of bits of whole numbers as floating ones."""
+        whole = whole >> shift if shift else whole
+        return cast(self.xp, whole if mask is None else whole & mask, real)
+
+    def add_whole(
+        self, name: str, total: Array | None, real: Array, whole: DType, shift: int, out: Array | None
+    ) -> Array:
+        """Add whole numbers in a floating type, times 2^shift, to the running sum of this name, with wrap-around.
+
+        A conversion from floating to integer is undefined beyond the integer's range, so it goes by way of `whole`,
+        which holds them all. None starts the sum, in `out` if the library can write there.
+        """
+        found = cast(self.xp, real, whole)
+        found = cast(self.xp, found * (1 << shift) if shift else found, self.sums)
+        return found if total is None else total + found
 
     def call(self, name: str, function: str, *arrays: Array) -> Array:
         """Apply an element-wise function of the standard, by its name."""
@@ -72,6 +120,16 @@ class Workspace:
                 part = self.xp.concat(pieces, axis=axis)
         return part
 
+    def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
+        """(n, *spatial, C) -> (n, *padded, C): lay the runs of each spatial axis side by side."""
+        for axis, axis_runs in enumerate(pieces, start=1):
+            if len(axis_runs) == 1 and axis_runs[0].step == 1:
+                x = x[(*(slice(None),) * axis, axis_runs[0].source, ...)]
+                continue
+            order = [run.start + run.step * i for run in axis_runs for i in range(run.length)]
+            x = self.xp.take(x, host_array(self.xp, order, index_dtype(self.xp, x), x), axis=axis)
+        return self.pixels(name, x)
+
 
 _PREDICATES = frozenset({"equal", "not_equal"})
 
@@ -79,22 +137,24 @@ _PREDICATES = frozenset({"equal", "not_equal"})
 class BufferedWorkspace(Workspace):
     """A workspace for NumPy: one buffer for each name, used again by each tile."""
 
-    def __init__(self, xp: Namespace, traits: Traits, dtype: DType) -> None:
-        super().__init__(xp, traits, dtype)
+    def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
+        super().__init__(xp, traits, arithmetic)
         self._buffers: dict[str, np.ndarray[Any, Any]] = {}
 
     def buffer(self, name: str, shape: Sequence[int], dtype: DType | None = None) -> np.ndarray[Any, Any]:
-        """Give the buffer of this name, grown if needed, in this shape; a name has one dtype."""
+        """Give the buffer of this name, made anew if it is too small or of another dtype, in this shape."""
         size = math.prod(shape)
+        dtype = self.dtype if dtype is None else dtype
         flat = self._buffers.get(name)
-        if flat is None or flat.size < size:
-            flat = self._buffers[name] = np.empty(size, self.dtype if dtype is None else dtype)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            flat = self._buffers[name] = np.empty(size, dtype)
         return flat[:size].reshape(shape)
 
-    def copy(self, name: str, view: Array, shape: Sequence[int]) -> Array:
-        if view.flags.c_contiguous and view.dtype == self.dtype:
+    def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
+        dtype = self.factors if dtype is None else dtype
+        if view.flags.c_contiguous and view.dtype == dtype:
             return view.reshape(shape)
-        target = self.buffer(name, view.shape)
+        target = self.buffer(name, view.shape, dtype)
         np.copyto(target, view)
         return target.reshape(shape)
 
@@ -107,7 +167,7 @@ class BufferedWorkspace(Workspace):
 
     def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
         out = target[region]
-        return out if out.dtype == self.dtype and out.flags.c_contiguous else None
+        return out if out.dtype == self.sums and out.flags.c_contiguous else None
 
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         out = target[region]
@@ -122,15 +182,47 @@ class BufferedWorkspace(Workspace):
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
             stack = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
-            out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]))
+            out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]), a.dtype)
         return np.matmul(a, b, out=out)
+
+    def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
+        if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is
+            return self.piece(name, whole.swapaxes(-1, -2), shift, mask, real).swapaxes(-1, -2)
+        target = self.buffer(name, whole.shape, real)
+        if shift or mask is not None:
+            bits = self.buffer("bits", whole.shape, whole.dtype)
+            np.right_shift(whole, shift, out=bits)
+            whole = bits if mask is None else np.bitwise_and(bits, mask, out=bits)
+        np.copyto(target, whole)
+        return target
+
+    def add_whole(
+        self, name: str, total: Array | None, real: Array, whole: DType, shift: int, out: Array | None
+    ) -> Array:
+        target = total
+        if target is None:
+            target = self.buffer(name, real.shape, self.sums) if out is None else out
+        if total is None and not shift and target.itemsize >= real.itemsize:
+            np.copyto(target, real, casting="unsafe")  # in range: what is unsigned is not negative either
+            return target
+        found = self.buffer("whole", real.shape, whole)
+        np.copyto(found, real, casting="unsafe")
+        if shift:
+            np.multiply(found, 1 << shift, out=found)
+        if total is None:
+            np.copyto(target, found, casting="unsafe")
+            return target
+        return np.add(target, found, out=target, dtype=target.dtype, casting="unsafe")
 
     def call(self, name: str, function: str, *arrays: Array) -> Array:
         boolean = function in _PREDICATES or arrays[0].dtype == np.bool_
         shape = arrays[0].shape
         if any(array.shape != shape for array in arrays):
             shape = np.broadcast_shapes(*(array.shape for array in arrays))
-        out = self.buffer(name, shape, np.bool_ if boolean else self.dtype)
+        out = self.buffer(name, shape, np.bool_ if boolean else self.sums)
+        if is_bfloat16(arrays[0].dtype):  # its maximum of a NaN warns, as that of no other dtype does
+            with np.errstate(invalid="ignore"):
+                return getattr(np, function)(*arrays, out=out)
         return getattr(np, function)(*arrays, out=out)
 
     def add_where(self, name: str, total: Array | None, mask: Array, value: Array) -> Array:
@@ -141,7 +233,7 @@ class BufferedWorkspace(Workspace):
         return share if total is None else np.add(total, share, out=total)
 
     def add(self, name: str, a: Array | None, b: Array) -> Array:
-        target = self.buffer(name, b.shape)
+        target = self.buffer(name, b.shape, self.sums)
         if a is None:
             np.copyto(target, b)
             return target
@@ -160,7 +252,22 @@ class BufferedWorkspace(Workspace):
         np.copyto(target[tuple(inside)], part)
         return target
 
+    def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
+        if all(len(axis_runs) == 1 and axis_runs[0].step == 1 for axis_runs in pieces):
+            return self.pixels(name, x[(slice(None), *(axis_runs[0].source for axis_runs in pieces))])
+        origins = [axis_runs[0].first for axis_runs in pieces]
+        lengths = [sum(run.length for run in axis_runs) for axis_runs in pieces]
+        target = self.buffer(name, (x.shape[0], *lengths, x.shape[-1]))
+        for combination in itertools.product(*pieces):
+            place = tuple(
+                slice(run.first - origin, run.first - origin + run.length)
+                for run, origin in zip(combination, origins, strict=True)
+            )
+            np.copyto(target[(slice(None), *place)], x[(slice(None), *(run.source for run in combination))])
+        return target
 
-def workspace(xp: Namespace, traits: Traits, dtype: DType) -> Workspace:
-    """Make the work arrays of one worker."""
-    return (BufferedWorkspace if traits.buffers else Workspace)(xp, traits, dtype)
+
+def workspace(xp: Namespace, traits: Traits, dtype: DType, arithmetic: Arithmetic | None = None) -> Workspace:
+    """Make the work arrays of one worker, all of one dtype unless an arithmetic says more."""
+    make = BufferedWorkspace if traits.buffers else Workspace
+    return make(xp, traits, Arithmetic(dtype, dtype, dtype) if arithmetic is None else arithmetic)

@@ -20,9 +20,13 @@ from xpconv._backend import (
     kernel_to_channels_last,
     result_dtype,
     to_channels_last,
+    zeros,
 )
+from xpconv._conv_run import plan_for
+from xpconv._dtypes import limits
+from xpconv._reading import in_layout
 from xpconv.algorithms import REGISTRY
-from xpconv.conv import Padding, Size, plan_for, read_geometry
+from xpconv.conv import Padding, Size, read_geometry
 
 Array = Any
 
@@ -37,13 +41,13 @@ def scale_and_floor(xp: Any, dtype: Any, count: int) -> tuple[float, float]:
     """Give (a, t): a computed sum of `count` products is off by at most ``a * computed sum of absolute values + t``."""
     if is_kind(xp, dtype, "integral"):
         return 0.0, 0.0
-    limits = xp.finfo(dtype)
+    eps, smallest = limits(xp, dtype)
     # complex products are two real ones and an addition; their error is at most sqrt(8) u of the modulus
     steps = 3 * count if is_kind(xp, dtype, "complex floating") else count
-    relative = gamma(steps, float(limits.eps) / 2)
+    relative = gamma(steps, eps / 2)
     # the sum of absolute values is itself computed with that error, hence the division
     widened = relative / (1 - relative) if relative < 1 else float("inf")
-    return widened, 2 * steps * float(limits.smallest_normal)
+    return widened, 2 * steps * smallest
 
 
 def error_bound(
@@ -103,22 +107,22 @@ def error_bound(
     geometry = read_geometry(name, x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
     dtype = result_dtype(name, xp, x.dtype, dtype)
     sums = accumulator(xp, dtype)
-    plan = plan_for(name, algorithm, geometry, xp, traits, sums)
+    plan = plan_for(name, algorithm, geometry, xp, traits, sums, inputs=x.dtype)
     if b is not None and tuple(b.shape) != (geometry.filters,):
         raise ValueError(f"{name}: b has the shape ({geometry.filters},); got b.shape={tuple(b.shape)}")
+    if is_kind(xp, dtype, "integral"):
+        return zeros(xp, in_layout(geometry.output_shape, layout), dtype, x)
     magnitudes = _run.correlate(
         to_channels_last(xp, x, layout), xp.abs(cast(xp, kernel_to_channels_last(xp, w, layout), sums)),
         None if b is None else xp.abs(b), geometry, plan, xp, traits,
         sums=_real(xp, sums), dtype=_real(xp, sums), layout=layout, each=xp.abs,
     )  # fmt: skip
     relative, floor = scale_and_floor(xp, sums, REGISTRY[plan.algorithm].summed(geometry) + (b is not None))
-    bound = magnitudes * relative + floor if relative else magnitudes * 0
+    bound = magnitudes * relative + floor
     if sums != dtype:
-        limits = xp.finfo(dtype)
+        eps, smallest = limits(xp, dtype)
         # the stored result is the nearest 16-bit number
-        bound = (
-            bound + (magnitudes + bound) * (float(limits.eps) / 2) + float(limits.smallest_normal) * float(limits.eps)
-        )
+        bound = bound + (magnitudes + bound) * (eps / 2) + smallest * eps
     return from_channels_last(xp, bound, layout)
 
 

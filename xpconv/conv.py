@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv import _options, _run
+from xpconv import _run
 from xpconv._backend import (
-    Namespace,
-    Traits,
     accumulator,
     cast,
-    contiguous,
     from_channels_last,
     inspect,
-    is_kind,
-    itemsize,
-    kernel_from_channels_last,
     kernel_to_channels_last,
     result_dtype,
     to_channels_last,
 )
-from xpconv._geometry import Geometry, Ints, conv_geometry, freeze, in_layout
-from xpconv._plan import Plan, choose
+from xpconv._conv_run import input_grad, plan_for, weight_grad
+from xpconv._dtypes import signed, with_dtype
+from xpconv._geometry import Geometry, Ints
+from xpconv._reading import conv_geometry, freeze, in_layout
 
 Array = Any
 Size = int | tuple[int, ...]
@@ -39,16 +35,8 @@ def read_geometry(
     )  # fmt: skip
 
 
-def plan_for(
-    function: str, algorithm: str, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, gradient: bool = False
-) -> Plan:
-    """Plan a pass with the options in force; `sums` is the dtype of the sums."""
-    options = _options.current()
-    size = itemsize(xp, sums)
-    return choose(function, algorithm, geometry, traits, size, options.max_workspace, options.threads, gradient)
-
-
-def _check_shape(function: str, name: str, array: Array, wanted: Ints, why: str) -> None:
+def check_shape(function: str, name: str, array: Array, wanted: Ints, why: str) -> None:
+    """Check an array's whole shape."""
     if tuple(array.shape) != wanted:
         raise ValueError(f"{function}: {name} has the shape of {why}, {wanted}; got {name}.shape={tuple(array.shape)}")
 
@@ -89,7 +77,8 @@ def conv(
     groups : int
         Output channels f of group g see the input channels of group g only (1).
     padding_mode : str
-        What the padding holds: ``"zeros"``.
+        What the padding holds: ``"zeros"`` (default), or pixels of the image: ``"reflect"`` (mirrored at the border
+        pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, at most n).
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``.
     algorithm : str
@@ -134,42 +123,16 @@ def conv(
     xp, traits = inspect("conv", x=x, w=w, b=b)
     geometry = read_geometry("conv", x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
     if b is not None:
-        _check_shape("conv", "b", b, (geometry.filters,), "the output channels")
-    dtype = result_dtype("conv", xp, x.dtype, dtype)
+        check_shape("conv", "b", b, (geometry.filters,), "the output channels")
+    wanted = result_dtype("conv", xp, x.dtype, dtype)
+    dtype, x, w, b = signed(xp, traits, wanted, x, w, b)
     sums = accumulator(xp, dtype)
     z = _run.correlate(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), b, geometry,
-        plan_for("conv", algorithm, geometry, xp, traits, sums), xp, traits, sums=sums, dtype=dtype, layout=layout,
+        plan_for("conv", algorithm, geometry, xp, traits, sums, inputs=x.dtype), xp, traits, sums=sums, dtype=dtype,
+        layout=layout,
     )  # fmt: skip
-    return from_channels_last(xp, z, layout)
-
-
-def _input_grad(
-    function: str, dz: Array, w: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
-    dtype: Any, layout: str,
-) -> Array:  # fmt: skip
-    sums = accumulator(xp, dtype)
-    w = kernel_to_channels_last(xp, w, layout)
-    if is_kind(xp, w.dtype, "complex floating"):
-        w = xp.conj(w)
-    dx = _run.input_grad(
-        to_channels_last(xp, dz, layout), w, geometry, lambda g: plan_for(function, algorithm, g, xp, traits, sums),
-        xp, traits, sums=sums, dtype=dtype, layout=layout,
-    )  # fmt: skip
-    return from_channels_last(xp, dx, layout)
-
-
-def _weight_grad(
-    function: str, dz: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
-    dtype: Any, layout: str,
-) -> Array:  # fmt: skip
-    sums = accumulator(xp, dtype)
-    dw = _run.correlate_weight_grad(
-        to_channels_last(xp, x, layout), to_channels_last(xp, dz, layout), geometry,
-        plan_for(function, algorithm, geometry, xp, traits, sums, gradient=True), xp, traits, sums=sums,
-        each=xp.conj if is_kind(xp, x.dtype, "complex floating") else None,
-    )  # fmt: skip
-    return contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
+    return with_dtype(xp, traits, from_channels_last(xp, z, layout), wanted)
 
 
 def conv_input_grad(
@@ -234,9 +197,9 @@ def conv_input_grad(
     geometry = read_geometry(
         name, input_shape, w.shape, stride, padding, dilation, groups, padding_mode, layout, ("input_shape", "w.shape")
     )
-    _check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
+    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, dz.dtype, dtype)
-    return _input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    return input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
 
 
 def conv_weight_grad(
@@ -297,20 +260,12 @@ def conv_weight_grad(
     name = "conv_weight_grad"
     xp, traits = inspect(name, x=x, dz=dz)
     geometry = read_geometry(
-        name,
-        x.shape,
-        kernel_shape,
-        stride,
-        padding,
-        dilation,
-        groups,
-        padding_mode,
-        layout,
+        name, x.shape, kernel_shape, stride, padding, dilation, groups, padding_mode, layout,
         ("x.shape", "kernel_shape"),
-    )
-    _check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
+    )  # fmt: skip
+    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, x.dtype, dtype)
-    return _weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    return weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
 
 
 def conv_vjp(
@@ -369,9 +324,12 @@ def conv_vjp(
     name = "conv_vjp"
     xp, traits = inspect(name, x=x, w=w, dz=dz)
     geometry = read_geometry(name, x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
-    _check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
+    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
     dtype = result_dtype(name, xp, x.dtype, dtype)
-    dx = _input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    dw = _weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    db = _run.channel_sum(to_channels_last(xp, dz, layout), geometry, xp, traits, accumulator(xp, dtype))
-    return dx, dw, cast(xp, db, dtype)
+    dx = input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    dw = weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    summed, dz = signed(xp, traits, dtype, dz)
+    db = _run.channel_sum(
+        to_channels_last(xp, dz, layout), (geometry.batch, *geometry.output), xp, traits, accumulator(xp, summed)
+    )
+    return dx, dw, with_dtype(xp, traits, cast(xp, db, summed), dtype)

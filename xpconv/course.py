@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._backend import inspect_apart, is_kind, promote
+from xpconv._backend import inspect_apart, is_kind
 from xpconv._course_checks import check_axes, check_conv, check_pool, floating, read_pad
+from xpconv._dtypes import promote
 from xpconv.conv import conv, conv_vjp
 from xpconv.padding import pad as _pad
 from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
-from xpconv._backend import empty, from_channels_last, inspect, to_channels_last, write
-from xpconv._geometry import LAYOUTS, PADDING_MODES, Call, Ints, channels_last, freeze
+from xpconv import _options
+from xpconv._backend import empty, from_channels_last, inspect, itemsize, to_channels_last, write
+from xpconv._fold import fold_padding, strip_elements
+from xpconv._geometry import Region, runs
+from xpconv._reading import channels_last, freeze, in_layout, read_padding
 from xpconv._workspace import workspace
 
 Array = Any
@@ -24,7 +28,8 @@ def pad(x: Array, padding: Padding, *, mode: str = "zeros", layout: str = "chann
     padding : int, ints or pairs
         Pixels added before and after: one integer, one per axis, or a (before, after) pair per axis; ``"valid"`` is 0.
     mode : str
-        ``"zeros"``.
+        ``"zeros"`` (default), ``"reflect"`` (mirrored at the border pixel, at most n - 1), ``"replicate"`` (the border
+        pixel) or ``"circular"`` (the other end, at most n).
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``.
 
@@ -50,30 +55,97 @@ def pad(x: Array, padding: Padding, *, mode: str = "zeros", layout: str = "chann
     """
     xp, traits = inspect("pad", x=x)
     shape = freeze(tuple(x.shape))
-    call = Call("pad", (("x.shape", shape), ("padding", padding), ("layout", layout)))
-    call.choice("layout", layout, LAYOUTS)
-    call.choice("mode", mode, PADDING_MODES)
-    rank = len(shape) - 2
-    if rank not in (1, 2, 3):
-        call.fail(f"x has {len(shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
-    call.sizes("x", shape, rank)
-    if padding in ("same", "same_lower", "causal"):
-        call.fail("padding is given in pixels: without a kernel these words have no meaning")
-    size: Ints = channels_last(shape, layout)[1:-1]
-    pairs = call.padding(freeze(padding), size, size, size)
+    size, pairs = read_padding("pad", "x.shape", shape, freeze(padding), mode, layout)
+    padded = (shape[0], *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)))
     x = to_channels_last(xp, x, layout)
     if not traits.mutable:
-        padded = workspace(xp, traits, x.dtype).pad("", x, ((0, 0), *pairs, (0, 0)), 0)
-        return from_channels_last(xp, padded, layout)
-    target = empty(
-        xp,
-        (shape[0], *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)), x.shape[-1]),
-        x.dtype, x, layout,
-    )  # fmt: skip
-    inside: list[slice] = [slice(None)]
-    for n, (before, after) in zip(size, pairs, strict=True):
-        write(target, (*inside, slice(0, before)), 0)
-        write(target, (*inside, slice(before + n, before + n + after)), 0)
-        inside.append(slice(before, before + n))
-    write(target, tuple(inside), x)
+        work = workspace(xp, traits, x.dtype)
+        if mode == "zeros":
+            return from_channels_last(xp, work.pad("", x, ((0, 0), *pairs, (0, 0)), 0), layout)
+        pieces = [runs(mode, -before, n + after, n) for n, (before, after) in zip(size, pairs, strict=True)]
+        return from_channels_last(xp, work.repeat("", x, pieces), layout)
+    target = empty(xp, (*padded, x.shape[-1]), x.dtype, x, layout)
+    if mode == "zeros":
+        inside: list[slice] = [slice(None)]
+        for n, (before, after) in zip(size, pairs, strict=True):
+            write(target, (*inside, slice(0, before)), 0)
+            write(target, (*inside, slice(before + n, before + n + after)), 0)
+            inside.append(slice(before, before + n))
+        write(target, tuple(inside), x)
+        return from_channels_last(xp, target, layout)
+    pieces = [runs(mode, -before, n + after, n) for n, (before, after) in zip(size, pairs, strict=True)]
+    for combination in itertools.product(*pieces):
+        place, source, flipped = [slice(None)], [slice(None)], []
+        for axis, (run, (before, _)) in enumerate(zip(combination, pairs, strict=True), start=1):
+            place.append(slice(run.first + before, run.first + before + run.length))
+            if run.step < 0:
+                flipped.append(axis)
+                source.append(slice(run.start - run.length + 1, run.start + 1))
+            else:
+                source.append(run.source)
+        part = x[(*source, slice(None))]
+        write(target, (*place, slice(None)), xp.flip(part, axis=tuple(flipped)) if flipped else part)
     return from_channels_last(xp, target, layout)
+
+
+def pad_vjp(
+    dy: Array, input_shape: tuple[int, ...], padding: Padding, *, mode: str = "zeros", layout: str = "channels_last"
+) -> Array:
+    """Give the gradient of `pad`'s input from the gradient of its output.
+
+    ``(N, *(before + n + after), C) -> (N, *spatial, C)``, the adjoint of `pad`.
+
+    Parameters
+    ----------
+    dy : array
+        The gradient with respect to `pad`'s result, in its shape.
+    input_shape : tuple of int
+        The whole shape of `pad`'s x, in the given layout.
+    padding, mode, layout
+        As `pad` had them.
+
+    Returns
+    -------
+    array
+        dx, of `input_shape`, in the library, on the device and with the dtype of dy: a new array.
+
+    Raises
+    ------
+    ValueError
+        A shape or an option is unfit; dy has not the padded shape.
+    TypeError
+        dy is not a numeric array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpconv as xc
+    >>> xc.pad_vjp(np.ones((1, 5, 1)), (1, 3, 1), 1, mode="replicate")[0, :, 0]
+    array([2., 1., 2.])
+    """
+    name = "pad_vjp"
+    xp, traits = inspect(name, dy=dy)
+    shape = freeze(tuple(input_shape))
+    size, pairs = read_padding(name, "input_shape", shape, freeze(padding), mode, layout)
+    batch, channels = shape[0], channels_last(shape, layout)[-1]
+    wanted = (batch, *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)), channels)
+    if tuple(dy.shape) != in_layout(wanted, layout):
+        raise ValueError(
+            f"{name}: dy has the padded shape, {in_layout(wanted, layout)}; got dy.shape={tuple(dy.shape)}"
+        )
+    dy = to_channels_last(xp, dy, layout)
+
+    def strip(region: Region) -> Array:
+        spots = (slice(low + b, high + b) for (low, high), (b, _) in zip(region[1:], pairs, strict=True))
+        return dy[(slice(*region[0]), *spots, slice(None))]
+
+    inside = strip(((0, batch), *((0, n) for n in size)))
+    if traits.mutable:
+        dx = empty(xp, (batch, *size, channels), dy.dtype, dy, layout)
+        write(dx, (slice(None),) * dx.ndim, inside)
+    else:
+        dx = inside
+    if mode != "zeros" and batch:
+        room = strip_elements(_options.current().max_workspace, itemsize(xp, dy.dtype))
+        dx = fold_padding(xp, dx, pairs, mode, strip, room)
+    return from_channels_last(xp, dx, layout)

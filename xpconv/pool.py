@@ -14,8 +14,9 @@ from xpconv._backend import (
     least,
     to_channels_last,
 )
-from xpconv._geometry import Geometry, Phase, Region, freeze, in_layout, pool_geometry
+from xpconv._geometry import Geometry, Phase, Region
 from xpconv._pool_run import PhaseGradient
+from xpconv._reading import freeze, in_layout, pool_geometry
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 
@@ -26,28 +27,32 @@ Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 TIES = ("first", "all", "split")
 
 
-def _geometry(
+def read_geometry(
     function: str, shape: Any, window: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, layout: Any,
     name: str = "x.shape",
 ) -> Geometry:  # fmt: skip
+    """Read the shapes and options of a pooling."""
     return pool_geometry(
         function, freeze(tuple(shape)), freeze(window), None if stride is None else freeze(stride), freeze(padding),
         freeze(dilation), bool(ceil_mode), layout, name,
     )  # fmt: skip
 
 
-def _check_gradient(function: str, dy: Array, geometry: Geometry, layout: str) -> None:
+def check_gradient(function: str, dy: Array, geometry: Geometry, layout: str) -> None:
+    """Check that a gradient has the output's shape."""
     wanted = in_layout(geometry.output_shape, layout)
     if tuple(dy.shape) != wanted:
         raise ValueError(f"{function}: dy has the shape of the output, {wanted}; got dy.shape={tuple(dy.shape)}")
 
 
-def _check_order(function: str, xp: Namespace, dtype: Any) -> None:
+def check_order(function: str, xp: Namespace, dtype: Any) -> None:
+    """Refuse dtypes whose values have no order."""
     if is_kind(xp, dtype, "complex floating"):
         raise TypeError(f"{function}: complex numbers have no order; got x.dtype={dtype}; pool a real part or abs(x)")
 
 
-def _check_divisible(function: str, name: str, xp: Namespace, dtype: Any) -> None:
+def check_divisible(function: str, name: str, xp: Namespace, dtype: Any) -> None:
+    """Refuse dtypes that an average leaves."""
     if is_kind(xp, dtype, "integral"):
         raise TypeError(
             f"{function}: an average of integers is no integer; got {name}.dtype={dtype}; convert it first, "
@@ -122,8 +127,8 @@ def max_pool(
 
     """
     xp, traits = inspect("max_pool", x=x)
-    _check_order("max_pool", xp, x.dtype)
-    geometry = _geometry("max_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
+    check_order("max_pool", xp, x.dtype)
+    geometry = read_geometry("max_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
     fill, pixels = least(xp, x.dtype), to_channels_last(xp, x, layout)
     places = index_dtype(xp, x) if return_indices else None
 
@@ -200,13 +205,13 @@ def max_pool_vjp(
     """
     name = "max_pool_vjp"
     xp, traits = inspect(name, x=x, dy=dy)
-    _check_order(name, xp, x.dtype)
+    check_order(name, xp, x.dtype)
     if ties not in TIES:
         raise ValueError(f"{name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
-    geometry = _geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    _check_gradient(name, dy, geometry, layout)
+    geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
+    check_gradient(name, dy, geometry, layout)
     if ties == "split":
-        _check_divisible(name, "dy", xp, dy.dtype)
+        check_divisible(name, "dy", xp, dy.dtype)
     pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
     sums, fill = accumulator(xp, x.dtype), least(xp, x.dtype)
     real = is_kind(xp, x.dtype, "real floating")
@@ -287,8 +292,8 @@ def avg_pool(
 
     """
     xp, traits = inspect("avg_pool", x=x)
-    _check_divisible("avg_pool", "x", xp, x.dtype)
-    geometry = _geometry("avg_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
+    check_divisible("avg_pool", "x", xp, x.dtype)
+    geometry = read_geometry("avg_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
     pixels, sums = to_channels_last(xp, x, layout), accumulator(xp, x.dtype)
     padded = bool(count_include_pad)
 
@@ -353,9 +358,9 @@ def avg_pool_vjp(
     """
     name = "avg_pool_vjp"
     xp, traits = inspect(name, dy=dy)
-    _check_divisible(name, "dy", xp, dy.dtype)
-    geometry = _geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
-    _check_gradient(name, dy, geometry, layout)
+    check_divisible(name, "dy", xp, dy.dtype)
+    geometry = read_geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
+    check_gradient(name, dy, geometry, layout)
     grads, sums = to_channels_last(xp, dy, layout), accumulator(xp, dy.dtype)
     padded = bool(count_include_pad)
 

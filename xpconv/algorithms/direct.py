@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpconv._backend import cast
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
+from xpconv.algorithms._exact import product as multiply
 from xpconv.algorithms._work import Work, padded_products
 
 Array = Any
@@ -72,14 +74,16 @@ def correlate(
         matrix = weight[(*tap, ...)]
         if groups == 1:
             pixels = work.copy("tap", part, (rows, geometry.channels))
-            total = work.add("sum", total, work.matmul("product", pixels, matrix))
+            total = work.add("sum", total, multiply(work, "product", pixels, matrix))
         elif not _is_thin(geometry):
             pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
             # (n·O, G, C/G) @ (C/G, G, F/G) -> (G, n·O, F/G)
-            product = work.matmul("product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2)))
+            product = multiply(work, "product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2)))
             total = work.add("sum", total, product)
         else:
-            pixels = xp.reshape(part, (n, *output, groups, -1))
+            if part.dtype != work.sums:
+                part = work.copy("thin", part, part.shape, work.sums)
+            pixels, matrix = xp.reshape(part, (n, *output, groups, -1)), cast(xp, matrix, work.sums)
             for channel in range(pixels.shape[-1]):
                 product = work.call("product", "multiply", pixels[..., channel : channel + 1], matrix[channel, ...])
                 total = work.add("sum", total, product)
@@ -92,17 +96,18 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
     """Correlate each tap's pixels with the gradient of the output."""
     xp, groups = work.xp, geometry.groups
     rows = slab.shape[0] * math.prod(output)
-    gradient = xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1))
+    factors = work.sums if _is_thin(geometry) else work.factors
+    gradient = xp.reshape(work.copy("gradient", dz, dz.shape, factors), (rows, groups, -1))
     taps = []
-    for _, offset in geometry.offsets():
+    for tap, offset in geometry.offsets():
         part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+        pixels = xp.reshape(work.copy("tap", part, part.shape, factors), (rows, groups, -1))
         if not _is_thin(geometry):
-            pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
             # (G, C/G, n·O) @ (G, n·O, F/G) -> (C/G, G, F/G)
-            product = xp.matmul(xp.permute_dims(pixels, (1, 2, 0)), xp.permute_dims(gradient, (1, 0, 2)))
+            transposed = xp.permute_dims(pixels, (1, 2, 0))
+            product = multiply(work, f"product {tap}", transposed, xp.permute_dims(gradient, (1, 0, 2)))
             taps.append(xp.reshape(xp.permute_dims(product, (1, 0, 2)), (-1, geometry.filters)))
             continue
-        pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
         channels = []
         for channel in range(pixels.shape[-1]):
             product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._backend import window_view
+from xpconv._backend import cast, window_view
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
+from xpconv.algorithms._exact import product as multiply
 from xpconv.algorithms._work import Work, padded_products
 
 Array = Any
@@ -75,7 +76,7 @@ def columns(work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> A
         for _, offset in geometry.offsets():
             tap = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
             taps.append(xp.reshape(tap, (rows, groups, -1)))
-        joined = taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1)
+        joined = cast(xp, taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1), work.factors)
         # (n·O, G, K·C/G) -> (G, n·O, K·C/G)
         return xp.reshape(joined, (rows, -1)) if groups == 1 else xp.permute_dims(joined, (1, 0, 2))
     view = window_view(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
@@ -94,10 +95,10 @@ def correlate(
     windows = columns(work, slab, geometry, output)
     if geometry.groups == 1:
         if out is not None:
-            work.matmul("product", windows, weight, work.xp.reshape(out, (windows.shape[0], -1)))
+            multiply(work, "product", windows, weight, work.xp.reshape(out, (windows.shape[0], -1)))
             return out
-        return work.xp.reshape(work.matmul("product", windows, weight), shape)
-    product = work.matmul("product", windows, weight)
+        return work.xp.reshape(multiply(work, "product", windows, weight), shape)
+    product = multiply(work, "product", windows, weight)
     # (G, n·O, F/G) -> (n·O, G, F/G)
     return work.xp.reshape(work.xp.permute_dims(product, (1, 0, 2)), shape)
 
@@ -108,9 +109,9 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
     windows = columns(work, slab, geometry, output)
     rows = windows.shape[-2]
     if groups == 1:
-        product = work.matmul("product", windows.T, work.copy("gradient", dz, (rows, geometry.filters)))
+        product = multiply(work, "product", windows.T, work.copy("gradient", dz, (rows, geometry.filters)))
         return xp.reshape(product, geometry.kernel_shape)
     # (n·O, G, F/G) -> (G, n·O, F/G)
     stacked = xp.permute_dims(xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1)), (1, 0, 2))
-    product = work.matmul("product", xp.permute_dims(windows, (0, 2, 1)), stacked)
+    product = multiply(work, "product", xp.permute_dims(windows, (0, 2, 1)), stacked)
     return xp.reshape(xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape)

@@ -1,0 +1,100 @@
+"""The passes of a convolution: dtypes, plan, driver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from xpconv import _options, _run
+from xpconv._backend import (
+    Namespace,
+    Traits,
+    accumulator,
+    cast,
+    contiguous,
+    from_channels_last,
+    is_kind,
+    itemsize,
+    kernel_from_channels_last,
+    kernel_to_channels_last,
+    to_channels_last,
+)
+from xpconv._dtypes import signed, with_dtype
+from xpconv._fold import fold_padding, strip_elements
+from xpconv._geometry import Geometry, Region
+from xpconv._plan import Plan, choose
+from xpconv.algorithms._exact import arithmetic
+
+Array = Any
+
+
+def plan_for(
+    function: str, algorithm: str, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, *,
+    gradient: bool = False, share: int = 4, inputs: Any = None,
+) -> Plan:  # fmt: skip
+    """Plan a pass with the options in force and so many quarters of the workspace.
+
+    `inputs` is the dtype of the arrays and `sums` that of the sums, which is also that of arrays not named.
+    """
+    options = _options.current()
+    inputs = sums if inputs is None else inputs
+    dtypes = arithmetic(xp, inputs, sums, True)
+    size, room = itemsize(xp, sums), options.max_workspace // 4 * share
+    if dtypes.exact is not None:
+        size = max(size, dtypes.exact.itemsize)
+    return choose(
+        function, algorithm, geometry, traits, size, room, options.threads, gradient, dtypes.exact,
+        inputs != dtypes.factors,
+    )  # fmt: skip
+
+
+def input_grad(
+    function: str, dz: Array, w: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
+    dtype: Any, layout: str,
+) -> Array:  # fmt: skip
+    """Give the gradient of the images, the padding's share added to the pixels that it repeats."""
+    wanted = dtype
+    dtype, dz, w = signed(xp, traits, wanted, dz, w)
+    sums = accumulator(xp, dtype)
+    w, dz = kernel_to_channels_last(xp, w, layout), to_channels_last(xp, dz, layout)
+    if is_kind(xp, w.dtype, "complex floating"):
+        w = xp.conj(w)
+    zeros = replace(geometry, mode="zeros")
+
+    def plan(part: Geometry) -> Plan:
+        share = 3 if geometry.mode != "zeros" else 4
+        return plan_for(function, algorithm, part, xp, traits, sums, share=share, inputs=dz.dtype)
+
+    dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
+    if geometry.mode == "zeros" or geometry.batch == 0:
+        return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)
+
+    def strip(region: Region) -> Array:
+        pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
+        size = tuple(high - low for low, high in region[1:])
+        start, stop = region[0]
+        part = replace(zeros, batch=stop - start, input=size, padding=pads)
+        return _run.input_grad(
+            dz[start:stop, ...], w, part, plan, xp, traits, sums=sums, dtype=sums, layout="channels_last"
+        )
+
+    elements = strip_elements(_options.current().max_workspace, itemsize(xp, sums))
+    dx = fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
+    return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)
+
+
+def weight_grad(
+    function: str, dz: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
+    dtype: Any, layout: str,
+) -> Array:  # fmt: skip
+    """Give the gradient of the kernels."""
+    wanted = dtype
+    dtype, dz, x = signed(xp, traits, wanted, dz, x)
+    sums = accumulator(xp, dtype)
+    dw = _run.correlate_weight_grad(
+        to_channels_last(xp, x, layout), to_channels_last(xp, dz, layout), geometry,
+        plan_for(function, algorithm, geometry, xp, traits, sums, gradient=True, inputs=x.dtype), xp, traits,
+        sums=sums, each=xp.conj if is_kind(xp, x.dtype, "complex floating") else None,
+    )  # fmt: skip
+    dw = contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
+    return with_dtype(xp, traits, dw, wanted)

@@ -1,0 +1,58 @@
+"""The adjoint of padding with pixels of the image: add what the padding received to the pixels that it repeats."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from xpconv._backend import Namespace, add_to
+from xpconv._geometry import Pairs, Region, Run, runs
+from xpconv._plan import block
+from xpconv._run import Tiles
+
+Array = Any
+
+
+def fold_padding(
+    xp: Namespace, dx: Array, padding: Pairs, mode: str, strip: Callable[[Region], Array], elements: int
+) -> Array:
+    """Add the gradient of each padded pixel to its source in dx (N, *spatial, C); use the array given back.
+
+    `strip` gives the gradient of a region (n, *padded pixels, C) of the padded image, counted from the unpadded
+    image's first pixel; it is asked for `elements` at most. Regions are taken in a fixed order.
+    """
+    size = tuple(dx.shape[1:-1])
+    axes = [runs(mode, -before, n + after, n) for n, (before, after) in zip(size, padding, strict=True)]
+    inside = tuple(0 if len(axis) == 1 else next(i for i, r in enumerate(axis) if r.first == 0) for axis in axes)
+    for chosen in itertools.product(*(range(len(axis)) for axis in axes)):
+        if chosen == inside:
+            continue
+        combination = [axis[i] for axis, i in zip(axes, chosen, strict=True)]
+        shape = (dx.shape[0], *(run.length for run in combination))
+        for tile in Tiles(shape, block(shape, max(elements // dx.shape[-1], 1))):
+            dx = _add_strip(xp, dx, tile, combination, strip)
+    return dx
+
+
+def _add_strip(
+    xp: Namespace, dx: Array, tile: Region, combination: list[Run], strip: Callable[[Region], Array]
+) -> Array:
+    spots = [(run.first + a, run.first + b) for run, (a, b) in zip(combination, tile[1:], strict=True)]
+    gradient = strip((tile[0], *spots))
+    index = [slice(*tile[0])]
+    for axis, (run, (a, b)) in enumerate(zip(combination, tile[1:], strict=True), start=1):
+        if run.step == 0:
+            gradient = xp.sum(gradient, axis=axis, keepdims=True, dtype=gradient.dtype)
+            index.append(slice(run.start, run.start + 1))
+        elif run.step < 0:
+            gradient = xp.flip(gradient, axis=axis)
+            index.append(slice(run.start - b + 1, run.start - a + 1))
+        else:
+            index.append(slice(run.start + a, run.start + b))
+    return add_to(xp, dx, (*index, slice(None)), gradient)
+
+
+def strip_elements(max_workspace: int, itemsize: int) -> int:
+    """Say how many elements a strip may have, so that it takes a quarter of the workspace."""
+    return max(max_workspace // (4 * itemsize), 1)
