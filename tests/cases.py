@@ -5,13 +5,14 @@ A case knows its shapes, makes its data from a seed, and keeps what the oracle s
 
 import functools
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tests import oracle
-from tests.backends import BACKENDS
+from tests.backends import BACKENDS, WIDE
 
 Shape = tuple[int, ...]
 
@@ -252,7 +253,7 @@ POOL: dict[str, Pool] = {
 FIRST_OF_POOL = ("2-rest-ceil", "3-stride-2-padded", "asymmetric-padding", "dilated-padded", "1d", "3d-ceil-padded")
 POOL |= {f"{name}-first": replace(POOL[name], layout="channels_first") for name in FIRST_OF_POOL}
 
-# for the backends that compile each shape anew: every feature once
+# for the backends that take long to compile or to plan: every feature once
 CORE_CONV = (
     "1x1", "3x3-same", "asymmetric-padding", "strides-differ", "dilation-3-stride-2", "groups-2",
     "depthwise-multiplier-first", "empty-batch", "1d", "3d-stride-dilation",
@@ -261,15 +262,22 @@ CORE_POOL = (
     "2-rest", "3-stride-2-padded-ceil", "3-overlapping", "asymmetric-padding-first", "stride-beyond-window",
     "dilated-padded", "no-tap-inside", "empty-batch", "1d", "3d-ceil-padded",
 )  # fmt: skip
-COMPILED = ("jax", "jax-jit", "jax-x64")
+SLOW = ("jax", "jax-jit", "jax-x64", "dask")
+
+
+def spread(items: Iterable[Any], few: Collection[Any], backends: Iterable[str] = BACKENDS) -> list[tuple[str, Any]]:
+    """Every backend with every item; the slow ones take a few of them, and the nightly run everything."""
+    items = list(items)
+    everything = os.environ.get("XPCONV_TEST_SIZE") == "nightly"
+    return [(b, item) for b in backends for item in items if everything or b not in SLOW or item in few]
+
+
+def with_dtypes(pairs: Iterable[tuple[str, Any]], dtypes: Iterable[str]) -> list[tuple[str, Any, str]]:
+    """Each pair of a backend and an item with each dtype that the backend has; JAX has its wide ones in one guise."""
+    dtypes = list(dtypes)
+    return [(b, i, d) for b, i in pairs for d in dtypes if d not in BACKENDS[b][3] and (b != "jax-x64" or d in WIDE)]
 
 
 def grid(table: dict[str, Any], core: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Every backend with every case; those that compile take the core of them, and the nightly run everything."""
-    everything = os.environ.get("XPCONV_TEST_SIZE") == "nightly"
-    return [
-        (backend, name)
-        for backend in BACKENDS
-        for name in table
-        if everything or backend not in COMPILED or name in core
-    ]
+    """Every backend with every case of a table, or the core of it."""
+    return spread(table, core)

@@ -31,11 +31,20 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "small images, many": ((500, 7, 7, 16), (3, 3, 16, 32), {"padding": "same"}),
 }
 BACKENDS = ["numpy", "torch", "jax-jit", "cupy"]
+FIRST = ("large 3x3", "stride and dilation", "3-d groups")  # of every backend; NumPy and CuPy take all in both layouts
 
 
-@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+@pytest.mark.parametrize(
+    ("backend", "name", "layout"),
+    [
+        (backend, name, layout)
+        for backend in BACKENDS
+        for name in LAYERS
+        for layout in ("channels_last", "channels_first")
+        if layout == "channels_last" or name in FIRST or backend in ("numpy", "cupy")
+    ],
+    indirect=["backend"],
+)
 def test_convolution(backend: Backend, name: str, layout: str) -> None:
     x_shape, w_shape, options = LAYERS[name]
     x, w = values(x_shape, 1, "float32", -2, 2), values(w_shape, 2, "float32", -2, 2)

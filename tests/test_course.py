@@ -8,7 +8,7 @@ import pytest
 import xpconv as xc
 from tests import checks
 from tests.backends import Backend
-from tests.cases import values
+from tests.cases import spread, values
 
 
 def drawn(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -178,11 +178,13 @@ def test_figures_of_pool_backward() -> None:
 # Against the loops, on every backend ----------------------------------------------------------------------------
 
 GEOMETRIES = [(3, 1, 0), (3, 1, 1), (3, 2, 1), (2, 3, 0), (2, 1, 2), (1, 2, 0), (4, 2, 3)]  # f, stride, pad
+POOLS = [(2, 2), (3, 1), (3, 2), (2, 3), (1, 1), (4, 3)]  # f, stride
 
 
-@pytest.mark.parametrize(("f", "stride", "pad"), GEOMETRIES)
-def test_convolution(backend: Backend, f: int, stride: int, pad: int) -> None:
+@pytest.mark.parametrize(("backend", "geometry"), spread(GEOMETRIES, GEOMETRIES[2:4]), indirect=["backend"])
+def test_convolution(backend: Backend, geometry: tuple[int, int, int]) -> None:
     """Pad 0 among them, where a `pad:-pad` slice would be empty, and strides that the loops must not forget."""
+    f, stride, pad = geometry
     A_prev, W, b = (
         values(shape, i, "float32", -3, 3) for i, shape in enumerate(((2, 6, 7, 3), (f, f, 3, 4), (1, 1, 1, 4)))
     )
@@ -197,9 +199,10 @@ def test_convolution(backend: Backend, f: int, stride: int, pad: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["max", "average"])
-@pytest.mark.parametrize(("f", "stride"), [(2, 2), (3, 1), (3, 2), (2, 3), (1, 1), (4, 3)])
-def test_pooling(backend: Backend, f: int, stride: int, mode: str) -> None:
+@pytest.mark.parametrize(("backend", "geometry"), spread(POOLS, POOLS[2:4]), indirect=["backend"])
+def test_pooling(backend: Backend, geometry: tuple[int, int], mode: str) -> None:
     """Overlapping windows, gaps between windows, several maxima in one window."""
+    f, stride = geometry
     A_prev = values((2, 6, 7, 3), 0, "float32", -3, 3)
     hparameters = {"f": f, "stride": stride}
     expected = loop_pool_forward(A_prev, hparameters, mode)
@@ -332,11 +335,11 @@ def test_bad_input_of_the_course() -> None:
         ValueError, match=r"^conv_forward: the kernel has 2 input channels, x has 3|^conv_forward: .*2.*3"
     ):
         xc.conv_forward(A_prev, W[:, :, :2], b, {"stride": 1, "pad": 0})
-    with pytest.raises(ValueError, match=r"^conv_forward: stride is positive"):
+    with pytest.raises(ValueError, match=r"^conv_forward: .*stride.*0"):
         xc.conv_forward(A_prev, W, b, {"stride": 0, "pad": 0})
-    with pytest.raises(ValueError, match=r"^conv_forward: padding is never negative|^conv_forward: pad"):
+    with pytest.raises(ValueError, match=r"^conv_forward: .*pad.*-1"):
         xc.conv_forward(A_prev, W, b, {"stride": 1, "pad": -1})
     with pytest.raises(ValueError, match=r"^pool_forward: the output would be empty"):
         xc.pool_forward(A_prev, {"f": 5, "stride": 1})
-    with pytest.raises(ValueError, match=r"^zero_pad: padding is never negative|^zero_pad: pad"):
+    with pytest.raises(ValueError, match=r"^zero_pad: pad.*-1"):
         xc.zero_pad(A_prev, -1)

@@ -8,25 +8,20 @@ import pytest
 import xpconv as xc
 from tests import backends, checks, oracle
 from tests.backends import Backend
-from tests.cases import CONV, POOL, values
+from tests.cases import CONV, POOL, spread, values, with_dtypes
 
 FLOATS = ["float16", "float32", "float64"]
+POOLS = ("3-stride-2-padded-ceil", "dilated-padded-first")
+INTEGERS = ["int8", "uint8", "int16", "int32", "int64"]
 GEOMETRIES = ("asymmetric-padding", "dilation-3-stride-2", "groups-2", "1d-first")
-CASES = {name: CONV[name] for name in GEOMETRIES}
 
 
-def skip_without(backend: Backend, dtype: str) -> None:
-    """Skip a dtype that a library does not have."""
-    if not backend.has(dtype):
-        pytest.skip(f"{backend} has no {dtype}")
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("backend", "name", "dtype"), with_dtypes(spread(GEOMETRIES, GEOMETRIES[:1]), FLOATS), indirect=["backend"]
+)
 def test_floats(backend: Backend, name: str, dtype: str) -> None:
     """Real data within the bound of its dtype; float16 is accumulated in float32 and rounded once."""
-    skip_without(backend, dtype)
-    case = CASES[name]
+    case = CONV[name]
     arrays, expected, magnitude = (f(dtype, whole=False) for f in (case.data, case.expected, case.magnitude))
     z = backend.call(xc.conv, arrays["x"], arrays["w"], arrays["b"], **case.options)
     checks.demand(backend, z, expected["z"], dtype, magnitude["z"], case.terms["z"])
@@ -77,10 +72,10 @@ def test_float16_pooling_sums_do_not_stall(backend: Backend) -> None:
     checks.demand(backend, dx, expected.astype(np.float16), "float16")
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64"])
-@pytest.mark.parametrize("name", ["3-stride-2-padded-ceil", "dilated-padded-first"])
+@pytest.mark.parametrize(
+    ("backend", "name", "dtype"), with_dtypes(spread(POOLS, POOLS[:1]), ["float16", "float64"]), indirect=["backend"]
+)
 def test_pools(backend: Backend, name: str, dtype: str) -> None:
-    skip_without(backend, dtype)
     case = POOL[name]
     arrays = case.data(dtype, whole=False)
     x, dy, terms = arrays["x"], arrays["dy"], case.terms + 1
@@ -99,10 +94,12 @@ def test_pools(backend: Backend, name: str, dtype: str) -> None:
     checks.demand(backend, dx, expected, dtype, size, terms)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
-@pytest.mark.parametrize("name", ["asymmetric-padding", "groups-2"])
+@pytest.mark.parametrize(
+    ("backend", "name", "dtype"),
+    with_dtypes(spread(["groups-2", "asymmetric-padding"], ["groups-2"]), INTEGERS),
+    indirect=["backend"],
+)
 def test_integers_are_exact_and_wrap(backend: Backend, name: str, dtype: str) -> None:
-    skip_without(backend, dtype)
     case = CONV[name]
     info = np.iinfo(dtype)
     arrays = {
@@ -117,10 +114,12 @@ def test_integers_are_exact_and_wrap(backend: Backend, name: str, dtype: str) ->
         checks.demand(backend, result, wanted, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-@pytest.mark.parametrize("name", ["asymmetric-padding", "strides-differ", "groups-2"])
+@pytest.mark.parametrize(
+    ("backend", "name", "dtype"),
+    with_dtypes(spread(["strides-differ", "groups-2"], ["strides-differ"]), ["complex64", "complex128"]),
+    indirect=["backend"],
+)
 def test_complex_gradients_are_the_adjoint(backend: Backend, name: str, dtype: str) -> None:
-    skip_without(backend, dtype)
     case = CONV[name]
     arrays, expected, magnitude = (f(dtype, whole=False) for f in (case.data, case.expected, case.magnitude))
     z = backend.call(xc.conv, arrays["x"], arrays["w"], arrays["b"], **case.options)
@@ -130,11 +129,15 @@ def test_complex_gradients_are_the_adjoint(backend: Backend, name: str, dtype: s
         checks.demand(backend, result, expected[key], dtype, magnitude[key], case.terms[key])
 
 
-@pytest.mark.parametrize("as_name", [True, False])
-@pytest.mark.parametrize(("narrow", "wide"), [("int8", "int32"), ("float32", "float64"), ("uint8", "int16")])
-def test_dtype_keyword(backend: Backend, narrow: str, wide: str, as_name: bool) -> None:
-    """Accumulation and result in the wider dtype: 100 × 100 × 18 does not fit int8, nor int16."""
-    skip_without(backend, wide)
+NARROW = {"int32": "int8", "int16": "uint8", "float64": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "as_name", "wide"), with_dtypes(spread([True, False], [True, False]), NARROW), indirect=["backend"]
+)
+def test_dtype_keyword(backend: Backend, as_name: bool, wide: str) -> None:
+    """Accumulation and result in the wider dtype: 100 × 100 × 12 does not fit int8, nor int16."""
+    narrow = NARROW[wide]
     case = CONV["asymmetric-padding"]
     x, w, dz = (np.full(shape, 100, narrow) for shape in (case.x_shape, case.w_shape, case.z_shape))
     dtype: Any = wide if as_name else getattr(backend.xp, wide, np.dtype(wide))

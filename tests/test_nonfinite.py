@@ -8,7 +8,7 @@ import pytest
 import xpconv as xc
 from tests import checks, oracle
 from tests.backends import Backend
-from tests.cases import CONV, POOL, values
+from tests.cases import CONV, POOL, spread, values
 
 BAD = [np.nan, np.inf, -np.inf]
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # what infinities of two signs add to
@@ -32,9 +32,14 @@ def demand_local(backend: Backend, got: Any, clean: np.ndarray, dirty: np.ndarra
 
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize(
-    "name", ["3x3-same", "stride-2", "dilation-2", "groups-2", "1d-causal-dilated", "3d-groups-first"]
+    ("backend", "name"),
+    spread(
+        ["3x3-same", "stride-2", "dilation-2", "groups-2", "1d-causal-dilated", "3d-groups-first"],
+        ["3x3-same"],
+        BACKENDS,
+    ),
+    indirect=["backend"],
 )
-@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_conv(backend: Backend, name: str, value: float) -> None:
     case = CONV[name]
     arrays = case.data()
@@ -45,8 +50,11 @@ def test_conv(backend: Backend, name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", BAD)
-@pytest.mark.parametrize("name", ["3x3", "stride-leaves-a-rest", "dilation-2", "groups-2", "1d"])
-@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    spread(["3x3", "stride-leaves-a-rest", "dilation-2", "groups-2", "1d"], ["3x3"], BACKENDS),
+    indirect=["backend"],
+)
 def test_gradients(backend: Backend, name: str, value: float) -> None:
     """A bad pixel of dz reaches the pixels of its window; of x, the weights that meet it."""
     case = CONV[name]
@@ -73,9 +81,14 @@ def test_a_nan_in_a_large_image_stays_where_it_is(numpy_backend: Backend) -> Non
 
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize(
-    "name", ["3-overlapping", "3-stride-2-padded-ceil", "dilated-padded", "padding-beyond-half", "1d"]
+    ("backend", "name"),
+    spread(
+        ["3-overlapping", "3-stride-2-padded-ceil", "dilated-padded", "padding-beyond-half", "1d"],
+        ["3-overlapping"],
+        BACKENDS,
+    ),
+    indirect=["backend"],
 )
-@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_max_pool(backend: Backend, name: str, value: float) -> None:
     """The first NaN of a window takes its value, its index and its whole gradient, whatever the ties."""
     case = POOL[name]
@@ -94,8 +107,11 @@ def test_max_pool(backend: Backend, name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", BAD)
-@pytest.mark.parametrize("name", ["3-overlapping", "2-rest-ceil", "dilated-padded", "1d"])
-@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    spread(["3-overlapping", "2-rest-ceil", "dilated-padded", "1d"], ["3-overlapping"], BACKENDS),
+    indirect=["backend"],
+)
 def test_avg_pool(backend: Backend, name: str, value: float) -> None:
     case = POOL[name]
     arrays = case.data()

@@ -51,7 +51,7 @@ LARGE = {
     "3-stride-2": ((4, 121, 130, 16), 3, {"stride": 2, "padding": 1}),
     "ceil": ((3, 121, 131, 7), (3, 2), {"stride": (4, 3), "padding": (1, 0), "ceil_mode": True}),
     "dilated": ((2, 100, 90, 9), (3, 2), {"stride": 1, "dilation": (4, 7), "padding": ((8, 3), (0, 7))}),
-    "large-window": ((1, 150, 140, 3), 25, {"stride": 1, "padding": "same"}),
+    "large-window": ((1, 90, 80, 2), 13, {"stride": 1, "padding": "same"}),
     "1d": ((3, 40_000, 4), 5, {"stride": 2, "padding": ((4, 1),)}),
     "3d": ((2, 30, 33, 31, 5), (2, 3, 2), {"stride": (2, 1, 3), "padding": (1, 2, 0)}),
     "one-channel": ((1, 700, 600, 1), 2, {"stride": 1}),
@@ -90,7 +90,7 @@ def test_tiles_meet_without_a_seam(backend: Backend, name: str, mebibytes: int) 
 
 @pytest.mark.parametrize("dtype", ["float64", "int8", "uint8", "int32", "int64"])
 @pytest.mark.parametrize("name", ["3-stride-2-padded", "padding-beyond-half", "no-tap-inside"])
-@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax-x64", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "dask", "cupy"], indirect=True)
 def test_max_pool_of_other_dtypes(backend: Backend, name: str, dtype: str) -> None:
     """Padding of integers is their least value, which an input may hold too."""
     case = POOL[name]

@@ -26,7 +26,7 @@ from xpconv._backend import (
 )
 from xpconv._geometry import Interval, Ints, Region
 from xpconv._plan import block
-from xpconv._reading import adaptive_shapes, freeze, in_layout
+from xpconv._reading import adaptive_shapes, freeze, in_layout, whole_shape
 from xpconv._workspace import Workspace
 
 Array = Any
@@ -60,7 +60,9 @@ class Cut:
 
 def read_cuts(function: str, shape: Any, output_shape: Any, layout: Any, name: str) -> tuple[Ints, tuple[Cut, ...]]:
     """Give the channels-last input shape and a cut for each spatial axis."""
-    whole, parts = adaptive_shapes(function, freeze(tuple(shape)), freeze(output_shape), layout, name)
+    whole, parts = adaptive_shapes(
+        function, whole_shape(function, name, shape), freeze(output_shape), freeze(layout), name
+    )
     return whole, tuple(Cut(n, m) for n, m in zip(whole[1:-1], parts, strict=True))
 
 
@@ -103,10 +105,18 @@ def _gathers(
         yield index, mask
 
 
+def take(work: Workspace, values: Array, index: Array, axis: int) -> Array:
+    """Gather along an axis; a single pixel is repeated, which Dask's own gathering does not get right."""
+    if values.shape[axis] > 1:
+        return work.xp.take(values, index, axis=axis)
+    shape = (*values.shape[:axis], index.shape[0], *values.shape[axis + 1 :])
+    return work.xp.broadcast_to(values, shape)
+
+
 def gather_sum(work: Workspace, values: Array, gathers: Iterator[tuple[Array, Array | None]], axis: int) -> Array:
     total = None
     for index, there in gathers:
-        value = work.xp.take(values, index, axis=axis)
+        value = take(work, values, index, axis)
         if there is not None:
             value = work.xp.where(there, value, work.xp.zeros_like(value))
         total = value if total is None else total + value
@@ -143,7 +153,7 @@ def argmax(work: Workspace, slab: Array, cuts: tuple[Cut, ...], windows: Region,
     for axis in range(len(cuts), 0, -1):
         best, spot = None, None
         for index, _ in taps(work, cuts[axis - 1], windows[axis - 1], axis, like):
-            value, where = xp.take(slab, index, axis=axis), xp.take(place, index, axis=axis)
+            value, where = take(work, slab, index, axis), take(work, place, index, axis)
             if best is None:
                 best, spot = value, xp.broadcast_to(where, value.shape)
                 continue

@@ -59,9 +59,9 @@ def _traits(array: Array, device: Any) -> Traits:
 def inspect(function: str, **arrays: Array) -> tuple[Namespace, Traits]:
     """Find the one namespace, device and dtype of a call's arrays; TypeError where they are not one.
 
-    An argument that is None is passed over.
+    A bias b that is None is passed over.
     """
-    given = {name: array for name, array in arrays.items() if array is not None}
+    given = {name: array for name, array in arrays.items() if array is not None or name != "b"}
     (first, x), *rest = given.items()
     if all(type(array) is np.ndarray for array in given.values()):
         xp, traits = _numpy_namespace(), NUMPY
@@ -70,8 +70,8 @@ def inspect(function: str, **arrays: Array) -> tuple[Namespace, Traits]:
     for name, array in rest:
         if array.dtype != x.dtype:
             raise TypeError(
-                f"{function}: the arrays of one call have one dtype; got {first}.dtype={x.dtype}, "
-                f"{name}.dtype={array.dtype}; convert one with astype"
+                f"{function}: the arrays of one call have one dtype; got {first}.dtype={dtype_name(x.dtype)}, "
+                f"{name}.dtype={dtype_name(array.dtype)}; convert one with astype"
             )
     _check_kind(function, xp, first, x.dtype)
     return xp, traits
@@ -129,17 +129,25 @@ def _device(array: Array) -> Any:
 def _check_kind(function: str, xp: Namespace, name: str, dtype: DType) -> None:
     if not _numeric(xp, dtype):
         raise TypeError(
-            f"{function}: {name} has a numeric dtype (floating, integer or complex); got {name}.dtype={dtype}; "
-            "convert it with astype"
+            f"{function}: {name} has a numeric dtype of this machine (integer, floating up to 64 bits, or complex of "
+            f"such); got {name}.dtype={dtype_name(dtype)}; convert it with astype"
         )
 
 
 @lru_cache(maxsize=256)
 def _numeric(xp: Namespace, dtype: DType) -> bool:
+    if isinstance(dtype, np.dtype) and (not dtype.isnative or dtype.char in "gG"):
+        return False  # byte-swapped numbers and long doubles, which the faster paths do not take
     try:
         return is_kind(xp, dtype, "numeric")
     except (TypeError, ValueError):
         return False
+
+
+def dtype_name(dtype: DType) -> str:
+    """Give a dtype's name as the standard has it, whatever the library prints."""
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+    return str(name or dtype).rpartition(".")[2]
 
 
 # --- dtypes ---------------------------------------------------------------------------------------
@@ -180,12 +188,16 @@ def result_dtype(function: str, xp: Namespace, dtype: DType, wanted: DType | str
     if wanted is None:
         return dtype
     wanted = read_dtype(function, xp, wanted)
+    kinds = ("integral", "real floating", "complex floating")
     try:
         wide = xp.result_type(dtype, wanted) == wanted
     except (TypeError, ValueError):
         wide = False
-    if not wide:
-        raise TypeError(f"{function}: dtype is at least as wide as the arrays' own; got dtype={wanted} for {dtype}")
+    if not wide or any(is_kind(xp, dtype, kind) != is_kind(xp, wanted, kind) for kind in kinds):
+        raise TypeError(
+            f"{function}: dtype is of the arrays' kind and at least as wide; got "
+            f"dtype={dtype_name(wanted)} for arrays of {dtype_name(dtype)}"
+        )
     return wanted
 
 
@@ -198,7 +210,7 @@ def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
     if isinstance(found, type) and issubclass(found, np.generic) and np.dtype(found).kind != "O":
         found = np.dtype(found)
     if found is None or not _numeric(xp, found):
-        raise TypeError(f"{function}: dtype is a numeric dtype of {_name(xp)} or its name; got dtype={wanted!r}")
+        raise TypeError(f"{function}: dtype is a numeric dtype of the arrays' library or its name; got dtype={wanted!r}")
     return found
 
 
@@ -262,6 +274,11 @@ def contiguous(xp: Namespace, array: Array) -> Array:
     return array.contiguous() if hasattr(array, "contiguous") else array
 
 
+def fresh(xp: Namespace, array: Array) -> Array:
+    """Copy what may be a view of an argument."""
+    return xp.asarray(array, copy=True)
+
+
 def empty(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array, layout: str) -> Array:
     """Allocate a result whose memory has the caller's layout and give it, channels last, for writing."""
     device = {} if isinstance(like, np.ndarray) else {"device": compat.device(like)}
@@ -311,57 +328,6 @@ def add_to(xp: Namespace, target: Array, region: tuple[slice, ...], block: Array
         np.add(view, block, out=view)
         return target
     return xpx.at(target)[region].add(block, xp=xp)
-
-
-def scatter(function: str, xp: Namespace, values: Array, places: Array, size: int) -> Array:
-    """(N, M, C), (N, M, C) -> (N, size, C): put each value at its place along the middle axis, -1 nowhere."""
-    if isinstance(values, np.ndarray):
-        return _scatter_numpy(function, values, places, size)
-    if compat.is_dask_array(values):
-        return xpx.lazy_apply(
-            lambda v, p: _scatter_numpy(function, v, p, size), values, places,
-            shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
-        )  # fmt: skip
-    n, _, c = values.shape
-    places = xp.astype(places, index_dtype(xp, places))
-    places = xp.where(places < 0, xp.full_like(places, size), places)  # a row of its own, cut off below
-    if not (compat.is_torch_array(values) or compat.is_cupy_array(values) or compat.is_jax_array(values)):
-        return _scatter_sorted(xp, values, places, size)
-    image = xp.reshape(arange(xp, n, places.dtype, values), (n, 1, 1))
-    channel = xp.reshape(arange(xp, c, places.dtype, values), (1, 1, c))
-    target = zeros(xp, (n, size + 1, c), values.dtype, values)
-    return xpx.at(target)[image, places, channel].set(values, xp=xp)[:, :size, :]
-
-
-def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Array:
-    n, _, c = values.shape
-    if places.size and (places.max() >= size or places.min() < -1):
-        raise ValueError(
-            f"{function}: indices lie from -1 to {size - 1} for an output of {size} pixels; "
-            f"got {places.min()} to {places.max()}"
-        )
-    target = np.zeros((n, size, c), values.dtype)
-    step = max((1 << 16) // c, 1)  # few at once, for the memory that the indices take
-    for image in range(n):
-        for start in range(0, values.shape[1], step):
-            spots, channels = np.nonzero(places[image, start : start + step] >= 0)
-            spots += start
-            target[image, places[image, spots, channels], channels] = values[image, spots, channels]
-    return target
-
-
-def _scatter_sorted(xp: Namespace, values: Array, places: Array, size: int) -> Array:
-    """Scatter with the standard's functions alone: sort the places, and look each cell up."""
-    n, m, c = values.shape
-    planes = xp.reshape(arange(xp, n * c, places.dtype, values), (n, 1, c)) * (size + 1)
-    keys = xp.reshape(places + planes, (-1,))
-    order = xp.argsort(keys)
-    keys = xp.take(keys, order)
-    cells = xp.reshape(arange(xp, size, places.dtype, values), (1, size, 1)) + planes
-    found = xp.clip(xp.searchsorted(keys, xp.reshape(cells, (-1,))), None, n * m * c - 1)
-    hit = xp.reshape(xp.take(keys, found), cells.shape) == cells
-    value = xp.reshape(xp.take(xp.take(xp.reshape(values, (-1,)), order), found), cells.shape)
-    return xp.where(hit, value, xp.zeros_like(value))
 
 
 def constant(xp: Namespace, shape: Sequence[int], fill: Any, like: Array) -> Array:

@@ -62,9 +62,14 @@ def input_grad(
     zeros = replace(geometry, mode="zeros")
 
     def plan(part: Geometry) -> Plan:
-        share = 3 if geometry.mode != "zeros" else 4
+        # several phases keep their weights at once, and strips of padding take a quarter
+        share = 4 if geometry.mode == "zeros" and len(geometry.phases) == 1 else 2
         return plan_for(function, algorithm, part, xp, traits, sums, share=share, inputs=dz.dtype)
 
+    if geometry.batch == 0:  # nothing runs, but a wrong option is refused all the same
+        for phase in geometry.phases:
+            if phase.geometry is not None:
+                plan(phase.geometry)
     dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
     if geometry.mode == "zeros" or geometry.batch == 0:
         return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import operator
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from xpconv._backend import inspect_apart, is_kind
@@ -11,6 +14,18 @@ from xpconv._dtypes import default_float
 Array = Any
 
 MODES = ("max", "average")
+
+
+@contextmanager
+def named(function: str, **names: str) -> Iterator[None]:
+    """Give the errors of an operation the course's name and names of arguments."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error).partition(": ")[2]
+        for inner, outer in names.items():
+            text = re.sub(rf"\b{inner}\b(?!=)", outer, text)
+        raise type(error)(f"{function}: {text}") from None
 
 
 def read_hparameters(function: str, hparameters: Any, **least: int) -> tuple[int, ...]:

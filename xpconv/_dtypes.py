@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._backend import Array, DType, Namespace, Traits, _device, cast, is_bfloat16, is_kind, itemsize
+from xpconv._backend import (
+    Array,
+    DType,
+    Namespace,
+    Traits,
+    _device,
+    cast,
+    dtype_name,
+    is_bfloat16,
+    is_kind,
+    itemsize,
+)
 
 
 def has_double(xp: Namespace, like: Array) -> bool:
@@ -52,7 +63,7 @@ def promote(function: str, xp: Namespace, **arrays: Array) -> tuple[Array, ...]:
         try:
             common = xp.result_type(*dtypes)
         except TypeError as error:
-            got = ", ".join(f"{name}.dtype={array.dtype}" for name, array in arrays.items())
+            got = ", ".join(f"{name}.dtype={dtype_name(array.dtype)}" for name, array in arrays.items())
             raise TypeError(f"{function}: the dtypes have no common one; got {got}") from error
         return tuple(cast(xp, array, common) for array in arrays.values())
     return tuple(arrays.values())

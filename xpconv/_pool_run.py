@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpconv import _options, _run
-from xpconv._backend import Namespace, Traits, cast, empty, from_channels_last, itemsize, zeros
+from xpconv._backend import Namespace, Traits, cast, empty, fresh, from_channels_last, itemsize, zeros
 from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._plan import pool_tile
 from xpconv._workspace import Workspace
@@ -44,7 +44,7 @@ def over_output(
     flops = geometry.positions * geometry.channels
     blocks = _run.run([jobs], xp, traits, work_dtype, workers, flops, collect=not targets)
     found = targets or [
-        cast(xp, _run.join(xp, list(column), jobs.items), dtype)
+        cast(xp, _fresh_if(xp, _run.join(xp, list(column), jobs.items), geometry.taps == 1), dtype)
         for column, dtype in zip(zip(*blocks, strict=True), dtypes, strict=True)
     ]
     return tuple(from_channels_last(xp, array, layout) for array in found)
@@ -149,3 +149,7 @@ def or_zeros(total: Array | None, work: Workspace, part: Region, geometry: Geome
         return total
     shape = (*(stop - start for start, stop in part), geometry.channels)
     return zeros(work.xp, shape, work.dtype, like)
+
+
+def _fresh_if(xp: Namespace, array: Array, one_tap: bool) -> Array:
+    return fresh(xp, array) if one_tap else array  # with one tap the result may be a slice of the input

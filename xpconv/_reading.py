@@ -40,6 +40,14 @@ class _Unfit:
         return repr(self.value)
 
 
+def whole_shape(function: str, name: str, shape: Any) -> Any:
+    """Read a whole shape, of an array or from the caller."""
+    try:
+        return freeze(tuple(shape))
+    except TypeError:
+        raise ValueError(f"{function}: {name} is a whole shape, a tuple of integers; got {name}={shape!r}") from None
+
+
 @dataclass(frozen=True)
 class Call:
     """A function's name and the facts that each of its error messages ends with."""
@@ -54,15 +62,16 @@ class Call:
 
     def per_axis(self, name: str, value: Any, rank: int, least: int = 1) -> Ints:
         """Read an option that is an integer or one per spatial axis."""
+        given = value
         if isinstance(value, int):
             value = (value,) * rank
         kind = "positive" if least == 1 else "non-negative"
         if not isinstance(value, tuple) or not all(isinstance(v, int) for v in value):
-            self.fail(f"{name} is an integer or one per spatial axis, here {rank}; got {name}={value!r}")
+            self.fail(f"{name} is an integer or one per spatial axis, here {rank}; got {name}={given!r}")
         if len(value) != rank:
-            self.fail(f"{name} has {len(value)} entries, there are {rank} spatial axes; got {name}={value!r}")
+            self.fail(f"{name} has {len(value)} entries, there are {rank} spatial axes; got {name}={given!r}")
         if min(value) < least:
-            self.fail(f"{name} is {kind}; got {name}={value!r}")
+            self.fail(f"{name} is {kind}; got {name}={given!r}")
         return value
 
     def choice(self, name: str, value: Any, choices: tuple[str, ...]) -> None:

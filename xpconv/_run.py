@@ -100,8 +100,11 @@ def slab(
     reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
     if geometry.mode != "zeros":
         pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
-        part = work.repeat("slab", x[(slice(*region[0]), ...)], pieces)
-        return part if each is None else each(part)
+        source = x[(slice(*region[0]), ...)]
+        if each is None:
+            return work.repeat("slab", source, pieces)
+        part = each(workspace(work.xp, work.traits, x.dtype).repeat("", source, pieces))
+        return work.pixels("slab", part)
     index, widths = [slice(*region[0])], [(0, 0)]
     for axis, (low, high) in enumerate(reaches):
         first = min(max(low, 0), geometry.input[axis])

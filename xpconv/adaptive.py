@@ -267,7 +267,7 @@ def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: st
         for combination in itertools.product(*axes):
             share, hit = gradient, place
             for axis, (index, _) in enumerate(combination, start=1):
-                share, hit = xp.take(share, index, axis=axis), xp.take(hit, index, axis=axis)
+                share, hit = _adaptive.take(work, share, index, axis), _adaptive.take(work, hit, index, axis)
             hit = hit == own
             for _, there in combination:
                 hit = hit if there is None else hit & there

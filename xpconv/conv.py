@@ -17,7 +17,7 @@ from xpconv._backend import (
 from xpconv._conv_run import input_grad, plan_for, weight_grad
 from xpconv._dtypes import signed, with_dtype
 from xpconv._geometry import Geometry, Ints
-from xpconv._reading import conv_geometry, freeze, in_layout
+from xpconv._reading import conv_geometry, freeze, in_layout, whole_shape
 
 Array = Any
 Size = int | tuple[int, ...]
@@ -30,8 +30,8 @@ def read_geometry(
 ) -> Geometry:  # fmt: skip
     """Read the shapes and options of a convolution."""
     return conv_geometry(
-        function, freeze(tuple(x_shape)), freeze(tuple(w_shape)), freeze(stride), freeze(padding), freeze(dilation),
-        freeze(groups), padding_mode, layout, names,
+        function, whole_shape(function, names[0], x_shape), whole_shape(function, names[1], w_shape), freeze(stride),
+        freeze(padding), freeze(dilation), freeze(groups), freeze(padding_mode), freeze(layout), names,
     )  # fmt: skip
 
 

@@ -11,8 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._backend import inspect_apart, is_kind
-from xpconv._course_checks import check_axes, check_conv, check_pool, floating, read_pad
+from xpconv._backend import (
+    accumulator,
+    cast,
+    dtype_name,
+    inspect_apart,
+    is_kind,
+)
+from xpconv._course_checks import check_axes, check_conv, check_pool, floating, named, read_pad
 from xpconv._dtypes import promote
 from xpconv.conv import conv, conv_vjp
 from xpconv.padding import pad as _pad
@@ -56,7 +62,8 @@ def zero_pad(X: Array, pad: int) -> Array:
     """
     inspect_apart("zero_pad", X=X)
     check_axes("zero_pad", "X", X, "m, n_H, n_W, n_C")
-    return _pad(X, read_pad(pad))
+    with named("zero_pad", x="X"):
+        return _pad(X, read_pad(pad))
 
 
 def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
@@ -101,7 +108,9 @@ def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
     if any(n != 1 for n in b.shape):
         raise ValueError(f"{name}: b has the shape (1, 1, 1); got b.shape={tuple(b.shape)}")
     window, kernel, bias = promote(name, xp, a_slice_prev=a_slice_prev, W=W, b=b)
-    return xp.sum(window * kernel, dtype=window.dtype) + xp.reshape(bias, ())
+    sums = accumulator(xp, window.dtype)
+    total = xp.sum(cast(xp, window, sums) * cast(xp, kernel, sums), dtype=sums)
+    return cast(xp, total + cast(xp, xp.reshape(bias, ()), sums), window.dtype)
 
 
 def conv_forward(A_prev: Array, W: Array, b: Array, hparameters: HParameters) -> tuple[Array, tuple[Any, ...]]:
@@ -146,7 +155,8 @@ def conv_forward(A_prev: Array, W: Array, b: Array, hparameters: HParameters) ->
     name = "conv_forward"
     xp, stride, width = check_conv(name, A_prev, W, b, hparameters)
     x, w, bias = promote(name, xp, A_prev=A_prev, W=W, b=b)
-    z = conv(x, w, xp.reshape(bias, (-1,)), stride=stride, padding=width)
+    with named(name, x="A_prev", w="W"):
+        z = conv(x, w, xp.reshape(bias, (-1,)), stride=stride, padding=width)
     return z, (A_prev, W, b, hparameters)
 
 
@@ -191,7 +201,8 @@ def conv_backward(dZ: Array, cache: tuple[Any, ...]) -> tuple[Array, Array, Arra
     xp, stride, width = check_conv(name, images, filters, bias, hparameters)
     inspect_apart(name, A_prev=images, dZ=dZ)
     dz, x, w = promote(name, xp, dZ=dZ, A_prev=images, W=filters)
-    dx, dw, db = conv_vjp(dz, x, w, stride=stride, padding=width)
+    with named(name, x="A_prev", w="W", dz="dZ"):
+        dx, dw, db = conv_vjp(dz, x, w, stride=stride, padding=width)
     return dx, dw, xp.reshape(db, tuple(bias.shape))
 
 
@@ -235,10 +246,11 @@ def pool_forward(A_prev: Array, hparameters: HParameters, mode: str = "max") -> 
     """
     name = "pool_forward"
     xp, window, stride = check_pool(name, A_prev, hparameters, mode)
-    if mode == "max":
-        pooled = max_pool(A_prev, window, stride=stride)
-    else:
-        pooled = avg_pool(floating(xp, A_prev), window, stride=stride)
+    with named(name, x="A_prev"):
+        if mode == "max":
+            pooled = max_pool(A_prev, window, stride=stride)
+        else:
+            pooled = avg_pool(floating(xp, A_prev), window, stride=stride)
     return pooled, (A_prev, hparameters)
 
 
@@ -285,10 +297,11 @@ def pool_backward(dA: Array, cache: tuple[Any, ...], mode: str = "max") -> Array
     images, hparameters = cache
     xp, window, stride = check_pool(name, images, hparameters, mode)
     inspect_apart(name, A_prev=images, dA=dA)
-    if mode == "max":
-        dy, x = promote(name, xp, dA=dA, A_prev=images)
-        return max_pool_vjp(dy, x, window, stride=stride, ties="all")
-    return avg_pool_vjp(floating(xp, dA), tuple(images.shape), window, stride=stride)
+    with named(name, x="A_prev", dy="dA", input_shape="A_prev.shape"):
+        if mode == "max":
+            dy, x = promote(name, xp, dA=dA, A_prev=images)
+            return max_pool_vjp(dy, x, window, stride=stride, ties="all")
+        return avg_pool_vjp(floating(xp, dA), tuple(images.shape), window, stride=stride)
 
 
 def create_mask_from_window(x: Array) -> Array:
@@ -325,7 +338,7 @@ def create_mask_from_window(x: Array) -> Array:
     name = "create_mask_from_window"
     xp, _ = inspect_apart(name, x=x)
     if is_kind(xp, x.dtype, "complex floating"):
-        raise TypeError(f"{name}: complex numbers have no order; got x.dtype={x.dtype}")
+        raise TypeError(f"{name}: complex numbers have no order; got x.dtype={dtype_name(x.dtype)}")
     if 0 in x.shape:
         raise ValueError(f"{name}: the window is empty; got x.shape={tuple(x.shape)}")
     return x == xp.max(x)

@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 from xpconv import _pool_run, _run
-from xpconv._backend import Namespace, accumulator, inspect, is_kind, to_channels_last
+from xpconv._backend import (
+    Namespace,
+    accumulator,
+    dtype_name,
+    inspect,
+    is_kind,
+    to_channels_last,
+)
 from xpconv._geometry import Phase, Region
 from xpconv._pool_run import PhaseGradient
 from xpconv._workspace import Workspace
@@ -18,7 +25,9 @@ Array = Any
 
 def _check(function: str, xp: Namespace, dtype: Any, p: Any) -> float:
     if not is_kind(xp, dtype, "real floating"):
-        raise TypeError(f"{function}: x holds real floating numbers; got x.dtype={dtype}; convert it with astype")
+        raise TypeError(
+            f"{function}: x holds real floating numbers; got x.dtype={dtype_name(dtype)}; convert it with astype"
+        )
     if isinstance(p, bool) or not isinstance(p, (int, float)) or not p > 0:
         raise ValueError(f"{function}: p is a number above 0 or infinity; got p={p!r}")
     return float(p)
@@ -174,7 +183,8 @@ def lp_pool_vjp(
                 if p == math.inf:
                     slope = xp.astype(xp.abs(value) == norm[index], work.dtype)
                 else:
-                    slope = xp.pow(xp.abs(value) / norm[index], p - 1)
+                    ratio = xp.abs(value) / norm[index]
+                    slope = xp.pow(xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
                 share = gradient[index] * xp.sign(value) * slope
                 share = xp.where(value == 0, xp.zeros_like(share), share)
                 total = share if total is None else total + share

@@ -6,10 +6,10 @@ import itertools
 from typing import Any
 
 from xpconv import _options
-from xpconv._backend import empty, from_channels_last, inspect, itemsize, to_channels_last, write
+from xpconv._backend import empty, fresh, from_channels_last, inspect, itemsize, to_channels_last, write
 from xpconv._fold import fold_padding, strip_elements
 from xpconv._geometry import Region, runs
-from xpconv._reading import channels_last, freeze, in_layout, read_padding
+from xpconv._reading import channels_last, freeze, in_layout, read_padding, whole_shape
 from xpconv._workspace import workspace
 
 Array = Any
@@ -55,11 +55,13 @@ def pad(x: Array, padding: Padding, *, mode: str = "zeros", layout: str = "chann
     """
     xp, traits = inspect("pad", x=x)
     shape = freeze(tuple(x.shape))
-    size, pairs = read_padding("pad", "x.shape", shape, freeze(padding), mode, layout)
+    size, pairs = read_padding("pad", "x.shape", shape, freeze(padding), freeze(mode), freeze(layout))
     padded = (shape[0], *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)))
     x = to_channels_last(xp, x, layout)
     if not traits.mutable:
         work = workspace(xp, traits, x.dtype)
+        if not any(map(any, pairs)):
+            return from_channels_last(xp, fresh(xp, x), layout)
         if mode == "zeros":
             return from_channels_last(xp, work.pad("", x, ((0, 0), *pairs, (0, 0)), 0), layout)
         pieces = [runs(mode, -before, n + after, n) for n, (before, after) in zip(size, pairs, strict=True)]
@@ -125,8 +127,8 @@ def pad_vjp(
     """
     name = "pad_vjp"
     xp, traits = inspect(name, dy=dy)
-    shape = freeze(tuple(input_shape))
-    size, pairs = read_padding(name, "input_shape", shape, freeze(padding), mode, layout)
+    shape = whole_shape(name, "input_shape", input_shape)
+    size, pairs = read_padding(name, "input_shape", shape, freeze(padding), freeze(mode), freeze(layout))
     batch, channels = shape[0], channels_last(shape, layout)[-1]
     wanted = (batch, *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)), channels)
     if tuple(dy.shape) != in_layout(wanted, layout):
@@ -144,7 +146,7 @@ def pad_vjp(
         dx = empty(xp, (batch, *size, channels), dy.dtype, dy, layout)
         write(dx, (slice(None),) * dx.ndim, inside)
     else:
-        dx = inside
+        dx = fresh(xp, inside)
     if mode != "zeros" and batch:
         room = strip_elements(_options.current().max_workspace, itemsize(xp, dy.dtype))
         dx = fold_padding(xp, dx, pairs, mode, strip, room)

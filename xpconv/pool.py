@@ -8,6 +8,7 @@ from xpconv import _pool_run, _run
 from xpconv._backend import (
     Namespace,
     accumulator,
+    dtype_name,
     index_dtype,
     inspect,
     is_kind,
@@ -16,7 +17,7 @@ from xpconv._backend import (
 )
 from xpconv._geometry import Geometry, Phase, Region
 from xpconv._pool_run import PhaseGradient
-from xpconv._reading import freeze, in_layout, pool_geometry
+from xpconv._reading import freeze, in_layout, pool_geometry, whole_shape
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 
@@ -33,8 +34,8 @@ def read_geometry(
 ) -> Geometry:  # fmt: skip
     """Read the shapes and options of a pooling."""
     return pool_geometry(
-        function, freeze(tuple(shape)), freeze(window), None if stride is None else freeze(stride), freeze(padding),
-        freeze(dilation), bool(ceil_mode), layout, name,
+        function, whole_shape(function, name, shape), freeze(window), None if stride is None else freeze(stride),
+        freeze(padding), freeze(dilation), bool(ceil_mode), freeze(layout), name,
     )  # fmt: skip
 
 
@@ -48,15 +49,17 @@ def check_gradient(function: str, dy: Array, geometry: Geometry, layout: str) ->
 def check_order(function: str, xp: Namespace, dtype: Any) -> None:
     """Refuse dtypes whose values have no order."""
     if is_kind(xp, dtype, "complex floating"):
-        raise TypeError(f"{function}: complex numbers have no order; got x.dtype={dtype}; pool a real part or abs(x)")
+        raise TypeError(
+            f"{function}: complex numbers have no order; got x.dtype={dtype_name(dtype)}; pool a real part or abs(x)"
+        )
 
 
 def check_divisible(function: str, name: str, xp: Namespace, dtype: Any) -> None:
     """Refuse dtypes that an average leaves."""
     if is_kind(xp, dtype, "integral"):
         raise TypeError(
-            f"{function}: an average of integers is no integer; got {name}.dtype={dtype}; convert it first, "
-            f"with {name}.astype(float32) say"
+            f"{function}: an average of integers is no integer; got {name}.dtype={dtype_name(dtype)}; convert it "
+            f"first, with {name}.astype(float32) say"
         )
 
 

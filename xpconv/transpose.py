@@ -30,7 +30,7 @@ def _geometry(
 ) -> Geometry:  # fmt: skip
     return transpose_geometry(
         function, freeze(tuple(x.shape)), freeze(tuple(w.shape)), freeze(stride), freeze(padding),
-        freeze(output_padding), freeze(dilation), freeze(groups), layout,
+        freeze(output_padding), freeze(dilation), freeze(groups), freeze(layout),
     )  # fmt: skip
 
 

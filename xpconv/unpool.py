@@ -5,8 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._backend import contiguous, from_channels_last, inspect_apart, is_kind, scatter, to_channels_last, zeros
+from xpconv._backend import (
+    contiguous,
+    dtype_name,
+    from_channels_last,
+    inspect_apart,
+    is_kind,
+    to_channels_last,
+    zeros,
+)
 from xpconv._reading import LAYOUTS, Call, channels_last, freeze
+from xpconv._scatter import scatter
 
 Array = Any
 
@@ -55,10 +64,10 @@ def max_unpool(
     name = "max_unpool"
     xp, _ = inspect_apart(name, y=y, indices=indices)
     if not is_kind(xp, indices.dtype, "integral"):
-        raise TypeError(f"{name}: indices are integers; got indices.dtype={indices.dtype}")
+        raise TypeError(f"{name}: indices are integers; got indices.dtype={dtype_name(indices.dtype)}")
     shape = freeze(tuple(y.shape))
     call = Call(name, (("y.shape", shape), ("output_shape", output_shape), ("layout", layout)))
-    call.choice("layout", layout, LAYOUTS)
+    call.choice("layout", freeze(layout), LAYOUTS)
     rank = len(shape) - 2
     if rank not in (1, 2, 3):
         call.fail(f"y has {len(shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")

@@ -21,7 +21,7 @@ from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._options import current
 from xpconv._plan import pool_tile
 from xpconv._pool_run import PhaseGradient
-from xpconv._reading import freeze, window_geometry
+from xpconv._reading import freeze, whole_shape, window_geometry
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 from xpconv.conv import Padding, Size
@@ -96,8 +96,14 @@ def unfold(
     """
     xp, traits = inspect("unfold", x=x)
     geometry = window_geometry(
-        "unfold", freeze(tuple(x.shape)), freeze(window), freeze(stride), freeze(padding), freeze(dilation), layout
-    )
+        "unfold",
+        freeze(tuple(x.shape)),
+        freeze(window),
+        freeze(stride),
+        freeze(padding),
+        freeze(dilation),
+        freeze(layout),
+    )  # fmt: skip
     shape, order = _shape(geometry, layout), _order(geometry, layout)
     if geometry.batch == 0:
         return zeros(xp, shape, x.dtype, x)
@@ -180,7 +186,8 @@ def fold(
     """
     xp, traits = inspect("fold", cols=cols)
     geometry = window_geometry(
-        "fold", freeze(tuple(input_shape)), freeze(window), freeze(stride), freeze(padding), freeze(dilation), layout,
+        "fold", whole_shape("fold", "input_shape", input_shape), freeze(window), freeze(stride), freeze(padding),
+        freeze(dilation), freeze(layout),
         "input_shape",
     )  # fmt: skip
     shape, order = _shape(geometry, layout), _order(geometry, layout)

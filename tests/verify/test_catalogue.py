@@ -5,6 +5,7 @@ import inspect
 import math
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,10 +43,21 @@ def test_every_check_has_its_own_key():
         find("conv/nonsense/whole/float32")
 
 
-def test_every_public_operation_is_there():
-    tools = {"error_bound", "explain", "set_options"}
-    assert set(NAMES) == set(xpconv.__all__) - tools
-    assert all(callable(getattr(xpconv, name)) for name in NAMES)
+TOOLS = {"error_bound", "explain", "set_options"}
+# the catalogue's gaps, as docs/verify.md says them: a name is taken out here when it goes in there
+NOT_YET = {
+    "adaptive_avg_pool", "adaptive_avg_pool_vjp", "adaptive_max_pool", "adaptive_max_pool_vjp", "conv_transpose",
+    "conv_transpose_vjp", "fold", "lp_pool", "lp_pool_vjp", "max_unpool", "pad_vjp", "unfold",
+}  # fmt: skip
+KEYWORDS_NOT_YET = {"padding_mode", "mode", "dtype"}
+
+
+def test_every_public_operation_is_there_or_a_known_gap():
+    assert set(NAMES) | TOOLS | NOT_YET == set(xpconv.__all__)
+    assert not set(NAMES) & NOT_YET
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text(encoding="utf-8")
+    for name in NOT_YET | KEYWORDS_NOT_YET:
+        assert f"`{name.removesuffix('_vjp')}`" in page or f"`{name}`" in page or f"`{name}=`" in page, name
 
 
 def test_the_core_is_a_part_that_has_everything_once():
@@ -67,10 +79,9 @@ def test_every_keyword_is_used(name):
     """Each keyword of each operation is given, with more than its default, in some case."""
     parameters = inspect.signature(getattr(xpconv, name)).parameters
     keywords = {p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
-    not_yet = {"padding_mode", "mode", "dtype"}  # one mode so far; wider sums of integers are no matter of rounding
     calls = [t.operation.call(t.setup, t.algorithm) for t in ALL if t.operation.name == name]
     used = {keyword for call in calls for keyword in call.keywords}
-    assert keywords - used - not_yet == set()
+    assert keywords - used - KEYWORDS_NOT_YET == set()
 
 
 def test_every_form_of_padding_is_there():

@@ -1,4 +1,4 @@
-"""Verify this library on this machine: every operation, on every backend, against the definition.
+"""Verify this library on this machine: its operations, on every backend, against the definition.
 
 ``xpconv verify`` (here `main`) runs a catalogue of cases in three tiers:
 

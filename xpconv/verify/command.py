@@ -46,8 +46,9 @@ def _operations(text: str) -> tuple[str, ...]:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="xpconv verify",
-        description="Check every operation, forward and backward, on every backend found, against the definition in "
-        "exact arithmetic: bit for bit on whole numbers, within derived bounds on real ones.",
+        description="Check convolution, pooling, padding and the course's functions, forward and backward, on every "
+        "backend found, against the definition in exact arithmetic: bit for bit on whole numbers, within derived "
+        "bounds on real ones.",
         epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments.",
     )
     parser.add_argument(
