@@ -11,7 +11,7 @@ import xpconv as xc
 
 MIB = 1 << 20
 # ceiling, threads; None leaves the default ceiling of 64 MiB
-LIMITS = [(None, 1), (None, 2), (None, 8), (8 * MIB, 2), (8 * MIB, 8), (2 * MIB, 1), (2 * MIB, 8)]
+LIMITS = [(None, 1), (None, 8), (8 * MIB, 2), (2 * MIB, 1), (2 * MIB, 8)]
 
 
 @pytest.fixture(scope="module", params=LIMITS, ids=lambda limit: f"{(limit[0] or 64 * MIB) // MIB}MiB-{limit[1]}")
@@ -80,6 +80,7 @@ def test_conv_gradients(ceiling: int, name: str) -> None:
 def test_other_dtypes(ceiling: int, dtype: str, algorithm: str) -> None:
     """Conversion to a wider dtype goes tile by tile, too."""
     x, w, options = arrays("many images", dtype)
+    x = x[:128]
     dz = np.full((*x.shape[:-1], w.shape[-1]), 1 if dtype == "int8" else 2.0**-5, dtype)  # float16 holds the sums
     options = {**options, "algorithm": algorithm, "dtype": "int32" if dtype == "int8" else None}
     assert beside(lambda: xc.conv(x, w, **options)) <= ceiling
@@ -89,7 +90,7 @@ def test_other_dtypes(ceiling: int, dtype: str, algorithm: str) -> None:
 POOLS: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
     "many images": ((512, 28, 28, 16), 2, {}),
     "one large image": ((1, 1400, 1300, 4), 3, {"stride": 2, "padding": 1}),
-    "overlapping": ((8, 112, 112, 32), 5, {"stride": 1, "padding": "same"}),
+    "overlapping": ((6, 96, 96, 32), 5, {"stride": 1, "padding": "same"}),
     "ceil": ((8, 111, 113, 32), (3, 2), {"stride": (4, 3), "padding": (1, 0), "ceil_mode": True}),
     "1-d": ((2, 400_000, 4), 9, {"stride": 1, "dilation": 3}),
     "3-d": ((2, 48, 56, 64, 4), 2, {}),

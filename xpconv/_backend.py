@@ -210,7 +210,7 @@ def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
     if isinstance(found, type) and issubclass(found, np.generic) and np.dtype(found).kind != "O":
         found = np.dtype(found)
     if found is None or not _numeric(xp, found):
-        raise TypeError(f"{function}: dtype is a numeric dtype of the arrays' library or its name; got dtype={wanted!r}")
+        raise TypeError(f"{function}: dtype is a numeric dtype of the arrays' library, or a name; got dtype={wanted!r}")
     return found
 
 
