@@ -262,7 +262,8 @@ CORE_POOL = (
     "2-rest", "3-stride-2-padded-ceil", "3-overlapping", "asymmetric-padding-first", "stride-beyond-window",
     "dilated-padded", "no-tap-inside", "empty-batch", "1d", "3d-ceil-padded",
 )  # fmt: skip
-SLOW = ("jax", "jax-jit", "jax-x64", "dask")
+COMPILED = ("jax", "jax-jit", "jax-x64")  # each shape anew
+SLOW = (*COMPILED, "dask")
 
 
 def spread(items: Iterable[Any], few: Sequence[Any], backends: Iterable[str] = BACKENDS) -> list[tuple[str, Any]]:

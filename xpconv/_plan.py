@@ -15,6 +15,7 @@ from xpconv.algorithms._work import Work
 
 CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
+UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
 
@@ -189,8 +190,8 @@ def _fit(
         pixel, worker = scratch(exact, geometry, work.elements, gradient)
         work, product = replace(work, elements=work.elements + pixel), product + worker * itemsize
     room = max_workspace - fixed
-    tile = _tile(work, geometry, traits, itemsize, room - product)
-    least = product + _tile_bytes(work, geometry, tile, itemsize)
+    tile = _tile(work, geometry, traits, itemsize, room - product - UFUNC_BUFFERS)
+    least = product + _tile_bytes(work, geometry, tile, itemsize) + (UFUNC_BUFFERS if traits.buffers else 0)
     if least > room:
         return (
             f"needs {_size(fixed + least)} of workspace for a single pixel, more than max_workspace="

@@ -107,7 +107,8 @@ def conv_transpose(
     sums = accumulator(xp, x.dtype)
     z = _run.input_grad(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry,
-        lambda part: plan_for(name, "auto", part, xp, traits, sums), xp, traits, sums=sums, dtype=x.dtype,
+        lambda part: plan_for(name, "auto", part, xp, traits, sums, share=2 if len(geometry.phases) > 1 else 4),
+        xp, traits, sums=sums, dtype=x.dtype,
         layout=layout, b=b,
     )  # fmt: skip
     return from_channels_last(xp, z, layout)
