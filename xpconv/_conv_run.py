@@ -63,7 +63,7 @@ def input_grad(
 
     def plan(part: Geometry) -> Plan:
         # several phases keep their weights at once, and strips of padding take a quarter
-        share = 4 if geometry.mode == "zeros" and len(geometry.phases) == 1 else 2
+        share = 1 if geometry.mode != "zeros" else 4 if len(geometry.phases) == 1 else 2
         return plan_for(function, algorithm, part, xp, traits, sums, share=share, inputs=dz.dtype)
 
     if geometry.batch == 0:  # nothing runs, but a wrong option is refused all the same
