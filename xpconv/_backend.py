@@ -31,16 +31,19 @@ class Traits:
     buffers: bool  # work arrays are written with out= and used again
     cache: int | None  # bytes that a tile's working set should fit; None: as large as the workspace allows
     kind: str = "cpu"
+    looks: bool = False  # a value can be looked at without waiting for a device, and is no trace
+    fft: bool = True
 
 
 # 2 MiB was the fastest of 0.5 to 4 MiB on a core with a 1 MiB second-level and a shared 32 MiB third-level cache.
-NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, cache=2 * MIB)
-TORCH = Traits("torch", mutable=True, strided=True, threads=False, buffers=False, cache=4 * MIB)
+NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, cache=2 * MIB, looks=True)
+TORCH = Traits("torch", mutable=True, strided=True, threads=False, buffers=False, cache=4 * MIB, looks=True)
 # Fewer, larger kernels: a tile's columns should fit a GPU's second-level cache (40 to 60 MB on data-centre parts).
 CUPY = Traits("cupy", mutable=True, strided=True, threads=False, buffers=False, cache=24 * MIB, kind="cuda")
 TORCH_CUDA = Traits("torch", mutable=True, strided=True, threads=False, buffers=False, cache=24 * MIB, kind="cuda")
 JAX = Traits("jax", mutable=False, strided=False, threads=False, buffers=False, cache=None)
-DASK = Traits("dask", mutable=False, strided=False, threads=False, buffers=False, cache=None)
+# a dask array cut into chunks along an axis has no transform along it
+DASK = Traits("dask", mutable=False, strided=False, threads=False, buffers=False, cache=None, fft=False)
 OTHER = Traits("array api", mutable=False, strided=False, threads=False, buffers=False, cache=None)
 
 
@@ -310,6 +313,27 @@ def host_array(xp: Namespace, values: Sequence[Any], dtype: DType, like: Array) 
     device = None if isinstance(like, np.ndarray) else _device(like)
     values = list(values)
     return xp.asarray(values, dtype=dtype) if device is None else xp.asarray(values, dtype=dtype, device=device)
+
+
+_CONSTANTS: dict[Any, Array] = {}
+
+
+def constant_matrix(xp: Namespace, key: Any, values: np.ndarray[Any, Any], dtype: DType, like: Array) -> Array:
+    """Give a small matrix of constants in a dtype and on the device of `like`; `key` names it.
+
+    NumPy and CuPy keep it: making it anew would cost more than a small call, and on a GPU a transfer.
+    """
+    device = None if isinstance(like, np.ndarray) else _device(like)
+    kept = isinstance(like, np.ndarray) or compat.is_cupy_array(like)
+    place = (xp.__name__, dtype_name(dtype), str(device), key)
+    if kept and place in _CONSTANTS:
+        return _CONSTANTS[place]
+    found = xp.asarray(values, dtype=dtype) if device is None else xp.asarray(values, dtype=dtype, device=device)
+    if kept:
+        while len(_CONSTANTS) >= 256:  # of another kernel: a kilobyte or ten each
+            _CONSTANTS.pop(next(iter(_CONSTANTS)), None)
+        _CONSTANTS[place] = found
+    return found
 
 
 # --- writes ---------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def plan_for(
         size = max(size, dtypes.exact.itemsize)
     return choose(
         function, algorithm, geometry, traits, size, room, options.threads, gradient, dtypes.exact,
-        inputs != dtypes.factors,
+        inputs != dtypes.factors, is_kind(xp, sums, "integral"),
     )  # fmt: skip
 
 
@@ -62,8 +62,7 @@ def input_grad(
     zeros = replace(geometry, mode="zeros")
 
     def plan(part: Geometry) -> Plan:
-        # several phases keep their weights at once, and strips of padding take a quarter
-        share = 1 if geometry.mode != "zeros" else 4 if len(geometry.phases) == 1 else 2
+        share = 1 if geometry.mode != "zeros" else 4  # strips of padding take a quarter
         return plan_for(function, algorithm, part, xp, traits, sums, share=share, inputs=dz.dtype)
 
     if geometry.batch == 0:  # nothing runs, but a wrong option is refused all the same

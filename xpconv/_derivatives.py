@@ -10,6 +10,8 @@ from xpconv._geometry import Ints
 from xpconv._reading import channels_last, freeze, in_layout, transpose_geometry
 
 Array = Any
+_ABSENT: Any = object()  # the operation has no weight
+
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -21,10 +23,12 @@ def options(**given: Any) -> Options:
 
 
 def arrays_of(
-    library: str, function: str, x: Array, w: Array | None = None, b: Array | None = None, dtype: Any = None
+    library: str, function: str, x: Array, w: Array | None = _ABSENT, b: Array | None = None, dtype: Any = None
 ) -> tuple[Array, Array | None, Array | None]:
     """Check that the arrays are of the one library that is served; give them in the dtype= keyword's dtype."""
-    xp, traits = inspect(function, x=x, w=w, b=b)
+    given = {"x": x, "b": b} if w is _ABSENT else {"x": x, "w": w, "b": b}
+    w = None if w is _ABSENT else w
+    xp, traits = inspect(function, **given)
     if traits.name != library:
         raise TypeError(
             f"{function}: xpconv.{library} takes arrays of {library}; got x of {traits.name}; use xpconv.{function}"

@@ -57,6 +57,8 @@ class Plan:
     candidates: tuple[Candidate, ...] = field(default=())
     pieces: tuple[int, int] = (1, 1)  # of the weight gradient: partial sums, channel blocks
     rates: str = ""
+    step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
+    safe: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     def __str__(self) -> str:
         rows = [("algorithm", "predicted", "workspace", "")]
@@ -84,18 +86,20 @@ def _size(count: int) -> str:
 
 def choose(
     function: str, algorithm: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
-    gradient: bool = False, exact: Exact | None = None, converted: bool = False,
+    gradient: bool = False, exact: Exact | None = None, converted: bool = False, whole: bool = False,
 ) -> Plan:  # fmt: skip
     """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused.
 
     `itemsize` is that of the widest work array, `exact` how integers are multiplied; `converted`: not in the dtype
-    that they come in, so that the weight is copied.
+    that they come in, so that the weight is copied; `whole`: of whole numbers.
     """
     if algorithm not in CHOICES:
         raise ValueError(
             f"{function}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
         )
-    plan, trouble = _plan(algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted)
+    plan, trouble = _plan(
+        algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted, whole
+    )
     if plan is None:
         raise ValueError(f"{function}: {trouble}")
     return plan
@@ -112,20 +116,22 @@ def _plan(
     gradient: bool,
     exact: Exact | None,
     converted: bool,
+    whole: bool,
 ) -> tuple[Plan | None, str]:
     rates = RATES.get(traits.kind, UNMEASURED)
+    case = Case(geometry, traits, itemsize, threads, gradient, exact, converted)
     plans: dict[str, Plan] = {}
     seconds: dict[str, float] = {}
     refusals: dict[str, str] = {}
     for name, algorithm in REGISTRY.items():
-        if reason := algorithm.refuses(geometry):
+        if reason := _refusal(name, case, whole, wanted):
             refusals[name] = reason
             continue
         work = algorithm.weight_grad_work(geometry) if gradient else algorithm.forward_work(geometry)
         if exact is not None:
             work = _exact_work(work, exact, geometry, itemsize)
         seconds[name] = _seconds(work, geometry, rates, itemsize)
-        found = _fit(name, work, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted)
+        found = _fit(name, work, case, max_workspace)
         if isinstance(found, str):
             refusals[name] = found
         else:
@@ -142,11 +148,22 @@ def _plan(
         reason = refusals.get(name) or _reason(name, best, wanted, seconds)
         size = plans[name].workspace if name in plans else 0
         candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason))
-    taken = plans[best]
     note = rates.measured or f"none measured for {traits.kind} devices; ratios of a typical one were assumed"
-    return Plan(
-        best, taken.tile, taken.workers, taken.workspace, geometry.flops, tuple(candidates), taken.pieces, note
-    ), ""
+    return replace(plans[best], candidates=tuple(candidates), rates=note), ""
+
+
+def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
+    """Say why an algorithm is out of the question, whatever it costs."""
+    algorithm = REGISTRY[name]
+    if reason := algorithm.refuses(case.geometry):
+        return reason
+    if whole and not algorithm.exact:
+        return "serves floating dtypes only: it is not exact on integers"
+    if name == "fft" and not case.traits.fft:
+        return f"serves no arrays of {case.traits.name}"
+    if algorithm.spreads and wanted == "auto" and not case.traits.looks:
+        return "not taken: a NaN would spread, and results are not looked at on this kind of device"
+    return ""
 
 
 def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str:
@@ -166,74 +183,117 @@ def _exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> 
 
 def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int) -> float:
     wide = itemsize / 4
-    pixel = work.multiply_adds * wide * rates.multiply_add + work.moved * itemsize * rates.byte + work.runs * rates.run
-    return max(geometry.positions, 1) * pixel
+
+    def price(multiply_adds: float, moved: float, runs: float) -> float:
+        return multiply_adds * wide * rates.multiply_add + moved * itemsize * rates.byte + runs * rates.run
+
+    fixed = price(work.fixed_multiply_adds, work.fixed_moved, 0)
+    return fixed + max(geometry.positions, 1) * price(work.multiply_adds, work.moved, work.runs)
 
 
-def _fit(
-    name: str, work: Work, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
-    gradient: bool, exact: Exact | None, converted: bool,
-) -> Plan | str:  # fmt: skip
-    """Cut tiles so that a tile stays in the cache and all workers together in the workspace."""
+@dataclass(frozen=True)
+class Case:
+    """What a plan is made for, beside the algorithm and the room."""
+
+    geometry: Geometry
+    traits: Traits
+    itemsize: int
+    threads: int
+    gradient: bool
+    exact: Exact | None
+    converted: bool
+
+
+def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
+    """Cut tiles so that a tile stays in the cache and all workers together in `room` bytes."""
+    geometry, itemsize, max_workspace = case.geometry, case.itemsize, room
     weight = geometry.products * geometry.filters * itemsize
     pieces, fixed, product = (1, 1), 0, 0
-    if gradient:
-        pieces = _pieces(geometry, weight, max_workspace)
-        fixed = pieces[0] * weight  # the partial sums
-        product = -(-weight // pieces[1])  # one tile's contribution
-        if exact is not None:
+    safe: Plan | None = None
+    if REGISTRY[name].spreads and case.traits.looks:
+        # a quarter for computing again what is not finite; a gradient is computed again as a whole
+        share = room if case.gradient else room // 4
+        gemm = REGISTRY["gemm"]
+        again = gemm.weight_grad_work(geometry) if case.gradient else gemm.forward_work(geometry)
+        found = _fit("gemm", again, replace(case, threads=1), share)
+        if isinstance(found, str):
+            return found
+        safe = found
+        if not case.gradient:
+            product += safe.workspace
+    if case.gradient:
+        domain = work.domain * itemsize or weight
+        pieces = _pieces(geometry, domain, room)
+        in_place = case.traits.buffers and not work.domain
+        fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
+        product += -(-domain // pieces[1])  # one tile's contribution
+        if case.exact is not None:
             product *= 3
         work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
     else:
-        fixed = (work.weight_copy + converted) * weight
-    if exact is not None:
-        pixel, worker = scratch(exact, geometry, work.elements, gradient)
+        fixed = max(work.prepared, (weight // itemsize) * case.converted) * itemsize
+        if work.step:
+            fixed += weight  # for computing again
+    if case.exact is not None:
+        pixel, worker = scratch(case.exact, geometry, work.elements, case.gradient)
         work, product = replace(work, elements=work.elements + pixel), product + worker * itemsize
-    room = max_workspace - fixed
-    tile = _tile(work, geometry, traits, itemsize, room - product - UFUNC_BUFFERS)
-    least = product + _tile_bytes(work, geometry, tile, itemsize) + (UFUNC_BUFFERS if traits.buffers else 0)
+    room -= fixed
+    tile = _tile(work, case, room - product - UFUNC_BUFFERS)
+    buffered = UFUNC_BUFFERS if case.traits.buffers else 0
+    least = product + _tile_bytes(work, geometry, tile, itemsize) + buffered
     if least > room:
         return (
             f"needs {_size(fixed + least)} of workspace for a single pixel, more than max_workspace="
             f"{max_workspace} ({_size(max_workspace)}); raise it with set_options"
         )
-    workers = max(1, min(threads, room // max(least, 1)) if traits.threads else 1)
-    return Plan(name, tile, workers, fixed + workers * least, geometry.flops, pieces=pieces)
+    workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
+    size = fixed + workers * least
+    return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, safe=safe)
 
 
-def _pieces(geometry: Geometry, weight: int, max_workspace: int) -> tuple[int, int]:
-    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most."""
+def _pieces(geometry: Geometry, domain: int, max_workspace: int) -> tuple[int, int]:
+    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most.
+
+    `domain` is the bytes of one partial sum.
+    """
     cuts = geometry.groups if geometry.groups > 1 else geometry.channels
     blocks = 1
-    while blocks < PARTS and weight // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
+    while blocks < PARTS and domain // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
         blocks *= 2
     sums = PARTS // blocks
-    while sums > 1 and sums * weight > max_workspace // 4:
+    while sums > 1 and sums * domain > max_workspace // 4:
         sums //= 2
-    while blocks < cuts and weight // blocks > max_workspace // 8:
+    while blocks < cuts and domain // blocks > max_workspace // 8:
         blocks = min(2 * blocks, cuts)
     return sums, blocks
 
 
 def _tile_bytes(work: Work, geometry: Geometry, tile: Ints, itemsize: int) -> int:
-    slab = tile[0] * math.prod(geometry.slab_size(a, n) for a, n in enumerate(tile[1:])) * geometry.channels
-    return (slab + math.prod(tile) * work.elements) * itemsize
+    step = work.step or (1,) * geometry.rank
+    whole = [-(-n // m) * m for n, m in zip(tile[1:], step, strict=True)]
+    slab = tile[0] * math.prod(geometry.slab_size(a, n) for a, n in enumerate(whole)) * geometry.channels
+    return (slab + tile[0] * math.prod(whole) * work.elements) * itemsize
 
 
-def _tile(work: Work, geometry: Geometry, traits: Traits, itemsize: int, room: int) -> Ints:
+def _tile(work: Work, case: Case, room: int) -> Ints:
+    geometry, traits, itemsize = case.geometry, case.traits, case.itemsize
     flops = max(2 * geometry.products * geometry.filters, 1)
     share = room // 2 if traits.cache is None else room // (4 if traits.threads else 1)
     cache = share if traits.cache is None else min(traits.cache, share)
     pixels = max(cache // max(work.elements * itemsize, 1), 1)
     if traits.threads:
         # thin enough to share among cores, but thick enough not to be bound by packing the weight
-        thick = min(-(-geometry.products * geometry.filters // (1 << 11)), 256)
+        thick = work.thick or min(-(-geometry.products * geometry.filters // (1 << 11)), 256)
         thin = max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1)
         pixels = min(max(min(pixels, thin), thick), max(share // max(work.elements * itemsize, 1), 1))
-    tile = block((geometry.batch, *geometry.output), pixels)
-    while math.prod(tile) > 1 and _tile_bytes(work, geometry, tile, itemsize) > room:
-        tile = block((geometry.batch, *geometry.output), math.prod(tile) // 2)
-    return tile
+    step = (1, *(work.step or (1,) * geometry.rank))
+    shape = [-(-n // m) for n, m in zip((geometry.batch, *geometry.output), step, strict=True)]
+    count = max(pixels // math.prod(step), 1)
+    while True:
+        tile = tuple(n * m for n, m in zip(block(tuple(shape), count), step, strict=True))
+        if count <= 1 or _tile_bytes(work, geometry, tile, itemsize) <= room:
+            return tile
+        count = min(count, math.prod(tile) // math.prod(step)) // 2
 
 
 def block(shape: Ints, pixels: int) -> Ints:

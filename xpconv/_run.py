@@ -7,6 +7,7 @@ traced or immutable array) the blocks are joined by concatenation. The tile func
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from xpconv.algorithms._exact import arithmetic
 Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
+PREPARED = 1 << 18  # elements of a prepared weight that are made at once
+ADDED = 1 << 16  # elements of partial sums that are added up at once
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
@@ -94,9 +97,16 @@ def sizes(region: Region) -> Ints:
 
 
 def slab(
-    work: Workspace, x: Array, geometry: Geometry, region: Region, fill: Any = 0, each: Each | None = None
-) -> Array:
-    """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy."""
+    work: Workspace, x: Array, geometry: Geometry, region: Region, fill: Any = 0, each: Each | None = None,
+    step: Ints = (),
+) -> Array:  # fmt: skip
+    """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy.
+
+    With a step, the windows are those of whole tiles, of so many outputs along each axis.
+    """
+    if step and geometry.mode == "zeros":
+        whole = (start + -(-(stop - start) // m) * m for (start, stop), m in zip(region[1:], step, strict=True))
+        region = (region[0], *((start, stop) for (start, _), stop in zip(region[1:], whole, strict=True)))
     reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
     if geometry.mode != "zeros":
         pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
@@ -132,32 +142,94 @@ def join(xp: Namespace, blocks: list[Array], tiles: Any) -> Array:
 # --- the two primitives ---------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Correlation:
+    """correlate(x, w) + b with its algorithm and weight at hand, for one region of the output at a time."""
+
+    x: Array
+    weight: Array
+    b: Array | None
+    geometry: Geometry
+    plan: Plan
+    each: Each | None
+    safe: Correlation | None  # what computes a tile again in which values spread that are not finite
+
+    def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
+        """Give the block (n, *output, F) of a region, in `out` where that is possible; without the bias."""
+        algorithm = REGISTRY[self.plan.algorithm]
+        pixels = slab(work, self.x, self.geometry, region, each=self.each, step=self.plan.step)
+        if not algorithm.spreads:
+            return algorithm.correlate(work, pixels, self.weight, self.geometry, sizes(region), out)
+        with work.quiet():
+            found = algorithm.correlate(work, pixels, self.weight, self.geometry, sizes(region), out)
+        if self.safe is None or work.is_finite(found):
+            return found
+        tiles = Tiles(tuple(stop - start for start, stop in region), self.safe.plan.tile)
+        blocks = []
+        for tile in tiles:
+            part = tuple((first + a, first + b) for (first, _), (a, b) in zip(region, tile, strict=True))
+            inside = None if out is None else out[slices(tile)]
+            again = self.safe.block(part, work, inside)
+            if inside is not None:
+                work.store(out, slices(tile), again, None)
+            else:
+                blocks.append(work.keep(again))
+        return out if out is not None else join(work.xp, blocks, tiles)
+
+
 def correlate_jobs(
-    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, dtypes: Arithmetic,
-    target: Array | None, each: Each | None = None, part: Any = ...,
+    x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits,
+    dtypes: Arithmetic, target: Array | None, each: Each | None = None, part: Any = ...,
 ) -> Jobs:  # fmt: skip
     """Make the jobs of correlate(x, w) + b, one a tile.
 
     With a target each job writes its block into the target's `part`, an array (n, *output, F), otherwise it gives the
     block back.
     """
-    algorithm = REGISTRY[plan.algorithm]
-    weight = algorithm.prepare(xp, cast(xp, w, dtypes.factors), geometry)
+    w = cast(xp, w, dtypes.factors)
     bias = None if b is None else cast(xp, b, dtypes.sums)
+    safe = None
+    if plan.safe is not None:
+        weight = _prepared(w, geometry, plan.safe, xp, traits, dtypes)
+        safe = Correlation(x, weight, None, geometry, plan.safe, each, None)
+    weight = _prepared(w, geometry, plan, xp, traits, dtypes)
+    task = Correlation(x, weight, bias, geometry, plan, each, safe)
 
     def compute(region: Region, work: Workspace) -> Array | None:
-        pixels = slab(work, x, geometry, region, each=each)
         if target is None:
-            found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), None)
+            found = task.block(region, work, None)
             return found if bias is None else found + bias
         # the view is taken at the time of writing: PyTorch's autograd lets no write pass by an earlier view
         view, index = target[part], slices(region)
-        out = work.destination(view, index)
-        found = algorithm.correlate(work, pixels, weight, geometry, sizes(region), out)
+        found = task.block(region, work, work.destination(view, index))
         work.store(view, index, found, bias)
         return None
 
     return Jobs(compute, Tiles((geometry.batch, *geometry.output), plan.tile))
+
+
+def _prepared(
+    w: Array, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, dtypes: Arithmetic
+) -> Array:
+    """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
+    algorithm = REGISTRY[plan.algorithm]
+    shape = algorithm.prepared_shape(geometry)
+    alone = workspace(xp, traits, dtypes.sums, dtypes)
+    if shape is None or not traits.buffers:
+        return algorithm.prepare(alone, w, geometry)
+    first, *cuts = intervals(shape[-2], max(1, PREPARED * shape[-2] // math.prod(shape)))
+    with _threads.one_blas_thread:
+        block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
+    if not cuts:
+        return block  # no other call of this workspace follows
+    target = xp.empty(shape, dtype=block.dtype)
+    target[:, slice(*first), :] = block
+
+    def compute(cut: Interval, work: Workspace) -> None:
+        target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
+
+    run([Jobs(compute, cuts)], xp, traits, dtypes.sums, plan.workers, 2 * math.prod(shape) * geometry.taps, False, dtypes)
+    return target
 
 
 def correlate(
@@ -169,7 +241,7 @@ def correlate(
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
     dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    jobs = correlate_jobs(x, w, b, geometry, plan, xp, dtypes, target, each)
+    jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, each)
     blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
     return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
 
@@ -193,45 +265,85 @@ def correlate_weight_grad(
     if geometry.positions == 0:
         return zeros(xp, geometry.kernel_shape, sums, x)
     algorithm = REGISTRY[plan.algorithm]
+    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
     tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
     shares = intervals(len(tiles), -(-len(tiles) // min(plan.pieces[0], len(tiles))))
     cuts = _channel_blocks(geometry, plan.pieces[1])
+    axis = -1 if geometry.groups > 1 else -2
+    target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
+    # the first partial sum is taken in the result itself, where it has the result's form
+    inside = target if traits.buffers and algorithm.exact else None
 
-    def compute(item: tuple[Interval, tuple[Geometry, slice, slice]], work: Workspace) -> Array:
-        share, (part, inputs, filters) = item
+    def compute(item: tuple[Interval, Cut], work: Workspace) -> Array:
+        share, cut = item
         total = None
-        for region in map(tiles.__getitem__, range(*share)):
-            pixels = slab(work, x[..., inputs], part, region, each=each)
-            gradient = dz[(*slices(region)[:-1], filters)]
-            total = work.accumulate(total, algorithm.weight_grad(work, pixels, gradient, part, sizes(region)))
+        place = inside[cut.index(axis)] if inside is not None and share[0] == 0 else None
+        with work.quiet() if algorithm.spreads else contextlib.nullcontext():
+            for region in map(tiles.__getitem__, range(*share)):
+                pixels = slab(work, x[..., cut.inputs], cut.geometry, region, each=each, step=plan.step)
+                gradient = dz[(*slices(region)[:-1], cut.filters)]
+                found = algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+                total = work.accumulate(total, found, place)
         return total
 
     jobs = Jobs(compute, list(itertools.product(shares, cuts)))
-    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
-    axis = -1 if geometry.groups > 1 else -2
-    parts = []
-    for index in range(len(cuts)):
-        total, *others = found[index :: len(cuts)]
+    sums_found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
+
+    def add_up(item: tuple[int, Any], work: Workspace) -> Array | None:
+        number, part = item
+        first, *others = (total[part] for total in sums_found[number :: len(cuts)])
         for other in others:
-            total = total + other
-        parts.append(total)
-    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
+            first = work.accumulate(first, other)
+        with work.quiet() if algorithm.spreads else contextlib.nullcontext():
+            found = algorithm.finish(work, first, cuts[number].geometry)
+        if target is None:
+            return found
+        view = target[cuts[number].index(axis)]
+        if inside is None:
+            view[part] = found
+        return None
+
+    # the sums are independent for each channel (axis -2)
+    depth = cuts[0].geometry.products // geometry.taps
+    step = max(1, ADDED // max(geometry.taps * geometry.filters, 1)) if traits.buffers else depth
+    inner = [(..., slice(*interval), slice(None)) for interval in intervals(depth, step)]
+    finishing = Jobs(add_up, list(itertools.product(range(len(cuts)), inner)))
+    size = len(shares) * geometry.products * geometry.filters
+    parts = run([finishing], xp, traits, sums, plan.workers, size, target is None, dtypes)
+    found = target if target is not None else parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
+    if plan.safe is not None and not workspace(xp, traits, sums, dtypes).is_finite(found):
+        return correlate_weight_grad(x, dz, geometry, plan.safe, xp, traits, sums=sums, each=each)
+    return found
 
 
-def _channel_blocks(geometry: Geometry, count: int) -> list[tuple[Geometry, slice, slice]]:
-    """Cut the groups, or where there is one the input channels: (geometry, slice of C, slice of F) for each block."""
+@dataclass(frozen=True)
+class Cut:
+    """Channels that share nothing with others in a weight gradient."""
+
+    geometry: Geometry
+    inputs: slice
+    filters: slice
+    weights: slice  # of the weight's axis that is cut
+
+    def index(self, axis: int) -> tuple[Any, ...]:
+        """Give the index of the weights."""
+        return (..., self.weights) if axis == -1 else (..., self.weights, slice(None))
+
+
+def _channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
+    """Cut the groups, or where there is one the input channels."""
     if count == 1:
-        return [(geometry, slice(None), slice(None))]
+        return [Cut(geometry, slice(None), slice(None), slice(None))]
     depth, width = geometry.channels // geometry.groups, geometry.filters // geometry.groups
     blocks = []
     if geometry.groups == 1:
         for a, b in intervals(geometry.channels, -(-geometry.channels // count)):
-            blocks.append((replace(geometry, channels=b - a), slice(a, b), slice(None)))
+            blocks.append(Cut(replace(geometry, channels=b - a), slice(a, b), slice(None), slice(a, b)))
         return blocks
     for a, b in intervals(geometry.groups, -(-geometry.groups // count)):
         part = replace(geometry, channels=(b - a) * depth, filters=(b - a) * width, groups=b - a)
-        blocks.append((part, slice(a * depth, b * depth), slice(a * width, b * width)))
+        filters = slice(a * width, b * width)
+        blocks.append(Cut(part, slice(a * depth, b * depth), filters, filters))
     return blocks
 
 
@@ -250,30 +362,25 @@ def input_grad(
         return zeros(xp, geometry.input_shape, dtype, dz)
     target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
     dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
-    jobs: list[Jobs] = []
-    workers = _options.current().threads
+    pieces = []
     for phase in geometry.phases:
         index = (slice(None), *phase.target, slice(None))
         if phase.geometry is None:
             if target is not None:
                 write(target, index, 0 if b is None else b)
-            continue
-        taken = plan(phase.geometry)
-        workers = min(workers, taken.workers)
-        kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
-        jobs.append(correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, dtypes, target, part=index))
-    blocks = iter(run(jobs, xp, traits, sums, workers, geometry.flops, target is None, dtypes))
-    if target is not None:
-        return target
-    pieces, parts = [], iter(jobs)
-    for phase in geometry.phases:
-        if phase.geometry is None:
+                continue
             size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
             blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
             pieces.append(blank if b is None else blank + cast(xp, b, sums))
-        else:
-            tiles = next(parts).items
-            pieces.append(join(xp, list(itertools.islice(blocks, len(tiles))), tiles))
+            continue
+        taken = plan(phase.geometry)
+        kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
+        jobs = correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, part=index)
+        blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
+        if target is None:
+            pieces.append(join(xp, blocks, jobs.items))
+    if target is not None:
+        return target
     return cast(xp, interleave(xp, pieces, geometry), dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, is_bfloat16, write
+from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, is_bfloat16, window_view, write
 from xpconv._geometry import Run
 
 
@@ -62,15 +63,31 @@ class Workspace:
         return cast(self.xp, part, self.dtype)
 
     def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
-        """Give the region of a result if an algorithm may compute right into it."""
+        """Give the region of a result if an algorithm may write right into it."""
         return None
+
+    def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
+        """Give a destination in another shape if a matrix product may be written into it."""
+        return None
+
+    def quiet(self) -> Any:
+        """Silence warnings of NumPy about values that are checked afterwards, as a context."""
+        return contextlib.nullcontext()
+
+    def is_finite(self, block: Array) -> bool:
+        """Look whether all values are finite; where a sum of finite ones overflows the answer may be no."""
+        return bool(self.xp.all(self.xp.isfinite(block)))
 
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         """Write a finished block, plus the bias, into a result."""
         write(target, region, block if bias is None else block + bias)
 
-    def accumulate(self, total: Array | None, block: Array) -> Array:
-        """Add a block to a running sum that the caller keeps; None starts it."""
+    def keep(self, block: Array) -> Array:
+        """Give a block that the next call does not overwrite."""
+        return block
+
+    def accumulate(self, total: Array | None, block: Array, target: Array | None = None) -> Array:
+        """Add a block to a running sum that the caller keeps; None starts it, in `target` if the library can."""
         return block if total is None else total + block
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
@@ -120,6 +137,49 @@ class Workspace:
                 part = self.xp.concat(pieces, axis=axis)
         return part
 
+    def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
+        """(n, *slab, C) -> (*size, n, *tiles, C): the pixels of each tile of `step` outputs, zeros beyond the slab."""
+        tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
+        slab = self.extend(name, slab, size, step, tiles)
+        slab, xp = cast(self.xp, slab, self.sums), self.xp
+        found = []
+        for place in itertools.product(*map(range, size)):
+            spots = (slice(p, p + (t - 1) * m + 1, m) for p, t, m in zip(place, tiles, step, strict=True))
+            found.append(slab[(slice(None), *spots, slice(None))])
+        return xp.reshape(xp.stack(found), (*size, slab.shape[0], *tiles, slab.shape[-1]))
+
+    def extend(
+        self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], tiles: Sequence[int]
+    ) -> Array:
+        """Put zeros after a slab's pixels if the last tile of an axis reads more than there are."""
+        needs = [(t - 1) * m + s for t, m, s in zip(tiles, step, size, strict=True)]
+        short = [max(need - have, 0) for need, have in zip(needs, slab.shape[1:-1], strict=True)]
+        if not any(short):
+            return slab
+        return self.pad(f"{name} extended", slab, [(0, 0), *((0, more) for more in short), (0, 0)], 0)
+
+    def interleave(self, name: str, blocks: Array, output: Sequence[int], out: Array | None) -> Array:
+        """(*step, n, *tiles, F) -> (n, *output, F): lay tiles side by side and cut off what lies beyond."""
+        rank, xp = len(output), self.xp
+        order = itertools.chain.from_iterable((rank + 1 + axis, axis) for axis in range(rank))
+        whole = xp.permute_dims(blocks, (rank, *order, 2 * rank + 1))
+        sizes = [blocks.shape[axis] * blocks.shape[rank + 1 + axis] for axis in range(rank)]
+        whole = xp.reshape(whole, (blocks.shape[rank], *sizes, blocks.shape[-1]))
+        return whole[(slice(None), *map(slice, output), slice(None))]
+
+    def dilate(self, name: str, w: Array, dilation: Sequence[int]) -> Array:
+        """(*kernel, C, F) -> (*span, C, F): put dilation - 1 zeros between neighbouring taps."""
+        for axis, spread in enumerate(dilation):
+            taps = w.shape[axis]
+            if spread == 1 or taps == 1:
+                continue
+            lead, tail = w.shape[:axis], w.shape[axis + 1 :]
+            blank = constant(self.xp, (*lead, taps, spread - 1, *tail), 0, w)
+            w = self.xp.concat([self.xp.reshape(w, (*lead, taps, 1, *tail)), blank], axis=axis + 1)
+            w = self.xp.reshape(w, (*lead, taps * spread, *tail))
+            w = w[(*(slice(None),) * axis, slice(0, (taps - 1) * spread + 1), ...)]
+        return w
+
     def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
         """(n, *spatial, C) -> (n, *padded, C): lay the runs of each spatial axis side by side."""
         for axis, axis_runs in enumerate(pieces, start=1):
@@ -167,7 +227,17 @@ class BufferedWorkspace(Workspace):
 
     def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
         out = target[region]
-        return out if out.dtype == self.sums and out.flags.c_contiguous else None
+        return out if out.dtype == self.sums else None
+
+    def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
+        return None if out is None or not out.flags.c_contiguous else out.reshape(shape)
+
+    def quiet(self) -> Any:
+        return np.errstate(all="ignore")
+
+    def is_finite(self, block: Array) -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(np.sum(block, dtype=block.dtype)))
 
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         out = target[region]
@@ -176,8 +246,16 @@ class BufferedWorkspace(Workspace):
         elif not np.may_share_memory(out, block):
             np.copyto(out, block, casting="same_kind")
 
-    def accumulate(self, total: Array | None, block: Array) -> Array:
-        return block.copy() if total is None else np.add(total, block, out=total)
+    def keep(self, block: Array) -> Array:
+        return block.copy()
+
+    def accumulate(self, total: Array | None, block: Array, target: Array | None = None) -> Array:
+        if total is not None:
+            return np.add(total, block, out=total)
+        if target is None:
+            return block.copy()
+        np.copyto(target, block)
+        return target
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
@@ -219,7 +297,7 @@ class BufferedWorkspace(Workspace):
         shape = arrays[0].shape
         if any(array.shape != shape for array in arrays):
             shape = np.broadcast_shapes(*(array.shape for array in arrays))
-        out = self.buffer(name, shape, np.bool_ if boolean else self.sums)
+        out = self.buffer(name, shape, np.bool_ if boolean else arrays[0].dtype)
         if is_bfloat16(arrays[0].dtype):  # its maximum of a NaN warns, as that of no other dtype does
             with np.errstate(invalid="ignore"):
                 return getattr(np, function)(*arrays, out=out)
@@ -251,6 +329,35 @@ class BufferedWorkspace(Workspace):
             inside.append(slice(before, before + n))
         np.copyto(target[tuple(inside)], part)
         return target
+
+    def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
+        tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
+        slab, rank = self.extend(name, slab, size, step, tiles), len(output)
+        view = window_view(slab, size, tiles, step, (1,) * rank)
+        # (n, *tiles, *size, C) -> (*size, n, *tiles, C)
+        view = view.transpose((*range(rank + 1, 2 * rank + 1), *range(rank + 1), 2 * rank + 1))
+        target = self.buffer(name, view.shape, self.sums)
+        np.copyto(target, view)
+        return target
+
+    def interleave(self, name: str, blocks: Array, output: Sequence[int], out: Array | None) -> Array:
+        rank, n, filters = len(output), blocks.shape[len(output)], blocks.shape[-1]
+        if out is None:
+            out = self.buffer(name, (n, *output, filters), blocks.dtype)
+        step = blocks.shape[:rank]
+        # whole tiles along an axis, and the ragged one at its end
+        cuts = [[(0, o // m, m)] * (o >= m) + [(o // m, 1, o % m)] * (o % m > 0) for o, m in zip(output, step, strict=True)]
+        order = (rank, *itertools.chain.from_iterable((rank + 1 + axis, axis) for axis in range(rank)), 2 * rank + 1)
+        for pieces in itertools.product(*cuts):
+            inside = [slice(first * m, first * m + count * width) for (first, count, width), m in zip(pieces, step, strict=True)]
+            shape = itertools.chain.from_iterable((count, width) for _, count, width in pieces)
+            view = out[(slice(None), *inside)].reshape((n, *shape, filters))  # axes are split, so this is a view
+            source = blocks[
+                (*(slice(width) for _, _, width in pieces), slice(None),
+                 *(slice(first, first + count) for first, count, _ in pieces))
+            ]  # fmt: skip
+            np.copyto(view, source.transpose(order))
+        return out
 
     def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
         if all(len(axis_runs) == 1 and axis_runs[0].step == 1 for axis_runs in pieces):

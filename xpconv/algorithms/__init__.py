@@ -8,12 +8,17 @@ from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms import direct, gemm
 from xpconv.algorithms._work import Work
+from xpconv.algorithms.fft import Fourier, FourierMagnitude
+from xpconv.algorithms.winograd import Winograd
 
 Array = Any
 
 
 class Algorithm(Protocol):
     """What the plan and the driver ask of an algorithm. All arrays are channels last and in the dtype of the sums."""
+
+    exact: bool  # whole numbers give whole numbers, so it serves integers
+    spreads: bool  # a NaN can reach windows that do not contain it
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -27,16 +32,32 @@ class Algorithm(Protocol):
     def summed(self, geometry: Geometry) -> int:
         """Count the rounding steps that one output element can have gone through, for the error bound."""
 
-    def prepare(self, xp: Any, w: Array, geometry: Geometry) -> Array:
+    def prepared_shape(self, geometry: Geometry) -> Ints | None:
+        """Give the shape of a prepared weight whose axis -2 is that of (*kernel, C/G, F), if preparing is much work.
+
+        It is then done for some channels at a time.
+        """
+
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
         """Bring the weight (*kernel, C/G, F) into the form that `correlate` takes, once a call."""
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
-        """(n, *slab, C) -> (n, *output, F), unpadded; may use `out`, a contiguous array of the result's size."""
+        """(n, *slab, C) -> (n, *output, F), unpadded; may write into `out`, an array of the result's size.
+
+        The slab may hold more pixels at the end of an axis than the outputs read.
+        """
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-        """(n, *slab, C), (n, *output, F) -> (*kernel, C/G, F), the tile's part of the sum."""
+        """(n, *slab, C), (n, *output, F) -> the tile's part of a sum that `finish` turns into the gradient."""
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """Turn the sum over the tiles, or some of its channels (axis -2), into (*kernel, C/G, F)."""
 
 
-REGISTRY: dict[str, Algorithm] = {"direct": direct, "gemm": gemm}
+REGISTRY: dict[str, Algorithm] = {"direct": direct, "gemm": gemm, "winograd": Winograd(), "fft": Fourier()}
+# what the error of each is measured by: the same sums over absolute values
+MAGNITUDES: dict[str, Algorithm] = {
+    "direct": direct, "gemm": gemm, "winograd": Winograd(absolute=True), "fft": FourierMagnitude(),
+}  # fmt: skip

@@ -19,6 +19,9 @@ from xpconv.algorithms._work import Work, padded_products
 
 Array = Any
 
+exact = True
+spreads = False
+
 THIN = 4  # input channels in a group up to which a tap is multiplied element by element
 
 
@@ -54,11 +57,16 @@ def summed(geometry: Geometry) -> int:
     return geometry.products
 
 
-def prepare(xp: Any, w: Array, geometry: Geometry) -> Array:
+def prepared_shape(geometry: Geometry) -> Ints | None:
+    """The weight is only laid out anew."""
+    return None
+
+
+def prepare(work: Workspace, w: Array, geometry: Geometry) -> Array:
     """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups."""
     if geometry.groups == 1:
         return w
-    return xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))
+    return work.xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))
 
 
 def correlate(
@@ -114,3 +122,8 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
             channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
         taps.append(xp.stack(channels))
     return xp.reshape(xp.stack(taps), geometry.kernel_shape)
+
+
+def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
+    """The sum over the tiles is the gradient."""
+    return total

@@ -22,6 +22,9 @@ from xpconv.algorithms._work import Work, padded_products
 
 Array = Any
 
+exact = True
+spreads = False
+
 
 def refuses(geometry: Geometry) -> str:
     """Every geometry is served."""
@@ -33,7 +36,7 @@ def forward_work(geometry: Geometry) -> Work:
     columns, runs = _columns_work(geometry)
     groups, filters = geometry.groups, geometry.filters
     products = groups * padded_products(1, geometry.products, filters // groups)
-    copied = groups > 1 or geometry.taps > 1
+    copied = geometry.products * filters if groups > 1 or geometry.taps > 1 else 0
     return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, copied)
 
 
@@ -58,8 +61,14 @@ def summed(geometry: Geometry) -> int:
     return geometry.products
 
 
-def prepare(xp: Any, w: Array, geometry: Geometry) -> Array:
+def prepared_shape(geometry: Geometry) -> Ints | None:
+    """The weight is only laid out anew."""
+    return None
+
+
+def prepare(work: Workspace, w: Array, geometry: Geometry) -> Array:
     """(*kernel, C/G, F) -> (K·C, F), or (G, K·C/G, F/G) with groups."""
+    xp = work.xp
     if geometry.groups == 1:
         return xp.reshape(w, (geometry.products, geometry.filters))
     w = xp.reshape(w, (geometry.products, geometry.groups, -1))
@@ -94,8 +103,9 @@ def correlate(
     shape = (slab.shape[0], *output, geometry.filters)
     windows = columns(work, slab, geometry, output)
     if geometry.groups == 1:
-        if out is not None:
-            multiply(work, "product", windows, weight, work.xp.reshape(out, (windows.shape[0], -1)))
+        flat = work.flat(out, (windows.shape[0], geometry.filters))
+        if flat is not None:
+            multiply(work, "product", windows, weight, flat)
             return out
         return work.xp.reshape(multiply(work, "product", windows, weight), shape)
     product = multiply(work, "product", windows, weight)
@@ -115,3 +125,8 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
     stacked = xp.permute_dims(xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1)), (1, 0, 2))
     product = multiply(work, "product", xp.permute_dims(windows, (0, 2, 1)), stacked)
     return xp.reshape(xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape)
+
+
+def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
+    """The sum over the tiles is the gradient."""
+    return total

@@ -1,0 +1,40 @@
+"""Products at each point of a transformed domain, shared by the algorithms that transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xpconv._geometry import Geometry
+from xpconv._workspace import Workspace
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Pixels (P, T, C) and a weight (P, C/G, F): for each of P points, one matrix product over the channels.
+
+    With one channel and one filter in each group the products are element-wise.
+    """
+
+    work: Workspace
+    geometry: Geometry
+
+    @property
+    def _thin(self) -> bool:
+        return self.geometry.groups > 1 or self.geometry.channels == self.geometry.filters == 1
+
+    def forward(self, pixels: Array, weight: Array) -> Array:
+        """(P, T, C), (P, C/G, F) -> (P, T, F)."""
+        if self._thin:
+            return self.work.call("product", "multiply", pixels, weight)
+        return self.work.matmul("product", pixels, weight)
+
+    def weight_grad(self, pixels: Array, gradient: Array) -> Array:
+        """(P, T, C), (P, T, F) -> (P, C/G, F): summed over the tiles."""
+        xp = self.work.xp
+        if self._thin:
+            product = self.work.call("product", "multiply", pixels, gradient)
+            return xp.sum(product, axis=1, keepdims=True, dtype=product.dtype)
+        return self.work.matmul("product", xp.permute_dims(pixels, (0, 2, 1)), gradient)

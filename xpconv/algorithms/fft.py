@@ -1,0 +1,220 @@
+"""Fast Fourier transforms, tile by tile: overlap-save.
+
+A tile of m outputs of a kernel of span r reads n = m + r - 1 pixels, the length of its transform; the outputs that the
+circular convolution wraps around are those that are not kept.
+
+    z = F^-1 [F x * conj(F w)]          gradient of the kernel: F^-1 [F x * conj(F dz)]
+
+Real arrays take real transforms. Data lie as (*n, tiles, channels), so the products at one frequency are one matrix
+product:
+
+    (P, T, C) @ (P, C, F) -> (P, T, F)
+
+Source: A. Oppenheim, R. Schafer, "Discrete-time signal processing", section 8.7 (overlap-save).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from xpconv._backend import is_kind
+from xpconv._geometry import Geometry, Ints
+from xpconv._workspace import Workspace
+from xpconv.algorithms._bilinear import Spectra
+from xpconv.algorithms._work import Work, padded_products
+
+Array = Any
+
+LENGTHS = sorted(
+    2**a * 3**b * 5**c for a, b, c in itertools.product(range(15), range(4), range(3)) if 2 <= 2**a * 3**b * 5**c <= 8192
+)
+MOST_POINTS = 1 << 18  # in a tile of one channel: a plane of 512 x 512, which a second-level cache nearly holds
+STEP_COST = 4.0  # of a point of a transform, for each halving of its length, in multiply-adds of a matrix product
+
+
+@lru_cache(maxsize=1024)
+def lengths(span: Ints, output: Ints, batch: int, depth: int, channels: int, filters: int) -> Ints:
+    """Choose the transform's length along each axis: the least arithmetic a call, the kernel's transform included."""
+    choices = []
+    for r, o in zip(span, output, strict=True):
+        fits = [n for n in LENGTHS if n >= r] or [r]
+        enough = next((i for i, n in enumerate(fits) if n >= r + o - 1), len(fits) - 1)
+        choices.append(fits[: enough + 1][-12:] if r > 1 else [1])
+
+    def cost(counts: Ints) -> float:
+        total = math.prod(counts)
+        steps = [n - r + 1 for n, r in zip(counts, span, strict=True)]
+        tiles = batch * math.prod(-(-o // m) for o, m in zip(output, steps, strict=True))
+        line = STEP_COST * math.log2(max(total, 2))
+        large = max(total / MOST_POINTS, 1) ** 2
+        return large * total * (tiles * (line * (channels + filters) + 2 * depth * filters) + line * depth * filters)
+
+    return min(itertools.product(*choices), key=cost)
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """The algorithm."""
+
+    exact = False
+    spreads = True  # a NaN reaches every output of its tile
+
+    def refuses(self, geometry: Geometry) -> str:
+        """Say why this geometry cannot be served; empty if it can."""
+        if max(geometry.stride) > 1:
+            return "serves stride 1 only"
+        if geometry.groups > 1 and not geometry.channels == geometry.groups == geometry.filters:
+            return "serves one group, or one channel and one filter in each group"
+        if max(geometry.span) > LENGTHS[-1] // 2:
+            return f"serves kernels that span at most {LENGTHS[-1] // 2} pixels"
+        return ""
+
+    def lengths(self, geometry: Geometry) -> Ints:
+        """Give the length of the transform along each axis."""
+        depth = geometry.channels // geometry.groups
+        return lengths(
+            geometry.span, geometry.output, geometry.batch, depth, geometry.channels, geometry.filters
+        )
+
+    def step(self, geometry: Geometry) -> Ints:
+        """Give the outputs of a tile along each axis."""
+        return tuple(n - r + 1 for n, r in zip(self.lengths(geometry), geometry.span, strict=True))
+
+    def forward_work(self, geometry: Geometry) -> Work:
+        """Copy the windows, transform, multiply, transform back, write."""
+        return self._work(geometry)
+
+    def weight_grad_work(self, geometry: Geometry) -> Work:
+        """Copy and transform the windows and the gradient, multiply."""
+        return self._work(geometry)
+
+    def _work(self, geometry: Geometry) -> Work:
+        counts, step = self.lengths(geometry), self.step(geometry)
+        total, block = math.prod(counts), math.prod(step)
+        half = total // counts[-1] * (counts[-1] // 2 + 1)
+        c, f, depth = geometry.channels, geometry.filters, geometry.channels // geometry.groups
+        tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
+        share = tiles / math.prod(geometry.output)
+        line = STEP_COST * math.log2(max(total, 2))
+        products = half * 4 * padded_products(1, depth, f) if geometry.groups == 1 and f > 1 else 0
+        return Work(
+            # windows, their spectrum (with the copy between two axes), the products and what comes back of them
+            elements=math.ceil((total * c + 6 * half * (c + f) + total * f) / block),
+            multiply_adds=(products + line * total * (c + f)) * share,
+            moved=math.ceil((4 * total * (c + f)) * share),
+            runs=math.ceil(total * share),
+            prepared=6 * half * depth * f,
+            domain=2 * half * depth * f,
+            fixed_multiply_adds=line * total * depth * f,
+            fixed_moved=4 * total * depth * f,
+            step=step,
+            thick=block,
+        )
+
+    def summed(self, geometry: Geometry) -> int:
+        """Count rounding steps: three transforms, eight for each halving of the length; the sum over the channels.
+
+        A transform of length n is off by at most about 7 u log2(n) of its norm (N. Higham, "Accuracy and stability of
+        numerical algorithms", theorem 24.2), u the unit roundoff; the bound's magnitudes are norms accordingly.
+        """
+        depth = geometry.channels // geometry.groups
+        steps = 24 * math.ceil(math.log2(max(math.prod(self.lengths(geometry)), 2)))
+        # a tile that is done again by `gemm` sums K products
+        return max(geometry.products, steps + 4 * (depth + 2))
+
+    def prepared_shape(self, geometry: Geometry) -> Ints:
+        """(P, C/G, F)."""
+        counts = self.lengths(geometry)
+        points = math.prod(counts[:-1]) * (counts[-1] // 2 + 1)
+        return (points, geometry.channels // geometry.groups, geometry.filters)
+
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
+        """(*kernel, C/G, F) -> (P, C/G, F): conj(F w), zeros between the taps of a dilated kernel."""
+        w = work.copy("kernel", w, w.shape, work.sums)
+        return self._conjugate(work, work.dilate("dilated", w, geometry.dilation), geometry)
+
+    def correlate(
+        self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        """Transform the windows, multiply, transform back."""
+        xp, step = work.xp, self.step(geometry)
+        product = Spectra(work, geometry).forward(self._pixels(work, slab, geometry, output), weight)
+        rows = self._back(work, product, geometry)
+        blocks = rows[tuple(slice(m) for m in step)]
+        tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
+        blocks = xp.reshape(blocks, (*step, slab.shape[0], *tiles, geometry.filters))
+        return work.interleave("outputs whole", blocks, output, out)
+
+    def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        """Transform the windows and the gradient, multiply: (P, C/G, F)."""
+        step = self.step(geometry)
+        pixels = self._pixels(work, slab, geometry, output)
+        gradient = work.gather("gradient", dz, step, step, output)
+        gradient = work.xp.reshape(gradient, (*step, -1, geometry.filters))
+        return Spectra(work, geometry).weight_grad(pixels, self._conjugate(work, gradient, geometry))
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """(P, C/G, F) -> (*kernel, C/G, F): the sum over all tiles, transformed back."""
+        found = self._back(work, total, geometry)
+        return found[tuple(slice(0, r, d) for r, d in zip(geometry.span, geometry.dilation, strict=True))]
+
+    def _pixels(self, work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
+        """(n, *slab, C) -> (P, T, C): F x of each tile."""
+        counts = self.lengths(geometry)
+        windows = work.gather("windows", slab, counts, self.step(geometry), output)
+        windows = work.xp.reshape(windows, (*counts, -1, geometry.channels))
+        return self._there(work, windows, geometry)
+
+    def _there(self, work: Workspace, data: Array, geometry: Geometry) -> Array:
+        """(*at most n, A, B) -> (P, A, B): the transform of the leading axes, zeros after the data."""
+        counts = self.lengths(geometry)
+        complex_data = is_kind(work.xp, data.dtype, "complex floating")
+        function = work.xp.fft.fftn if complex_data else work.xp.fft.rfftn
+        found = function(data, s=counts, axes=tuple(range(len(counts))))
+        return work.xp.reshape(found, (-1, *found.shape[len(counts) :]))
+
+    def _conjugate(self, work: Workspace, data: Array, geometry: Geometry) -> Array:
+        """Give conj(F conj(data)); for real data conj(F data)."""
+        if is_kind(work.xp, data.dtype, "complex floating"):
+            data = work.xp.conj(data)
+        return work.xp.conj(self._there(work, data, geometry))
+
+    def _back(self, work: Workspace, spectrum: Array, geometry: Geometry) -> Array:
+        """(P, A, B) -> (*n, A, B): the inverse transform, in the dtype of the sums."""
+        counts, xp = self.lengths(geometry), work.xp
+        axes = tuple(range(len(counts)))
+        if is_kind(xp, work.sums, "complex floating"):
+            return xp.fft.ifftn(xp.reshape(spectrum, (*counts, *spectrum.shape[1:])), s=counts, axes=axes)
+        shape = (*counts[:-1], counts[-1] // 2 + 1, *spectrum.shape[1:])
+        return xp.fft.irfftn(xp.reshape(spectrum, shape), s=counts, axes=axes)
+
+
+@dataclass(frozen=True)
+class FourierMagnitude(Fourier):
+    """What the error of a transformed tile is measured by: the norm of its pixels times the sum of the weight.
+
+    With e the relative error of a transform, in the Euclidean norm, the error of z is at most e ||x|| ||w|| for each of
+    the transforms of x and w (Cauchy-Schwarz), and e ||z|| <= e ||x|| sum(abs(w)) for the inverse one.
+    """
+
+    def prepared_shape(self, geometry: Geometry) -> Ints | None:
+        """Nothing is transformed."""
+        return None
+
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
+        """(*kernel, C/G, F) -> (C/G, F)."""
+        return work.xp.sum(w, axis=tuple(range(geometry.rank)), dtype=w.dtype)
+
+    def correlate(
+        self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        """Give each output of a tile the same bound."""
+        xp = work.xp
+        norms = xp.sqrt(xp.sum(slab * slab, axis=tuple(range(1, geometry.rank + 1)), dtype=slab.dtype))
+        found = norms * weight if geometry.groups > 1 else xp.matmul(norms, weight)
+        shape = (slab.shape[0], *(1,) * geometry.rank, geometry.filters)
+        return xp.broadcast_to(xp.reshape(found, shape), (slab.shape[0], *output, geometry.filters))

@@ -1,0 +1,246 @@
+"""Winograd's minimal filtering: kernels and small tiles of pixels are evaluated at a few points, and multiplied there.
+
+A tile of m outputs of a kernel with r taps reads n = m + r - 1 pixels. With polynomials evaluated at n points (n - 1
+numbers and infinity),
+
+    z = A' [(G w) * (B' x)]          gradient of the kernel: G' [(B' x) * (A dz)]
+
+so n products serve m outputs instead of m r. Along several axes the matrices are combined by Kronecker products, hence
+each transform is one matrix product, on data laid out (points, tiles, channels):
+
+    (P, T, C) @ (P, C, F) -> (P, T, F)
+
+Sources: S. Winograd, "Arithmetic complexity of computations", SIAM, 1980; A. Lavin, S. Gray, "Fast algorithms for
+convolutional neural networks", CVPR 2016; for the choice of points B. Barabasz et al., "Error analysis and improving
+the accuracy of Winograd convolution for deep neural networks", ACM TOMS 46 (2020). The matrices follow from the points
+in exact rationals.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, reduce
+from typing import Any
+
+import numpy as np
+
+from xpconv._backend import constant_matrix
+from xpconv._geometry import Geometry, Ints
+from xpconv._workspace import Workspace
+from xpconv.algorithms._bilinear import Spectra
+from xpconv.algorithms._work import Work, padded_products
+
+Array = Any
+
+# Largest error in float32 over the largest output, 256 channels of normal numbers, as measured by
+# `python -m bench points`: 4 points 6e-7, 6 points 3e-6 (1e-5 with 0, +-1, +-2), 8 points 1e-5.
+POINTS: dict[int, tuple[Fraction, ...]] = {
+    4: (Fraction(0), Fraction(1), Fraction(-1)),
+    6: (Fraction(0), Fraction(2, 3), Fraction(-2, 3), Fraction(3, 2), Fraction(-3, 2)),
+    8: tuple(Fraction(*p) for p in ((0, 1), (4, 7), (-4, 7), (1, 1), (-1, 1), (7, 4), (-7, 4))),
+}
+LONGEST = {4: 3, 6: 5, 8: 7}  # taps that so many points serve; with fewer taps the outer points cost accuracy
+SHORTEST = {4: 2, 6: 2, 8: 6}
+FEWEST_TILES = 64  # in a tile of the driver: thinner products are bound by reading the weight
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The matrices of F(m, r) along one axis, in float64."""
+
+    output: np.ndarray[Any, Any]  # A', (m, n)
+    weight: np.ndarray[Any, Any]  # G, (n, r)
+    pixels: np.ndarray[Any, Any]  # B', (n, n)
+
+
+@lru_cache(maxsize=64)
+def transform(count: int, taps: int) -> Transform:
+    """Derive the matrices for `count` points and a kernel of so many taps; one point stands for an axis left alone."""
+    if count == 1:
+        one = np.ones((1, 1))
+        return Transform(one, one, one)
+    points = POINTS[count]
+    others = [[q for q in points if q != p] for p in points]
+    values = [math.prod((p - q for q in rest), start=Fraction(1)) for p, rest in zip(points, others, strict=True)]
+
+    def powers(width: int) -> list[list[Fraction]]:
+        """Evaluate 1, t, t^2, … at each point; infinity sees the leading coefficient."""
+        finite = [[p**j for j in range(width)] for p in points]
+        return [*finite, [Fraction(int(j == width - 1)) for j in range(width)]]
+
+    weight = [[v / d for v in row] for row, d in zip(powers(taps), (*values, Fraction(1)), strict=True)]
+    pixels = [_polynomial(rest) + [Fraction(0)] for rest in others] + [_polynomial(points)]
+    output = np.array(powers(count - taps + 1), dtype=float).T
+    # powers of two taken from one matrix and given to the other change no rounding
+    scale = 2.0 ** np.round(np.log2([float(max(map(abs, row))) for row in pixels]))
+    return Transform(
+        output, np.array(weight, dtype=float) * scale[:, None], np.array(pixels, dtype=float) / scale[:, None]
+    )
+
+
+def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Coefficients of the monic polynomial with these roots, the constant first."""
+    result = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *result]
+        result = [a - root * b for a, b in zip(shifted, [*result, Fraction(0)], strict=True)]
+    return result
+
+
+@lru_cache(maxsize=256)
+def _matrices(counts: Ints, kernel: Ints, absolute: bool) -> dict[str, np.ndarray[Any, Any]]:
+    """Combine the axes: Kronecker products of A', G and B'."""
+    axes = [transform(n, r) for n, r in zip(counts, kernel, strict=True)]
+    found = {}
+    for name in ("output", "weight", "pixels"):
+        whole = reduce(np.kron, [getattr(axis, name) for axis in axes])
+        found[name] = np.abs(whole) if absolute else whole
+    return found
+
+
+def _options(taps: int) -> list[int]:
+    """Numbers of points that serve an axis."""
+    if taps == 1:
+        return [1]
+    return [n for n in POINTS if SHORTEST[n] <= taps <= LONGEST[n]]
+
+
+@lru_cache(maxsize=1024)
+def points(kernel: Ints, output: Ints, batch: int, channels: int, filters: int) -> Ints:
+    """Choose the number of points along each axis: the least arithmetic, transforms included."""
+
+    def cost(counts: Ints) -> float:
+        steps = [n - r + 1 for n, r in zip(counts, kernel, strict=True)]
+        total, block = math.prod(counts), math.prod(steps)
+        tiles = batch * math.prod(-(-o // m) for o, m in zip(output, steps, strict=True))
+        # a copied element is charged like four products
+        pixels = total * channels * (total + 8)
+        filtered = filters * (block * total + 4 * block)
+        weight = total * channels * filters * (math.prod(kernel) + 8)
+        return tiles * (pixels + filtered + total * channels * filters) + weight
+
+    return min(itertools.product(*map(_options, kernel)), key=cost)
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """The algorithm; with `absolute`, on absolute values of everything, for its error bound."""
+
+    absolute: bool = False
+    exact = False
+    spreads = True  # a NaN reaches every output of its tile
+
+    def refuses(self, geometry: Geometry) -> str:
+        """Say why this geometry cannot be served; empty if it can."""
+        if max(geometry.stride) > 1 or max(geometry.dilation) > 1:
+            return "serves stride 1 and dilation 1 only"
+        if max(geometry.kernel) > max(LONGEST.values()) or max(geometry.kernel) < 2:
+            return f"serves kernels of 2 to {max(LONGEST.values())} taps along an axis only"
+        if geometry.groups > 1 and not geometry.channels == geometry.groups == geometry.filters:
+            return "serves one group, or one channel and one filter in each group"
+        return ""
+
+    def points(self, geometry: Geometry) -> Ints:
+        """Give the number of points along each axis."""
+        return points(geometry.kernel, geometry.output, geometry.batch, geometry.channels, geometry.filters)
+
+    def step(self, geometry: Geometry) -> Ints:
+        """Give the outputs of a tile along each axis."""
+        return tuple(n - r + 1 for n, r in zip(self.points(geometry), geometry.kernel, strict=True))
+
+    def forward_work(self, geometry: Geometry) -> Work:
+        """Copy the windows, transform, multiply, transform back, write."""
+        return self._work(geometry, geometry.filters * (math.prod(self.step(geometry)) + 2), False)
+
+    def weight_grad_work(self, geometry: Geometry) -> Work:
+        """Copy and transform the windows and the gradient, multiply."""
+        return self._work(geometry, geometry.filters * 2 * math.prod(self.step(geometry)), True)
+
+    def _work(self, geometry: Geometry, moved: int, gradient: bool) -> Work:
+        counts, step = self.points(geometry), self.step(geometry)
+        total, block = math.prod(counts), math.prod(step)
+        c, f, depthwise = geometry.channels, geometry.filters, geometry.groups > 1
+        tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
+        share = tiles / math.prod(geometry.output)  # tiles of one image over its pixels, ragged ones too
+        products = total * (total * c + block * f)  # the transforms
+        moved += total * 2 * c
+        if depthwise:
+            moved += total * 3 * c
+        else:
+            products += total * padded_products(1, c, f)
+        domain = total * (1 if depthwise else c) * f
+        return Work(
+            elements=math.ceil((total * (2 * c + f) + 2 * block * f) / block),
+            multiply_adds=products * share,
+            moved=math.ceil(moved * share),
+            runs=math.ceil(total * share),
+            prepared=domain,
+            fixed_multiply_adds=domain * geometry.taps,
+            fixed_moved=domain * 2,
+            step=step,
+            thick=FEWEST_TILES * block,
+        )
+
+    def summed(self, geometry: Geometry) -> int:
+        """Each of the three transforms is a sum of at most P products, on top of the C products for each point."""
+        total = math.prod(self.points(geometry))
+        depth = max(geometry.channels // geometry.groups, 1)
+        # a tile that is done again by `gemm` sums K products
+        return max(geometry.products, depth) + 2 * total + geometry.taps
+
+    def prepared_shape(self, geometry: Geometry) -> Ints:
+        """(P, C, F), or (P, 1, C) for one channel in each group."""
+        return (math.prod(self.points(geometry)), geometry.channels // geometry.groups, geometry.filters)
+
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
+        """(*kernel, C, F) -> (P, C, F): G w."""
+        g = self._matrix(work, "weight", geometry, w)
+        flat = work.xp.reshape(w, (geometry.taps, -1))
+        found = work.matmul("prepared", g, work.copy("kernel", flat, flat.shape, work.sums))
+        return work.xp.reshape(found, (-1, w.shape[-2], w.shape[-1]))
+
+    def correlate(
+        self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        """Transform the windows, multiply, transform back."""
+        xp = work.xp
+        pixels = self._pixels(work, slab, geometry, output)
+        product = Spectra(work, geometry).forward(pixels, weight)
+        a = self._matrix(work, "output", geometry, slab)
+        rows = work.matmul("outputs", a, xp.reshape(product, (product.shape[0], -1)))
+        step = self.step(geometry)
+        tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
+        blocks = xp.reshape(rows, (*step, slab.shape[0], *tiles, geometry.filters))
+        return work.interleave("outputs whole", blocks, output, out)
+
+    def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        """Transform the windows and the gradient, multiply: (P, C, F)."""
+        xp, step = work.xp, self.step(geometry)
+        pixels = self._pixels(work, slab, geometry, output)
+        gradient = work.gather("gradient", dz, step, step, output)
+        a = xp.permute_dims(self._matrix(work, "output", geometry, dz), (1, 0))
+        spread = work.matmul("gradients", a, xp.reshape(gradient, (math.prod(step), -1)))
+        tiles = pixels.shape[1]
+        return Spectra(work, geometry).weight_grad(pixels, xp.reshape(spread, (-1, tiles, geometry.filters)))
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """(P, C, F) -> (*kernel, C, F): G' applied to the sum over all tiles."""
+        g = work.xp.permute_dims(self._matrix(work, "weight", geometry, total), (1, 0))
+        found = work.xp.matmul(g, work.xp.reshape(total, (total.shape[0], -1)))
+        return work.xp.reshape(found, (*geometry.kernel, *total.shape[1:]))
+
+    def _pixels(self, work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
+        """(n, *slab, C) -> (P, T, C): B' applied to the windows."""
+        counts = self.points(geometry)
+        windows = work.gather("windows", slab, counts, self.step(geometry), output)
+        b = self._matrix(work, "pixels", geometry, slab)
+        found = work.matmul("pixels", b, work.xp.reshape(windows, (math.prod(counts), -1)))
+        return work.xp.reshape(found, (found.shape[0], -1, geometry.channels))
+
+    def _matrix(self, work: Workspace, name: str, geometry: Geometry, like: Array) -> Array:
+        key = (self.points(geometry), geometry.kernel, self.absolute)
+        return constant_matrix(work.xp, (name, key), _matrices(*key)[name], work.sums, like)
