@@ -223,7 +223,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
             product += safe.workspace
     if case.gradient:
         domain = work.domain * itemsize or weight
-        pieces = _pieces(geometry, domain, room)
+        pieces = _pieces(geometry, domain, room, spectral=work.domain > 0)
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
         product += -(-domain // pieces[1])  # one tile's contribution
@@ -251,12 +251,21 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, safe=safe)
 
 
-def _pieces(geometry: Geometry, domain: int, max_workspace: int) -> tuple[int, int]:
+def _pieces(geometry: Geometry, domain: int, max_workspace: int, spectral: bool) -> tuple[int, int]:
     """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most.
 
-    `domain` is the bytes of one partial sum.
+    `domain` is the bytes of one partial sum. Where it is taken in a transformed domain (`spectral`) each block would
+    transform the output's gradient anew, so there are few.
     """
     cuts = geometry.groups if geometry.groups > 1 else geometry.channels
+    if spectral:
+        sums = PARTS // 2
+        while sums > 1 and sums * domain > max_workspace // 2:
+            sums //= 2
+        blocks = 2 if sums <= 2 and cuts >= 128 else 1
+        while blocks < cuts and domain // blocks > max_workspace // 8:
+            blocks = min(2 * blocks, cuts)
+        return sums, blocks
     blocks = 1
     while blocks < PARTS and domain // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
         blocks *= 2

@@ -16,6 +16,7 @@ from typing import Any
 
 from xpconv import _options, _threads
 from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
+from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import PARTS, Plan, block
@@ -51,10 +52,13 @@ def run(
         return jobs[which].function(jobs[which].items[index - ends[which]], work)
 
     count = ends[-1] if ends else 0
+    def make() -> Workspace:
+        return workspace(xp, traits, dtype, arithmetic)
+
     if not traits.threads or flops <= SMALL:
-        return _threads.run(job, count, lambda: workspace(xp, traits, dtype, arithmetic), 1, collect)
+        return _threads.run(job, count, make, 1, collect, lambda work: work.release())
     with _threads.one_blas_thread:
-        return _threads.run(job, count, lambda: workspace(xp, traits, dtype, arithmetic), workers, collect)
+        return _threads.run(job, count, make, workers, collect, lambda work: work.release())
 
 
 def intervals(size: int, step: int) -> list[Interval]:
@@ -179,7 +183,7 @@ class Correlation:
 
 def correlate_jobs(
     x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits,
-    dtypes: Arithmetic, target: Array | None, each: Each | None = None, part: Any = ...,
+    dtypes: Arithmetic, target: Array | None, held: Held, each: Each | None = None, part: Any = ...,
 ) -> Jobs:  # fmt: skip
     """Make the jobs of correlate(x, w) + b, one a tile.
 
@@ -190,9 +194,9 @@ def correlate_jobs(
     bias = None if b is None else cast(xp, b, dtypes.sums)
     safe = None
     if plan.safe is not None:
-        weight = _prepared(w, geometry, plan.safe, xp, traits, dtypes)
+        weight = _prepared(w, geometry, plan.safe, xp, traits, dtypes, held)
         safe = Correlation(x, weight, None, geometry, plan.safe, each, None)
-    weight = _prepared(w, geometry, plan, xp, traits, dtypes)
+    weight = _prepared(w, geometry, plan, xp, traits, dtypes, held)
     task = Correlation(x, weight, bias, geometry, plan, each, safe)
 
     def compute(region: Region, work: Workspace) -> Array | None:
@@ -209,7 +213,7 @@ def correlate_jobs(
 
 
 def _prepared(
-    w: Array, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, dtypes: Arithmetic
+    w: Array, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, dtypes: Arithmetic, held: Held
 ) -> Array:
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
     algorithm = REGISTRY[plan.algorithm]
@@ -222,8 +226,9 @@ def _prepared(
         block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
     if not cuts:
         return block  # no other call of this workspace follows
-    target = xp.empty(shape, dtype=block.dtype)
+    target = held.empty(shape, block.dtype)
     target[:, slice(*first), :] = block
+    alone.release()
 
     def compute(cut: Interval, work: Workspace) -> None:
         target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
@@ -241,8 +246,10 @@ def correlate(
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
     dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, each)
+    held = Held()
+    jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, held, each)
     blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
+    held.release()
     return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
 
 
@@ -273,6 +280,7 @@ def correlate_weight_grad(
     target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
     # the first partial sum is taken in the result itself, where it has the result's form
     inside = target if traits.buffers and algorithm.exact else None
+    held = Held()
 
     def compute(item: tuple[Interval, Cut], work: Workspace) -> Array:
         share, cut = item
@@ -283,6 +291,8 @@ def correlate_weight_grad(
                 pixels = slab(work, x[..., cut.inputs], cut.geometry, region, each=each, step=plan.step)
                 gradient = dz[(*slices(region)[:-1], cut.filters)]
                 found = algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+                if total is None and place is None and traits.buffers:
+                    place = held.empty(found.shape, found.dtype)
                 total = work.accumulate(total, found, place)
         return total
 
@@ -310,6 +320,7 @@ def correlate_weight_grad(
     finishing = Jobs(add_up, list(itertools.product(range(len(cuts)), inner)))
     size = len(shares) * geometry.products * geometry.filters
     parts = run([finishing], xp, traits, sums, plan.workers, size, target is None, dtypes)
+    held.release()
     found = target if target is not None else parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
     if plan.safe is not None and not workspace(xp, traits, sums, dtypes).is_finite(found):
         return correlate_weight_grad(x, dz, geometry, plan.safe, xp, traits, sums=sums, each=each)
@@ -375,8 +386,10 @@ def input_grad(
             continue
         taken = plan(phase.geometry)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
-        jobs = correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, part=index)
+        held = Held()
+        jobs = correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, part=index)
         blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
+        held.release()
         if target is None:
             pieces.append(join(xp, blocks, jobs.items))
     if target is not None:

@@ -100,11 +100,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(
-    job: Callable[[int, State], Result], count: int, make_state: Callable[[], State], workers: int, collect: bool
-) -> list[Result]:
+    job: Callable[[int, State], Result], count: int, make_state: Callable[[], State], workers: int, collect: bool,
+    release: Callable[[State], None] = lambda _: None,
+) -> list[Result]:  # fmt: skip
     """Run job(0, …) to job(count - 1, …), at most `workers` at once; give the results in order if `collect`.
 
-    Each worker makes one state and hands it to each of its jobs. The calling thread is one of the workers, so a busy
+    Each worker makes one state, hands it to each of its jobs and releases it. The calling thread is one of the workers, so a busy
     pool delays nobody. The first exception of any job ends the run and is raised.
     """
     results: list[Any] = [None] * count if collect else []
@@ -116,18 +117,21 @@ def run(
     def work() -> None:
         nonlocal failed
         state = make_state()
-        while not failed:
-            with lock:
-                index = next(waiting, None)
-            if index is None:
-                return
-            try:
-                result = job(index, state)
-            except BaseException:
-                failed = True
-                raise
-            if collect:
-                results[index] = result
+        try:
+            while not failed:
+                with lock:
+                    index = next(waiting, None)
+                if index is None:
+                    return
+                try:
+                    result = job(index, state)
+                except BaseException:
+                    failed = True
+                    raise
+                if collect:
+                    results[index] = result
+        finally:
+            release(state)
 
     if workers <= 1:
         work()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._buffers import pool
 from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, is_bfloat16, window_view, write
 from xpconv._geometry import Run
 
@@ -53,6 +54,9 @@ class Workspace:
     def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
         self.xp, self.traits, self.arithmetic = xp, traits, arithmetic
         self.dtype, self.factors, self.sums = arithmetic.slabs, arithmetic.factors, arithmetic.sums
+
+    def release(self) -> None:
+        """Let others have the memory; no array that this workspace gave may be used any more."""
 
     def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Give the elements of `view`, in order, in `dtype` (that of factors), as a contiguous array of `shape`."""
@@ -199,6 +203,7 @@ class BufferedWorkspace(Workspace):
 
     def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
         super().__init__(xp, traits, arithmetic)
+        self._blocks: dict[str, np.ndarray[Any, Any]] = {}  # of bytes
         self._buffers: dict[str, np.ndarray[Any, Any]] = {}
 
     def buffer(self, name: str, shape: Sequence[int], dtype: DType | None = None) -> np.ndarray[Any, Any]:
@@ -207,8 +212,22 @@ class BufferedWorkspace(Workspace):
         dtype = self.dtype if dtype is None else dtype
         flat = self._buffers.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
-            flat = self._buffers[name] = np.empty(size, dtype)
+            flat = self._buffers[name] = self._block(name, size * np.dtype(dtype).itemsize).view(dtype)
         return flat[:size].reshape(shape)
+
+    def _block(self, name: str, size: int) -> np.ndarray[Any, Any]:
+        block = self._blocks.get(name)
+        if block is None or block.size < size:
+            if block is not None:
+                pool.give([block])
+            block = self._blocks[name] = pool.take(size)
+        return block[:size]
+
+    def release(self) -> None:
+        blocks = list(self._blocks.values())
+        self._blocks.clear()
+        self._buffers.clear()
+        pool.give(blocks)
 
     def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
         dtype = self.factors if dtype is None else dtype

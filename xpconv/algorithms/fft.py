@@ -142,7 +142,7 @@ class Fourier:
     ) -> Array:
         """Transform the windows, multiply, transform back."""
         xp, step = work.xp, self.step(geometry)
-        product = Spectra(work, geometry).forward(self._pixels(work, slab, geometry, output), weight)
+        product = Spectra(work, geometry).forward("product", self._pixels(work, slab, geometry, output), weight)
         rows = self._back(work, product, geometry)
         blocks = rows[tuple(slice(m) for m in step)]
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
@@ -155,7 +155,7 @@ class Fourier:
         pixels = self._pixels(work, slab, geometry, output)
         gradient = work.gather("gradient", dz, step, step, output)
         gradient = work.xp.reshape(gradient, (*step, -1, geometry.filters))
-        return Spectra(work, geometry).weight_grad(pixels, self._conjugate(work, gradient, geometry))
+        return Spectra(work, geometry).weight_grad("product", pixels, self._conjugate(work, gradient, geometry))
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(P, C/G, F) -> (*kernel, C/G, F): the sum over all tiles, transformed back."""

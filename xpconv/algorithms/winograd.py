@@ -5,8 +5,8 @@ numbers and infinity),
 
     z = A' [(G w) * (B' x)]          gradient of the kernel: G' [(B' x) * (A dz)]
 
-so n products serve m outputs instead of m r. Along several axes the matrices are combined by Kronecker products, hence
-each transform is one matrix product, on data laid out (points, tiles, channels):
+so n products serve m outputs instead of m r. Along several axes the matrices are applied one axis after another, each
+a matrix product, to data laid out (points, tiles, channels), and at each of the P points there is one of the channels:
 
     (P, T, C) @ (P, C, F) -> (P, T, F)
 
@@ -23,7 +23,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,14 +92,10 @@ def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
 
 
 @lru_cache(maxsize=256)
-def _matrices(counts: Ints, kernel: Ints, absolute: bool) -> dict[str, np.ndarray[Any, Any]]:
-    """Combine the axes: Kronecker products of A', G and B'."""
-    axes = [transform(n, r) for n, r in zip(counts, kernel, strict=True)]
-    found = {}
-    for name in ("output", "weight", "pixels"):
-        whole = reduce(np.kron, [getattr(axis, name) for axis in axes])
-        found[name] = np.abs(whole) if absolute else whole
-    return found
+def _matrix(name: str, count: int, taps: int, absolute: bool) -> np.ndarray[Any, Any]:
+    found: np.ndarray[Any, Any] = getattr(transform(count, taps), name.removesuffix("'"))
+    found = found.T if name.endswith("'") else found
+    return np.abs(found) if absolute else found
 
 
 def _options(taps: int) -> list[int]:
@@ -117,9 +113,9 @@ def points(kernel: Ints, output: Ints, batch: int, channels: int, filters: int) 
         steps = [n - r + 1 for n, r in zip(counts, kernel, strict=True)]
         total, block = math.prod(counts), math.prod(steps)
         tiles = batch * math.prod(-(-o // m) for o, m in zip(output, steps, strict=True))
-        # a copied element is charged like four products
-        pixels = total * channels * (total + 8)
-        filtered = filters * (block * total + 4 * block)
+        # a copied element is charged like eight products
+        pixels = total * channels * (2 * sum(counts) + 8)
+        filtered = filters * (2 * math.prod(counts[:-1]) * block + 8 * block)
         weight = total * channels * filters * (math.prod(kernel) + 8)
         return tiles * (pixels + filtered + total * channels * filters) + weight
 
@@ -166,7 +162,8 @@ class Winograd:
         c, f, depthwise = geometry.channels, geometry.filters, geometry.groups > 1
         tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         share = tiles / math.prod(geometry.output)  # tiles of one image over its pixels, ragged ones too
-        products = total * (total * c + block * f)  # the transforms
+        # the transforms, whose products with small matrices run at half the rate
+        products = 2 * total * (sum(counts) * c + sum(step) * f)
         moved += total * 2 * c
         if depthwise:
             moved += total * 3 * c
@@ -174,7 +171,7 @@ class Winograd:
             products += total * padded_products(1, c, f)
         domain = total * (1 if depthwise else c) * f
         return Work(
-            elements=math.ceil((total * (2 * c + f) + 2 * block * f) / block),
+            elements=math.ceil(2 * total * (max(c, f) + (max(c, f) if gradient else 0)) / block),
             multiply_adds=products * share,
             moved=math.ceil(moved * share),
             runs=math.ceil(total * share),
@@ -182,15 +179,16 @@ class Winograd:
             fixed_multiply_adds=domain * geometry.taps,
             fixed_moved=domain * 2,
             step=step,
-            thick=FEWEST_TILES * block,
+            thick=(2 if gradient else 1) * FEWEST_TILES * block,
         )
 
     def summed(self, geometry: Geometry) -> int:
-        """Each of the three transforms is a sum of at most P products, on top of the C products for each point."""
-        total = math.prod(self.points(geometry))
-        depth = max(geometry.channels // geometry.groups, 1)
-        # a tile that is done again by `gemm` sums K products
-        return max(geometry.products, depth) + 2 * total + geometry.taps
+        """Count the sums of the three transforms, n or r products along each axis, and the C products for each point.
+
+        A tile that is done again by `gemm` sums K products.
+        """
+        depth = geometry.channels // geometry.groups
+        return max(geometry.products, depth + 2 * sum(self.points(geometry)) + sum(geometry.kernel))
 
     def prepared_shape(self, geometry: Geometry) -> Ints:
         """(P, C, F), or (P, 1, C) for one channel in each group."""
@@ -198,49 +196,59 @@ class Winograd:
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
         """(*kernel, C, F) -> (P, C, F): G w."""
-        g = self._matrix(work, "weight", geometry, w)
-        flat = work.xp.reshape(w, (geometry.taps, -1))
-        found = work.matmul("prepared", g, work.copy("kernel", flat, flat.shape, work.sums))
+        found = self._apply(work, "weight", work.copy("left", w, w.shape, work.sums), geometry)
         return work.xp.reshape(found, (-1, w.shape[-2], w.shape[-1]))
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
         """Transform the windows, multiply, transform back."""
-        xp = work.xp
         pixels = self._pixels(work, slab, geometry, output)
-        product = Spectra(work, geometry).forward(pixels, weight)
-        a = self._matrix(work, "output", geometry, slab)
-        rows = work.matmul("outputs", a, xp.reshape(product, (product.shape[0], -1)))
-        step = self.step(geometry)
+        counts, step = self.points(geometry), self.step(geometry)
+        # two buffers hold everything in turn
+        here, there = ("left", "right") if sum(n > 1 for n in counts) % 2 == 0 else ("right", "left")
+        product = Spectra(work, geometry).forward(there, pixels, weight)
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
-        blocks = xp.reshape(rows, (*step, slab.shape[0], *tiles, geometry.filters))
-        return work.interleave("outputs whole", blocks, output, out)
+        blocks = work.xp.reshape(product, (*counts, slab.shape[0], *tiles, geometry.filters))
+        return work.interleave("whole", self._apply(work, "output", blocks, geometry, here, there), output, out)
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """Transform the windows and the gradient, multiply: (P, C, F)."""
-        xp, step = work.xp, self.step(geometry)
+        step = self.step(geometry)
         pixels = self._pixels(work, slab, geometry, output)
         gradient = work.gather("gradient", dz, step, step, output)
-        a = xp.permute_dims(self._matrix(work, "output", geometry, dz), (1, 0))
-        spread = work.matmul("gradients", a, xp.reshape(gradient, (math.prod(step), -1)))
-        tiles = pixels.shape[1]
-        return Spectra(work, geometry).weight_grad(pixels, xp.reshape(spread, (-1, tiles, geometry.filters)))
+        gradient = self._apply(work, "output'", gradient, geometry, "gradient there", "gradient")
+        spread = work.xp.reshape(gradient, (*pixels.shape[:2], geometry.filters))
+        return Spectra(work, geometry).weight_grad("product", pixels, spread)
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(P, C, F) -> (*kernel, C, F): G' applied to the sum over all tiles."""
-        g = work.xp.permute_dims(self._matrix(work, "weight", geometry, total), (1, 0))
-        found = work.xp.matmul(g, work.xp.reshape(total, (total.shape[0], -1)))
-        return work.xp.reshape(found, (*geometry.kernel, *total.shape[1:]))
+        spread = work.xp.reshape(total, (*self.points(geometry), *total.shape[1:]))
+        return self._apply(work, "weight'", work.copy("left", spread, spread.shape, work.sums), geometry)
 
     def _pixels(self, work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
         """(n, *slab, C) -> (P, T, C): B' applied to the windows."""
-        counts = self.points(geometry)
-        windows = work.gather("windows", slab, counts, self.step(geometry), output)
-        b = self._matrix(work, "pixels", geometry, slab)
-        found = work.matmul("pixels", b, work.xp.reshape(windows, (math.prod(counts), -1)))
-        return work.xp.reshape(found, (found.shape[0], -1, geometry.channels))
+        windows = work.gather("left", slab, self.points(geometry), self.step(geometry), output)
+        found = self._apply(work, "pixels", windows, geometry)
+        return work.xp.reshape(found, (math.prod(self.points(geometry)), -1, geometry.channels))
 
-    def _matrix(self, work: Workspace, name: str, geometry: Geometry, like: Array) -> Array:
-        key = (self.points(geometry), geometry.kernel, self.absolute)
-        return constant_matrix(work.xp, (name, key), _matrices(*key)[name], work.sums, like)
+    def _apply(
+        self, work: Workspace, name: str, data: Array, geometry: Geometry, free: str = "right", used: str = "left"
+    ) -> Array:
+        """(*n, …) -> (*m, …): multiply with the matrix of each axis; `data` lies in the buffer `used` or in none.
+
+        The result of an even number of axes lies in `used`, of an odd one in `free`.
+        """
+        xp, rank = work.xp, geometry.rank
+        sizes, tail = list(data.shape[:rank]), data.shape[rank:]
+        for axis, (count, taps) in enumerate(zip(self.points(geometry), geometry.kernel, strict=True)):
+            if count == 1:
+                continue
+            values = _matrix(name, count, taps, self.absolute)
+            m = constant_matrix(xp, (name, count, taps, self.absolute), values, data.dtype, data)
+            # (before, n, after) -> (before, m, after)
+            data = xp.reshape(data, (math.prod(sizes[:axis]), sizes[axis], -1))
+            data = work.matmul(free, m, data)
+            sizes[axis] = values.shape[0]
+            free, used = used, free
+        return xp.reshape(data, (*sizes, *tail))
