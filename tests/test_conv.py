@@ -11,14 +11,14 @@ from tests.backends import Backend
 from tests.cases import CONV, CORE_CONV, grid, values
 from xpconv.algorithms import REGISTRY
 
-# an algorithm that is not exact on whole numbers, or not on every case, needs lines of its own here
+# those that are not exact on whole numbers and do not serve every case have a file of their own: test_spreading
 EXACT = ("direct", "gemm")
-ALGORITHMS = ("auto", *REGISTRY)
+ALGORITHMS = ("auto", *EXACT)  # small cases are cheapest without a transform, so "auto" is exact here
 REAL = ("3x3-same", "asymmetric-padding", "dilation-3-stride-2", "groups-2", "1d-first", "3d-groups-first")
 
 
 def test_every_algorithm_is_tested_here() -> None:
-    assert set(REGISTRY) == set(EXACT)
+    assert {name for name, algorithm in REGISTRY.items() if algorithm.exact} == set(EXACT)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -95,8 +95,8 @@ def test_tiles_of_other_backends(backend: Backend, name: str) -> None:
     options = LARGE[name][2]
     wanted = by_slices.conv(dz, x, w, **options)
     with xc.set_options(max_workspace=4 << 20):
-        z = backend.call(xc.conv, x, w, **options)
-        dx, dw, db = backend.call(xc.conv_vjp, dz, x, w, **options)
+        z = backend.call(xc.conv, x, w, algorithm="gemm", **options)
+        dx, dw, db = backend.call(xc.conv_vjp, dz, x, w, algorithm="gemm", **options)
     for mine, expected in zip((z, dx, dw, db), (*wanted, dz.sum((*range(dz.ndim - 1),))), strict=True):
         checks.demand_kind(backend, mine, "float32", expected.shape)
         np.testing.assert_array_equal(backend.to_numpy(mine), expected)

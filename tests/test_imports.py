@@ -14,11 +14,11 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a module may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_libraries", "_options", "_geometry", "_reading", "_threads", "_info", "data"),
+    ("_libraries", "_options", "_buffers", "_geometry", "_reading", "_threads", "_info", "data"),
     ("_backend", "_dtypes", "_workspace"),
     ("algorithms",),
     ("_plan",),
-    ("_run", "_conv_run", "_pool_run", "_fold", "_adaptive", "_scatter"),
+    ("_run", "_run_weight_grad", "_conv_run", "_pool_run", "_fold", "_adaptive", "_scatter"),
     ("conv", "pool", "padding", "windows", "transpose", "lp", "adaptive", "unpool", "_explain"),
     ("_derivatives", "torch", "jax"),
     ("_course_checks", "course"),

@@ -237,7 +237,7 @@ def test_int8_is_multiplied_in_float32() -> None:
 
     xp = backends.load("numpy").xp
     narrow = arithmetic(xp, np.dtype("int8"), np.dtype("int32"), True)
-    assert (narrow.slabs, narrow.factors, narrow.sums) == ("int8", "float32", "int32")
+    assert (narrow.slabs, np.dtype(narrow.factors), narrow.sums) == ("int8", "float32", "int32")
     assert narrow.exact.terms == 1024
     assert arithmetic(xp, np.dtype("int32"), np.dtype("int32"), True).exact.products == 3
     assert arithmetic(xp, np.dtype("int64"), np.dtype("int64"), True).exact.products == 6

@@ -165,7 +165,7 @@ def test_only_the_arguments_are_kept() -> None:
     x, w = normal(2, 20, 20, 8), normal(3, 3, 8, 8)
     arguments = 8 * (x.numel() + w.numel())
     assert kept(lambda: xt.conv(x, w)) == arguments
-    assert kept(lambda: xc.conv(x, w)) > 4 * arguments
+    assert kept(lambda: xc.conv(x, w)) > 2 * arguments
     assert kept(lambda: xt.conv(x, w.detach())) == 8 * w.numel()  # the gradient of x needs no x
     assert kept(lambda: xt.max_pool(x, 2)) == 8 * x.numel()
     assert kept(lambda: xt.avg_pool(x, 2)) == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from xpconv._buffers import pool
 
 MIB = 1 << 20
 # ceiling, threads; None leaves the default ceiling of 64 MiB
@@ -25,6 +26,7 @@ def ceiling(request: pytest.FixtureRequest) -> Iterator[int]:
 def beside(call: Callable[[], Any]) -> int:
     """Bytes at the peak of a call, less its results; a call before it has filled every cache."""
     call()
+    pool.clear()  # what an earlier call left would not be counted
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

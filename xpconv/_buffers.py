@@ -11,6 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -29,25 +30,36 @@ class Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free: list[Memory] = []  # those given back last stand last
+        self._used = 0  # bytes that are out
 
     def take(self, size: int) -> Memory:
         """Give a block of at least so many bytes: the smallest that fits, or a new one."""
         with self._lock:
             fits = [i for i, block in enumerate(self._free) if size <= block.size <= SLACK * size]
             if fits:
-                return self._free.pop(min(fits, key=lambda i: self._free[i].size))
+                block = self._free.pop(min(fits, key=lambda i: self._free[i].size))
+                self._used += block.size
+                return block
+            self._used += size
+            self._trim()
         whole = np.empty(size + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
         return whole[start : start + size]
 
     def give(self, blocks: Iterable[Memory]) -> None:
-        """Take blocks back, and let go of the oldest beyond the limit."""
-        limit = _options.current().max_workspace
+        """Take blocks back."""
         with self._lock:
-            self._free.extend(blocks)
-            held = sum(block.size for block in self._free)
-            while held > limit:
-                held -= self._free.pop(0).size
+            for block in blocks:
+                self._free.append(block)
+                self._used -= block.size
+            self._trim()
+
+    def _trim(self) -> None:
+        """Let go of the oldest blocks, as far as those in use leave no room for them."""
+        room = _options.current().max_workspace - self._used
+        held = sum(block.size for block in self._free)
+        while held > max(room, 0):
+            held -= self._free.pop(0).size
 
     def clear(self) -> None:
         """Let go of everything."""
@@ -56,8 +68,7 @@ class Pool:
 
     def reset(self) -> None:
         """Start anew in a forked child, where another thread may have held the lock."""
-        self._lock = threading.Lock()
-        self._free = []
+        self.__init__()  # type: ignore[misc]
 
 
 pool = Pool()
@@ -67,19 +78,24 @@ if hasattr(os, "register_at_fork"):
 
 
 class Held:
-    """Arrays made of the pool's memory, given back together."""
+    """Arrays made of the pool's memory, given back together at the end of a block."""
 
     def __init__(self) -> None:
         self._blocks: list[Memory] = []
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
-        """Make an array, which is nobody's after `release`."""
+        """Make an array, which is nobody's after the block."""
         dtype, size = np.dtype(dtype), math.prod(shape)
         block = pool.take(max(size * dtype.itemsize, 1))
         self._blocks.append(block)
-        return block[: size * dtype.itemsize].view(dtype).reshape(shape)
+        found: np.ndarray[Any, Any] = block[: size * dtype.itemsize].view(dtype).reshape(shape)
+        return found
 
-    def release(self) -> None:
-        """Give the memory back."""
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         blocks, self._blocks = self._blocks, []
         pool.give(blocks)

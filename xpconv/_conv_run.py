@@ -23,6 +23,7 @@ from xpconv._dtypes import signed, with_dtype
 from xpconv._fold import fold_padding, strip_elements
 from xpconv._geometry import Geometry, Region
 from xpconv._plan import Plan, choose
+from xpconv._run_weight_grad import correlate_weight_grad
 from xpconv.algorithms._exact import arithmetic
 
 Array = Any
@@ -95,7 +96,7 @@ def weight_grad(
     wanted = dtype
     dtype, dz, x = signed(xp, traits, wanted, dz, x)
     sums = accumulator(xp, dtype)
-    dw = _run.correlate_weight_grad(
+    dw = correlate_weight_grad(
         to_channels_last(xp, x, layout), to_channels_last(xp, dz, layout), geometry,
         plan_for(function, algorithm, geometry, xp, traits, sums, gradient=True, inputs=x.dtype), xp, traits,
         sums=sums, each=xp.conj if is_kind(xp, x.dtype, "complex floating") else None,

@@ -16,6 +16,7 @@ from xpconv.algorithms._work import Work
 CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
+SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
 
@@ -23,16 +24,21 @@ TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 class Rates:
     """Measured speeds of one kind of device, for one core on a CPU; seconds for a unit."""
 
-    multiply_add: float
-    byte: float
-    run: float
+    multiply_add: float  # of float32, in matrix products
+    byte: float  # read or written outside of them
+    run: float  # for each contiguous piece of what is moved
+    point: float  # of a Fourier transform, for each halving of its length
+    call: float  # of an array function
     measured: str
 
 
+# fitted by `python -m bench plan --fit`
 RATES = {
-    "cpu": Rates(1 / 48e9, 1 / 32e9, 4e-9, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"),
+    "cpu": Rates(
+        1 / 48e9, 1 / 32e9, 4e-9, 0.5e-9, 3e-6, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"
+    ),
 }
-UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, "")
+UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, 1e-12, 1e-5, "")
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,12 @@ def _plan(
         work = algorithm.weight_grad_work(geometry) if gradient else algorithm.forward_work(geometry)
         if exact is not None:
             work = _exact_work(work, exact, geometry, itemsize)
-        seconds[name] = _seconds(work, geometry, rates, itemsize)
         found = _fit(name, work, case, max_workspace)
         if isinstance(found, str):
             refusals[name] = found
         else:
             plans[name] = found
+            seconds[name] = _seconds(work, geometry, rates, itemsize, found.tile)
     if wanted == "auto":
         best = min(plans, key=seconds.__getitem__, default=None)
     else:
@@ -161,8 +167,11 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
         return "serves floating dtypes only: it is not exact on integers"
     if name == "fft" and not case.traits.fft:
         return f"serves no arrays of {case.traits.name}"
-    if algorithm.spreads and wanted == "auto" and not case.traits.looks:
-        return "not taken: a NaN would spread, and results are not looked at on this kind of device"
+    if algorithm.spreads and wanted == "auto":
+        if not case.traits.looks:
+            return "not taken: a NaN would spread, and results are not looked at on this kind of device"
+        if case.geometry.flops < SPREAD_FLOPS:
+            return "not taken: for little work an algorithm that is exact on whole numbers"
     return ""
 
 
@@ -181,14 +190,22 @@ def _exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> 
     return replace(work, multiply_adds=work.multiply_adds * exact.products * exact.itemsize / itemsize, moved=moved)
 
 
-def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int) -> float:
-    wide = itemsize / 4
+def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints) -> tuple[float, ...]:
+    """Count what a call does, in the order of the constants of `Rates`; those of float32 for the arithmetic."""
+    pixels, wide = max(geometry.positions, 1), itemsize / 4
+    tiles = math.prod(-(-n // m) for n, m in zip((geometry.batch, *geometry.output), tile, strict=True))
+    return (
+        wide * (pixels * work.multiply_adds + work.fixed_multiply_adds),
+        itemsize * (pixels * work.moved + work.fixed_moved),
+        pixels * work.runs,
+        wide * (pixels * work.points + work.fixed_points),
+        (max(tiles, 1) + 1) * work.calls,
+    )
 
-    def price(multiply_adds: float, moved: float, runs: float) -> float:
-        return multiply_adds * wide * rates.multiply_add + moved * itemsize * rates.byte + runs * rates.run
 
-    fixed = price(work.fixed_multiply_adds, work.fixed_moved, 0)
-    return fixed + max(geometry.positions, 1) * price(work.multiply_adds, work.moved, work.runs)
+def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, tile: Ints) -> float:
+    prices = (rates.multiply_add, rates.byte, rates.run, rates.point, rates.call)
+    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, tile), prices, strict=True))
 
 
 @dataclass(frozen=True)

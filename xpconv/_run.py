@@ -7,11 +7,10 @@ traced or immutable array) the blocks are joined by concatenation. The tile func
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from xpconv import _options, _threads
@@ -21,14 +20,13 @@ from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import PARTS, Plan, block
 from xpconv._workspace import Arithmetic, Workspace, workspace
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
 
 Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
 PREPARED = 1 << 18  # elements of a prepared weight that are made at once
-ADDED = 1 << 16  # elements of partial sums that are added up at once
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
@@ -52,6 +50,7 @@ def run(
         return jobs[which].function(jobs[which].items[index - ends[which]], work)
 
     count = ends[-1] if ends else 0
+
     def make() -> Workspace:
         return workspace(xp, traits, dtype, arithmetic)
 
@@ -154,13 +153,14 @@ class Correlation:
     weight: Array
     b: Array | None
     geometry: Geometry
+    algorithm: Algorithm
     plan: Plan
     each: Each | None
     safe: Correlation | None  # what computes a tile again in which values spread that are not finite
 
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Give the block (n, *output, F) of a region, in `out` where that is possible; without the bias."""
-        algorithm = REGISTRY[self.plan.algorithm]
+        algorithm = self.algorithm
         pixels = slab(work, self.x, self.geometry, region, each=self.each, step=self.plan.step)
         if not algorithm.spreads:
             return algorithm.correlate(work, pixels, self.weight, self.geometry, sizes(region), out)
@@ -184,20 +184,23 @@ class Correlation:
 def correlate_jobs(
     x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits,
     dtypes: Arithmetic, target: Array | None, held: Held, each: Each | None = None, part: Any = ...,
+    magnitudes: bool = False,
 ) -> Jobs:  # fmt: skip
     """Make the jobs of correlate(x, w) + b, one a tile.
 
     With a target each job writes its block into the target's `part`, an array (n, *output, F), otherwise it gives the
     block back.
     """
+    algorithm = (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm]
     w = cast(xp, w, dtypes.factors)
     bias = None if b is None else cast(xp, b, dtypes.sums)
     safe = None
-    if plan.safe is not None:
-        weight = _prepared(w, geometry, plan.safe, xp, traits, dtypes, held)
-        safe = Correlation(x, weight, None, geometry, plan.safe, each, None)
-    weight = _prepared(w, geometry, plan, xp, traits, dtypes, held)
-    task = Correlation(x, weight, bias, geometry, plan, each, safe)
+    if plan.safe is not None and not magnitudes:
+        exact = REGISTRY[plan.safe.algorithm]
+        weight = _prepared(w, geometry, exact, plan.safe, xp, traits, dtypes, held)
+        safe = Correlation(x, weight, None, geometry, exact, plan.safe, each, None)
+    weight = _prepared(w, geometry, algorithm, plan, xp, traits, dtypes, held)
+    task = Correlation(x, weight, bias, geometry, algorithm, plan, each, safe)
 
     def compute(region: Region, work: Workspace) -> Array | None:
         if target is None:
@@ -213,149 +216,57 @@ def correlate_jobs(
 
 
 def _prepared(
-    w: Array, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, dtypes: Arithmetic, held: Held
-) -> Array:
+    w: Array, geometry: Geometry, algorithm: Algorithm, plan: Plan, xp: Namespace, traits: Traits, dtypes: Arithmetic,
+    held: Held,
+) -> Array:  # fmt: skip
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
-    algorithm = REGISTRY[plan.algorithm]
     shape = algorithm.prepared_shape(geometry)
     alone = workspace(xp, traits, dtypes.sums, dtypes)
     if shape is None or not traits.buffers:
         return algorithm.prepare(alone, w, geometry)
     first, *cuts = intervals(shape[-2], max(1, PREPARED * shape[-2] // math.prod(shape)))
-    with _threads.one_blas_thread:
-        block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
+    try:
+        with _threads.one_blas_thread:
+            block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
+        target = held.empty((block.shape[0], *shape[1:]), block.dtype)
+        target[:, slice(*first), :] = block
+    finally:
+        alone.release()
     if not cuts:
-        return block  # no other call of this workspace follows
-    target = held.empty(shape, block.dtype)
-    target[:, slice(*first), :] = block
-    alone.release()
+        return target
 
     def compute(cut: Interval, work: Workspace) -> None:
         target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
 
-    run([Jobs(compute, cuts)], xp, traits, dtypes.sums, plan.workers, 2 * math.prod(shape) * geometry.taps, False, dtypes)
+    run(
+        [Jobs(compute, cuts)],
+        xp,
+        traits,
+        dtypes.sums,
+        plan.workers,
+        2 * math.prod(shape) * geometry.taps,
+        False,
+        dtypes,
+    )
     return target
 
 
 def correlate(
     x: Array, w: Array, b: Array | None, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, *,
-    sums: Any, dtype: Any, layout: str, each: Each | None = None,
+    sums: Any, dtype: Any, layout: str, each: Each | None = None, magnitudes: bool = False,
 ) -> Array:  # fmt: skip
-    """(N, *I, C), (*K, C/G, F) -> (N, *O, F), summed in dtype `sums`, given in `dtype`."""
+    """(N, *I, C), (*K, C/G, F) -> (N, *O, F), summed in dtype `sums`, given in `dtype`.
+
+    With `magnitudes` (of absolute values) what the algorithm's rounding error is measured by.
+    """
     if geometry.positions == 0:
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
     dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    held = Held()
-    jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, held, each)
-    blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
-    held.release()
+    with Held() as held:
+        jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, held, each, magnitudes=magnitudes)
+        blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
     return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
-
-
-def correlate_weight_grad(
-    x: Array,
-    dz: Array,
-    geometry: Geometry,
-    plan: Plan,
-    xp: Namespace,
-    traits: Traits,
-    *,
-    sums: Any,
-    each: Each | None = None,
-) -> Array:
-    """(N, *I, C), (N, *O, F) -> (*K, C/G, F) in dtype `sums`.
-
-    The pixels are cut into a fixed number of partial sums, each taken tile by tile and added up in order, so the
-    result does not depend on which worker took which. The channels are cut into blocks that share nothing.
-    """
-    if geometry.positions == 0:
-        return zeros(xp, geometry.kernel_shape, sums, x)
-    algorithm = REGISTRY[plan.algorithm]
-    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
-    shares = intervals(len(tiles), -(-len(tiles) // min(plan.pieces[0], len(tiles))))
-    cuts = _channel_blocks(geometry, plan.pieces[1])
-    axis = -1 if geometry.groups > 1 else -2
-    target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
-    # the first partial sum is taken in the result itself, where it has the result's form
-    inside = target if traits.buffers and algorithm.exact else None
-    held = Held()
-
-    def compute(item: tuple[Interval, Cut], work: Workspace) -> Array:
-        share, cut = item
-        total = None
-        place = inside[cut.index(axis)] if inside is not None and share[0] == 0 else None
-        with work.quiet() if algorithm.spreads else contextlib.nullcontext():
-            for region in map(tiles.__getitem__, range(*share)):
-                pixels = slab(work, x[..., cut.inputs], cut.geometry, region, each=each, step=plan.step)
-                gradient = dz[(*slices(region)[:-1], cut.filters)]
-                found = algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
-                if total is None and place is None and traits.buffers:
-                    place = held.empty(found.shape, found.dtype)
-                total = work.accumulate(total, found, place)
-        return total
-
-    jobs = Jobs(compute, list(itertools.product(shares, cuts)))
-    sums_found = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
-
-    def add_up(item: tuple[int, Any], work: Workspace) -> Array | None:
-        number, part = item
-        first, *others = (total[part] for total in sums_found[number :: len(cuts)])
-        for other in others:
-            first = work.accumulate(first, other)
-        with work.quiet() if algorithm.spreads else contextlib.nullcontext():
-            found = algorithm.finish(work, first, cuts[number].geometry)
-        if target is None:
-            return found
-        view = target[cuts[number].index(axis)]
-        if inside is None:
-            view[part] = found
-        return None
-
-    # the sums are independent for each channel (axis -2)
-    depth = cuts[0].geometry.products // geometry.taps
-    step = max(1, ADDED // max(geometry.taps * geometry.filters, 1)) if traits.buffers else depth
-    inner = [(..., slice(*interval), slice(None)) for interval in intervals(depth, step)]
-    finishing = Jobs(add_up, list(itertools.product(range(len(cuts)), inner)))
-    size = len(shares) * geometry.products * geometry.filters
-    parts = run([finishing], xp, traits, sums, plan.workers, size, target is None, dtypes)
-    held.release()
-    found = target if target is not None else parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
-    if plan.safe is not None and not workspace(xp, traits, sums, dtypes).is_finite(found):
-        return correlate_weight_grad(x, dz, geometry, plan.safe, xp, traits, sums=sums, each=each)
-    return found
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Channels that share nothing with others in a weight gradient."""
-
-    geometry: Geometry
-    inputs: slice
-    filters: slice
-    weights: slice  # of the weight's axis that is cut
-
-    def index(self, axis: int) -> tuple[Any, ...]:
-        """Give the index of the weights."""
-        return (..., self.weights) if axis == -1 else (..., self.weights, slice(None))
-
-
-def _channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
-    """Cut the groups, or where there is one the input channels."""
-    if count == 1:
-        return [Cut(geometry, slice(None), slice(None), slice(None))]
-    depth, width = geometry.channels // geometry.groups, geometry.filters // geometry.groups
-    blocks = []
-    if geometry.groups == 1:
-        for a, b in intervals(geometry.channels, -(-geometry.channels // count)):
-            blocks.append(Cut(replace(geometry, channels=b - a), slice(a, b), slice(None), slice(a, b)))
-        return blocks
-    for a, b in intervals(geometry.groups, -(-geometry.groups // count)):
-        part = replace(geometry, channels=(b - a) * depth, filters=(b - a) * width, groups=b - a)
-        filters = slice(a * width, b * width)
-        blocks.append(Cut(part, slice(a * depth, b * depth), filters, filters))
-    return blocks
 
 
 # --- what is made of them -------------------------------------------------------------------------
@@ -386,10 +297,9 @@ def input_grad(
             continue
         taken = plan(phase.geometry)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
-        held = Held()
-        jobs = correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, part=index)
-        blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
-        held.release()
+        with Held() as held:
+            jobs = correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, part=index)
+            blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
         if target is None:
             pieces.append(join(xp, blocks, jobs.items))
     if target is not None:

@@ -105,8 +105,8 @@ def run(
 ) -> list[Result]:  # fmt: skip
     """Run job(0, …) to job(count - 1, …), at most `workers` at once; give the results in order if `collect`.
 
-    Each worker makes one state, hands it to each of its jobs and releases it. The calling thread is one of the workers, so a busy
-    pool delays nobody. The first exception of any job ends the run and is raised.
+    Each worker makes one state, hands it to each of its jobs and releases it. The calling thread is one of the workers,
+    so a busy pool delays nobody. The first exception of any job ends the run and is raised.
     """
     results: list[Any] = [None] * count if collect else []
     workers = min(workers, count)

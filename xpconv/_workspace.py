@@ -11,8 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._backend import (
+    Array,
+    DType,
+    Namespace,
+    Traits,
+    cast,
+    constant,
+    host_array,
+    index_dtype,
+    is_bfloat16,
+    window_view,
+    write,
+)
 from xpconv._buffers import pool
-from xpconv._backend import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, is_bfloat16, window_view, write
 from xpconv._geometry import Run
 
 
@@ -152,9 +164,7 @@ class Workspace:
             found.append(slab[(slice(None), *spots, slice(None))])
         return xp.reshape(xp.stack(found), (*size, slab.shape[0], *tiles, slab.shape[-1]))
 
-    def extend(
-        self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], tiles: Sequence[int]
-    ) -> Array:
+    def extend(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], tiles: Sequence[int]) -> Array:
         """Put zeros after a slab's pixels if the last tile of an axis reads more than there are."""
         needs = [(t - 1) * m + s for t, m, s in zip(tiles, step, size, strict=True)]
         short = [max(need - have, 0) for need, have in zip(needs, slab.shape[1:-1], strict=True)]
@@ -365,10 +375,15 @@ class BufferedWorkspace(Workspace):
             out = self.buffer(name, (n, *output, filters), blocks.dtype)
         step = blocks.shape[:rank]
         # whole tiles along an axis, and the ragged one at its end
-        cuts = [[(0, o // m, m)] * (o >= m) + [(o // m, 1, o % m)] * (o % m > 0) for o, m in zip(output, step, strict=True)]
+        cuts = [
+            [(0, o // m, m)] * (o >= m) + [(o // m, 1, o % m)] * (o % m > 0) for o, m in zip(output, step, strict=True)
+        ]
         order = (rank, *itertools.chain.from_iterable((rank + 1 + axis, axis) for axis in range(rank)), 2 * rank + 1)
         for pieces in itertools.product(*cuts):
-            inside = [slice(first * m, first * m + count * width) for (first, count, width), m in zip(pieces, step, strict=True)]
+            inside = [
+                slice(first * m, first * m + count * width)
+                for (first, count, width), m in zip(pieces, step, strict=True)
+            ]
             shape = itertools.chain.from_iterable((count, width) for _, count, width in pieces)
             view = out[(slice(None), *inside)].reshape((n, *shape, filters))  # axes are split, so this is a view
             source = blocks[

@@ -115,7 +115,7 @@ def error_bound(
     magnitudes = _run.correlate(
         to_channels_last(xp, x, layout), xp.abs(cast(xp, kernel_to_channels_last(xp, w, layout), sums)),
         None if b is None else xp.abs(b), geometry, plan, xp, traits,
-        sums=_real(xp, sums), dtype=_real(xp, sums), layout=layout, each=xp.abs,
+        sums=_real(xp, sums), dtype=_real(xp, sums), layout=layout, each=xp.abs, magnitudes=True,
     )  # fmt: skip
     relative, floor = scale_and_floor(xp, sums, REGISTRY[plan.algorithm].summed(geometry) + (b is not None))
     bound = magnitudes * relative + floor

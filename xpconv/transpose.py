@@ -19,6 +19,7 @@ from xpconv._backend import (
 from xpconv._conv_run import plan_for
 from xpconv._geometry import Geometry
 from xpconv._reading import freeze, in_layout, transpose_geometry
+from xpconv._run_weight_grad import correlate_weight_grad
 from xpconv.conv import Padding, Size, check_shape
 
 Array = Any
@@ -176,7 +177,7 @@ def conv_transpose_vjp(
         grads, xp.conj(kernel) if is_complex else kernel, None, geometry,
         plan_for(name, "auto", geometry, xp, traits, sums), xp, traits, sums=sums, dtype=x.dtype, layout=layout,
     )  # fmt: skip
-    dw = _run.correlate_weight_grad(
+    dw = correlate_weight_grad(
         grads, images, geometry, plan_for(name, "auto", geometry, xp, traits, sums, gradient=True), xp, traits,
         sums=sums, each=xp.conj if is_complex else None,
     )  # fmt: skip

@@ -13,10 +13,13 @@ class Work:
     multiply_adds: float  # in matrix products, rounded up to what a kernel of a BLAS spends on thin matrices
     moved: int  # elements read or written outside matrix products
     runs: int  # contiguous pieces that the moves fall into
+    calls: int = 5  # of array functions, for each tile and for each call
     prepared: int = 0  # elements of the prepared weight, if that is a copy
     domain: int = 0  # elements of the sum that a weight gradient is taken in, if that is not the result
     fixed_multiply_adds: float = 0.0  # a call, whatever the number of pixels
     fixed_moved: int = 0
+    points: float = 0.0  # of Fourier transforms, times the binary logarithm of their length
+    fixed_points: float = 0.0
     step: tuple[int, ...] = ()  # tiles along each spatial axis are whole multiples of this
     thick: int = 0  # output pixels in a tile, at least, if there are so many
 

@@ -38,18 +38,18 @@ def forward_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels, multiply, add up."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
     if _is_thin(geometry):
-        return Work(2 * f, 0, geometry.products * 5 * f, geometry.products)
+        return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, 3 * geometry.products)
     products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
-    return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps)
+    return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps, 3 * geometry.taps)
 
 
 def weight_grad_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels and multiply them with the gradient."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
     if _is_thin(geometry):
-        return Work(2 * f, 0, geometry.products * 4 * f, geometry.products)
+        return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, 3 * geometry.products)
     products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
-    return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps)
+    return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, 3 * geometry.taps)
 
 
 def summed(geometry: Geometry) -> int:
@@ -58,7 +58,7 @@ def summed(geometry: Geometry) -> int:
 
 
 def prepared_shape(geometry: Geometry) -> Ints | None:
-    """The weight is only laid out anew."""
+    """Give None: the weight is only laid out anew."""
     return None
 
 
@@ -125,5 +125,5 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
 
 
 def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
-    """The sum over the tiles is the gradient."""
+    """Give the sum over the tiles, which is the gradient."""
     return total

@@ -30,7 +30,9 @@ from xpconv.algorithms._work import Work, padded_products
 Array = Any
 
 LENGTHS = sorted(
-    2**a * 3**b * 5**c for a, b, c in itertools.product(range(15), range(4), range(3)) if 2 <= 2**a * 3**b * 5**c <= 8192
+    2**a * 3**b * 5**c
+    for a, b, c in itertools.product(range(15), range(4), range(3))
+    if 2 <= 2**a * 3**b * 5**c <= 8192
 )
 MOST_POINTS = 1 << 18  # in a tile of one channel: a plane of 512 x 512, which a second-level cache nearly holds
 STEP_COST = 4.0  # of a point of a transform, for each halving of its length, in multiply-adds of a matrix product
@@ -76,9 +78,7 @@ class Fourier:
     def lengths(self, geometry: Geometry) -> Ints:
         """Give the length of the transform along each axis."""
         depth = geometry.channels // geometry.groups
-        return lengths(
-            geometry.span, geometry.output, geometry.batch, depth, geometry.channels, geometry.filters
-        )
+        return lengths(geometry.span, geometry.output, geometry.batch, depth, geometry.channels, geometry.filters)
 
     def step(self, geometry: Geometry) -> Ints:
         """Give the outputs of a tile along each axis."""
@@ -99,18 +99,20 @@ class Fourier:
         c, f, depth = geometry.channels, geometry.filters, geometry.channels // geometry.groups
         tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         share = tiles / math.prod(geometry.output)
-        line = STEP_COST * math.log2(max(total, 2))
+        line = math.log2(max(total, 2))
         products = half * 4 * padded_products(1, depth, f) if geometry.groups == 1 and f > 1 else 0
         return Work(
             # windows, their spectrum (with the copy between two axes), the products and what comes back of them
             elements=math.ceil((total * c + 6 * half * (c + f) + total * f) / block),
-            multiply_adds=(products + line * total * (c + f)) * share,
+            multiply_adds=products * share,
             moved=math.ceil((4 * total * (c + f)) * share),
             runs=math.ceil(total * share),
+            calls=20 + 10 * geometry.rank,
             prepared=6 * half * depth * f,
             domain=2 * half * depth * f,
-            fixed_multiply_adds=line * total * depth * f,
             fixed_moved=4 * total * depth * f,
+            points=line * total * (c + f) * share,
+            fixed_points=line * total * depth * f,
             step=step,
             thick=block,
         )
@@ -126,7 +128,7 @@ class Fourier:
         # a tile that is done again by `gemm` sums K products
         return max(geometry.products, steps + 4 * (depth + 2))
 
-    def prepared_shape(self, geometry: Geometry) -> Ints:
+    def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """(P, C/G, F)."""
         counts = self.lengths(geometry)
         points = math.prod(counts[:-1]) * (counts[-1] // 2 + 1)

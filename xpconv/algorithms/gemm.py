@@ -37,7 +37,7 @@ def forward_work(geometry: Geometry) -> Work:
     groups, filters = geometry.groups, geometry.filters
     products = groups * padded_products(1, geometry.products, filters // groups)
     copied = geometry.products * filters if groups > 1 or geometry.taps > 1 else 0
-    return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, copied)
+    return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, prepared=copied)
 
 
 def weight_grad_work(geometry: Geometry) -> Work:
@@ -62,7 +62,7 @@ def summed(geometry: Geometry) -> int:
 
 
 def prepared_shape(geometry: Geometry) -> Ints | None:
-    """The weight is only laid out anew."""
+    """Give None: the weight is only laid out anew."""
     return None
 
 
@@ -128,5 +128,5 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
 
 
 def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
-    """The sum over the tiles is the gradient."""
+    """Give the sum over the tiles, which is the gradient."""
     return total

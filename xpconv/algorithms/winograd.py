@@ -73,7 +73,7 @@ def transform(count: int, taps: int) -> Transform:
         return [*finite, [Fraction(int(j == width - 1)) for j in range(width)]]
 
     weight = [[v / d for v in row] for row, d in zip(powers(taps), (*values, Fraction(1)), strict=True)]
-    pixels = [_polynomial(rest) + [Fraction(0)] for rest in others] + [_polynomial(points)]
+    pixels = [[*_polynomial(rest), Fraction(0)] for rest in others] + [_polynomial(points)]
     output = np.array(powers(count - taps + 1), dtype=float).T
     # powers of two taken from one matrix and given to the other change no rounding
     scale = 2.0 ** np.round(np.log2([float(max(map(abs, row))) for row in pixels]))
@@ -175,7 +175,9 @@ class Winograd:
             multiply_adds=products * share,
             moved=math.ceil(moved * share),
             runs=math.ceil(total * share),
+            calls=12 + 4 * geometry.rank,
             prepared=domain,
+            domain=domain,
             fixed_multiply_adds=domain * geometry.taps,
             fixed_moved=domain * 2,
             step=step,

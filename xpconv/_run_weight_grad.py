@@ -1,0 +1,143 @@
+"""The driver of the weight gradient: partial sums over the pixels, in a fixed number and order."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xpconv._backend import Namespace, Traits, empty, zeros
+from xpconv._buffers import Held
+from xpconv._dtypes import has_double
+from xpconv._geometry import Geometry, Interval
+from xpconv._plan import Plan
+from xpconv._run import Each, Jobs, Tiles, intervals, run, sizes, slab, slices
+from xpconv._workspace import Workspace, workspace
+from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
+from xpconv.algorithms._exact import arithmetic
+
+Array = Any
+
+ADDED = 1 << 16  # elements of partial sums that are added up at once
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Channels that share nothing with others in a weight gradient."""
+
+    geometry: Geometry
+    inputs: slice
+    filters: slice
+    weights: slice  # of the weight's axis that is cut
+
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """Give the index of the weights (*K, C/G, F)."""
+        return (..., self.weights) if self.geometry.groups > 1 else (..., self.weights, slice(None))
+
+
+def correlate_weight_grad(
+    x: Array, dz: Array, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, *, sums: Any,
+    each: Each | None = None, magnitudes: bool = False,
+) -> Array:  # fmt: skip
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F) in dtype `sums`.
+
+    The pixels are cut into a fixed number of partial sums, each taken tile by tile and added up in order, so the
+    result does not depend on which worker took which. The channels are cut into blocks that share nothing. With
+    `magnitudes` (of absolute values) what the algorithm's rounding error is measured by.
+    """
+    if geometry.positions == 0:
+        return zeros(xp, geometry.kernel_shape, sums, x)
+    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
+    target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
+    task = _Sums(x, dz, geometry, plan, (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm], each, target)
+    with Held() as held:
+        jobs = Jobs(lambda item, work: task.partial(item, work, held if traits.buffers else None), task.items)
+        partial = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
+        finishing = Jobs(lambda item, work: task.finish(item, work, partial), task.slices(traits.buffers))
+        size = len(task.shares) * geometry.products * geometry.filters
+        parts = run([finishing], xp, traits, sums, plan.workers, size, target is None, dtypes)
+    if target is None:
+        axis = -1 if geometry.groups > 1 else -2
+        target = parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
+    if plan.safe is None or magnitudes or workspace(xp, traits, sums, dtypes).is_finite(target):
+        return target
+    return correlate_weight_grad(x, dz, geometry, plan.safe, xp, traits, sums=sums, each=each)
+
+
+class _Sums:
+    """The partial sums of one weight gradient, and what is made of them."""
+
+    def __init__(
+        self, x: Array, dz: Array, geometry: Geometry, plan: Plan, algorithm: Algorithm, each: Each | None,
+        target: Array | None,
+    ) -> None:  # fmt: skip
+        self.x, self.dz, self.plan, self.algorithm, self.each = x, dz, plan, algorithm, each
+        self.taps, self.filters, self.target = geometry.taps, geometry.filters, target
+        self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
+        self.shares = intervals(len(self.tiles), -(-len(self.tiles) // min(plan.pieces[0], len(self.tiles))))
+        self.cuts = _channel_blocks(geometry, plan.pieces[1])
+
+    @property
+    def items(self) -> list[tuple[Interval, Cut]]:
+        """Give the partial sums: which tiles, which channels."""
+        return list(itertools.product(self.shares, self.cuts))
+
+    def slices(self, many: bool) -> list[tuple[int, Any]]:
+        """Give what can be finished apart, the channels (axis -2) of each cut: (number of the cut, index)."""
+        first = self.cuts[0].geometry
+        depth = first.products // first.taps
+        step = max(1, ADDED // max(self.taps * self.filters, 1)) if many else depth
+        inner = [(..., slice(*interval), slice(None)) for interval in intervals(depth, step)]
+        return list(itertools.product(range(len(self.cuts)), inner))
+
+    def _quiet(self, work: Workspace) -> Any:
+        return work.quiet() if self.algorithm.spreads else contextlib.nullcontext()
+
+    def partial(self, item: tuple[Interval, Cut], work: Workspace, held: Held | None) -> Array:
+        """Sum over some of the tiles; the first sum is taken in the result itself, where it has the result's form."""
+        share, cut = item
+        total = place = None
+        if held is not None and self.target is not None and self.algorithm.exact and share[0] == 0:
+            place = self.target[cut.index]
+        with self._quiet(work):
+            for region in map(self.tiles.__getitem__, range(*share)):
+                pixels = slab(work, self.x[..., cut.inputs], cut.geometry, region, each=self.each, step=self.plan.step)
+                gradient = self.dz[(*slices(region)[:-1], cut.filters)]
+                found = self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+                if held is not None and place is None:
+                    place = held.empty(found.shape, found.dtype)
+                total = work.accumulate(total, found, place)
+        return total
+
+    def finish(self, item: tuple[int, Any], work: Workspace, partial: list[Array]) -> Array | None:
+        """Add partial sums up and turn them into a part of the gradient; write it, or give it."""
+        number, part = item
+        total, *others = (one[part] for one in partial[number :: len(self.cuts)])
+        for other in others:
+            total = work.accumulate(total, other)
+        with self._quiet(work):
+            found = self.algorithm.finish(work, total, self.cuts[number].geometry)
+        if self.target is None:
+            return found
+        if not (work.traits.buffers and self.algorithm.exact):  # otherwise it is there already
+            self.target[self.cuts[number].index][part] = found
+        return None
+
+
+def _channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
+    """Cut the groups, or where there is one the input channels."""
+    if count == 1:
+        return [Cut(geometry, slice(None), slice(None), slice(None))]
+    depth, width = geometry.channels // geometry.groups, geometry.filters // geometry.groups
+    blocks = []
+    if geometry.groups == 1:
+        for a, b in intervals(geometry.channels, -(-geometry.channels // count)):
+            blocks.append(Cut(replace(geometry, channels=b - a), slice(a, b), slice(None), slice(a, b)))
+        return blocks
+    for a, b in intervals(geometry.groups, -(-geometry.groups // count)):
+        part = replace(geometry, channels=(b - a) * depth, filters=(b - a) * width, groups=b - a)
+        filters = slice(a * width, b * width)
+        blocks.append(Cut(part, slice(a * depth, b * depth), filters, filters))
+    return blocks
