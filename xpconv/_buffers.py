@@ -21,7 +21,7 @@ from xpconv import _options
 Memory = np.ndarray[Any, Any]  # flat, of bytes
 
 ALIGNMENT = 64  # of a cache line
-SLACK = 4  # a kept block serves requests down to this fraction of its size
+SLACK = 1.25  # a kept block is at most so many times as large as what is asked for
 
 
 class Pool:
@@ -56,7 +56,8 @@ class Pool:
 
     def _trim(self) -> None:
         """Let go of the oldest blocks, as far as those in use leave no room for them."""
-        room = _options.current().max_workspace - self._used
+        # an eighth is left to what is not taken from here
+        room = _options.current().max_workspace // 8 * 7 - self._used
         held = sum(block.size for block in self._free)
         while held > max(room, 0):
             held -= self._free.pop(0).size
