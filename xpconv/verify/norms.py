@@ -1,0 +1,94 @@
+"""The definition of Lp pooling, in decimal numbers of fifty digits: its roots are no fractions."""
+
+from __future__ import annotations
+
+import decimal
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from xpconv.verify.reference import Ints, Windows
+
+Array = Any
+
+CONTEXT = decimal.Context(prec=50, Emin=-999999, Emax=999999)
+
+
+class Order(float):
+    """The order of a norm; prints as Python."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "float('inf')" if self == math.inf else f"{float(self):g}"
+
+
+def _decimal(number: Any) -> Decimal:
+    exact = Fraction(number)
+    return CONTEXT.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+
+
+def _powers(numbers: Array, p: float | Decimal) -> Array:
+    """Give abs(v)^p of each number; 0 of 0, whatever p."""
+    order = Decimal(p)
+    return np.frompyfunc(lambda v: CONTEXT.power(abs(v), order) if v else Decimal(0), 1, 1)(numbers)
+
+
+def _windows(x: Array, at: Windows) -> Any:
+    """Give each window's place and the places of its pixels."""
+    for o in at.places():
+        pixels: list[Ints] = [i for _, i in at.inside(o)]
+        for n in range(x.shape[0]):
+            for c in range(x.shape[-1]):
+                yield (n, *o, c), [(n, *i, c) for i in pixels]
+
+
+def _norms(x: Array, at: Windows, p: float) -> Array:
+    sizes = abs(x) if p == math.inf else _powers(x, p)
+    y: Array = np.full((x.shape[0], *at.out, x.shape[-1]), Decimal(0), object)
+    for place, pixels in _windows(x, at):
+        if p == math.inf:
+            y[place] = max((sizes[pixel] for pixel in pixels), default=Decimal(0))
+            continue
+        for pixel in pixels:
+            y[place] = CONTEXT.add(y[place], sizes[pixel])
+    return y if p == math.inf else _powers(y, CONTEXT.divide(Decimal(1), Decimal(p)))
+
+
+def lp_pool(x: Array, at: Windows, p: float) -> Array:
+    """y[n, o, c] = (sum of abs(x)^p)^(1/p) over the window's pixels inside the input."""
+    return np.frompyfunc(Fraction, 1, 1)(_norms(np.frompyfunc(_decimal, 1, 1)(x), at, p))
+
+
+def lp_pool_vjp(dy: Array, x: Array, at: Windows, p: float) -> Array:
+    """dx = sum over windows of dy sign(x) (abs(x) / y)^(p - 1), 0 where x is; the largest share alike for infinity."""
+    exact = np.frompyfunc(_decimal, 1, 1)(x)
+    sizes, y = abs(exact), _norms(exact, at, p)
+    slopes, scales = (sizes, y) if p == math.inf else (_powers(sizes, p - 1), _powers(y, p - 1))
+    dx: Array = np.zeros(x.shape, object)
+    for place, pixels in _windows(x, at):
+        largest = [pixel for pixel in pixels if sizes[pixel] == y[place]] if p == math.inf else []
+        for pixel in largest or ([] if p == math.inf else pixels):
+            if not exact[pixel]:
+                continue
+            share = Fraction(1, len(largest)) if largest else Fraction(CONTEXT.divide(slopes[pixel], scales[place]))
+            dx[pixel] += dy[place] * (share if exact[pixel] > 0 else -share)
+    return dx
+
+
+POWER = 16  # roundings that a power counts for: the libraries' are off by up to eight units in the last place
+
+
+def steps(at: Windows, p: float) -> int:
+    """Count the roundings of a norm: the ratio to the largest, its power, the sum, the root, the product."""
+    return math.ceil((p + POWER + at.taps - 1 + math.log(at.taps)) / p) + POWER + 2
+
+
+def vjp_steps(at: Windows, p: float) -> int:
+    """Count the roundings of a gradient: a norm, a ratio, its power, two products and the sum over windows."""
+    if p == math.inf:
+        return at.readers + 2
+    return math.ceil(abs(p - 1) * (steps(at, p) + 1)) + POWER + 2 + at.readers
