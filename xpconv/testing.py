@@ -178,7 +178,8 @@ def assert_adjoint(output: Array, output_grad: Array, *pairs: tuple[Array, Array
     """Demand <output, output_grad> = <a, a_grad> for every pair (a, a_grad): that the gradients belong to a linear map.
 
     For a map that is linear in each of its arguments a, with ``output = f(a, …)``, this holds of the true gradients
-    whatever `output_grad` is; of complex arrays it is the real part of the inner products. It needs no step size, and with whole numbers it holds exactly.
+    whatever `output_grad` is; of complex arrays it is the real part of the inner products. It needs no step size, and
+    with whole numbers it holds exactly.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ CONV: dict[str, Conv] = {
     ),
     "circular-3d": Conv((2, 3, 2), (2, 2, 2), padding=1, padding_mode="circular"),
     "int8-to-int32": Conv((5, 4), (3, 3), padding=1, dtype="int32", only=("int8",), core=True, real=False),
-    "uint8-to-uint16": Conv((4, 4), (2, 3), dtype="uint16", only=("uint8",), core=True, real=False),
+    "uint8-to-int32": Conv((4, 4), (2, 3), dtype="int32", only=("uint8",), core=True, real=False),
     "float32-to-float64": Conv((4, 5), (3, 3), padding=1, dtype="float64", only=("float32",), real=False),
     "float16-to-float32": Conv((4, 5), (2, 3), stride=2, dtype="float32", only=("float16",), real=False),
     "complex64-to-complex128": Conv((4, 3), (2, 2), dtype="complex128", only=("complex64",), real=False),
@@ -67,7 +67,8 @@ CONV: dict[str, Conv] = {
     "many-tiles-stride-2": Conv((97, 63), (3, 3), channels=8, filters=16, stride=2, padding="same", real=False),
 }
 FIRST_CONV = (
-    "same", "pairs", "strides-differ", "dilation-3-stride-2", "depthwise-multiplier", "1d", "3d-groups", "replicate", "many-tiles",
+    "same", "pairs", "strides-differ", "dilation-3-stride-2", "depthwise-multiplier", "1d", "3d-groups", "replicate",
+    "many-tiles",
 )  # fmt: skip
 CONV |= {f"{n}-first": replace(CONV[n], layout="channels_first", core=n == "strides-differ") for n in FIRST_CONV}
 

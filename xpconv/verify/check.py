@@ -22,7 +22,7 @@ from xpconv.verify.tasks import Task
 LOOSE = 4  # a promised bound may be so many times the verifier's own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """What came of a check."""
 
@@ -173,9 +173,7 @@ class Bench:
             self._compiled[key] = self.library.compiled(function)
         return self._compiled[key](*(arrays[name] for name in names))
 
-    def _demand_kind(
-        self, task: Task, number: int, result: Array, shape: tuple[int, ...], like: Array
-    ) -> None:
+    def _demand_kind(self, task: Task, number: int, result: Array, shape: tuple[int, ...], like: Array) -> None:
         operation = task.operation
         name = operation.results[number]
         if not compat.is_array_api_obj(result):

@@ -47,7 +47,7 @@ def wrap(numbers: Array, dtype: str) -> Array:
 
 
 def nearest(values: Array, dtype: str) -> Array:
-    """Round whole numbers below 2**24 (or what is not finite, or what the dtype holds) to a dtype, as NumPy holds it."""
+    """Round whole numbers below 2**24, or what the dtype holds already, to a dtype as NumPy holds it."""
     if dtype != "bfloat16":
         return np.asarray(values).astype(dtype)
     wide = np.asarray(values).astype(np.float32)

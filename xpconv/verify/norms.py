@@ -31,10 +31,18 @@ def _decimal(number: Any) -> Decimal:
     return CONTEXT.divide(Decimal(exact.numerator), Decimal(exact.denominator))
 
 
-def _powers(numbers: Array, p: float | Decimal) -> Array:
-    """Give abs(v)^p of each number; 0 of 0, whatever p."""
-    order = Decimal(p)
-    return np.frompyfunc(lambda v: CONTEXT.power(abs(v), order) if v else Decimal(0), 1, 1)(numbers)
+def _powers(numbers: Array, p: float) -> Array:
+    """Give abs(v)^p of each number, p a whole number or a half of one; 0 of 0, whatever p."""
+    halves = round(2 * p)
+    if halves != 2 * p:
+        raise ValueError(f"powers here are multiples of a half; got {p}")
+
+    def power(v: Decimal) -> Decimal:
+        if not v:
+            return Decimal(0)
+        return CONTEXT.power(CONTEXT.sqrt(abs(v)), halves) if halves % 2 else CONTEXT.power(abs(v), halves // 2)
+
+    return np.frompyfunc(power, 1, 1)(numbers)
 
 
 def _windows(x: Array, at: Windows) -> Any:
@@ -55,7 +63,7 @@ def _norms(x: Array, at: Windows, p: float) -> Array:
             continue
         for pixel in pixels:
             y[place] = CONTEXT.add(y[place], sizes[pixel])
-    return y if p == math.inf else _powers(y, CONTEXT.divide(Decimal(1), Decimal(p)))
+    return y if p == math.inf else _powers(y, 1 / p)
 
 
 def lp_pool(x: Array, at: Windows, p: float) -> Array:
@@ -64,7 +72,7 @@ def lp_pool(x: Array, at: Windows, p: float) -> Array:
 
 
 def lp_pool_vjp(dy: Array, x: Array, at: Windows, p: float) -> Array:
-    """dx = sum over windows of dy sign(x) (abs(x) / y)^(p - 1), 0 where x is; the largest share alike for infinity."""
+    """Sum over windows of dy sign(x) (abs(x) / y)^(p - 1), 0 where x is; for infinity the largest share alike."""
     exact = np.frompyfunc(_decimal, 1, 1)(x)
     sizes, y = abs(exact), _norms(exact, at, p)
     slopes, scales = (sizes, y) if p == math.inf else (_powers(sizes, p - 1), _powers(y, p - 1))

@@ -113,7 +113,7 @@ def transpose_steps(s: Transpose) -> tuple[int, ...]:
 
 
 def transpose_vjp_steps(s: Transpose) -> tuple[int, ...]:
-    """Count for dx: kernel taps times output channels of a group; for dw: pixels of the batch; for db: of the result."""
+    """Count for dx: kernel taps times output channels of a group; for dw and db: pixels of the batch, of the result."""
     pixels, result = (s.batch * math.prod(size) for size in (s.size, s.windows.size))
     return s.windows.taps * (s.filters // s.groups), pixels, result
 

@@ -41,7 +41,7 @@ def avg_pool_vjp(padded: bool = True) -> Define:
 
 
 def taps(s: Pool | Cut) -> tuple[int, ...]:
-    """Count roundings: the pixels of a window, or the windows that hold a pixel; those are no more, unless windows are cut.
+    """Count roundings: the pixels of a window or the windows that hold a pixel, no more unless windows are cut.
 
     A division stands where a product has its multiplication. It counts twice: a compiler may multiply with the rounded
     reciprocal instead (JAX's does).
@@ -114,7 +114,7 @@ POOLING = (
 
 # --- Lp -------------------------------------------------------------------------------------------
 
-ORDERS = tuple(map(Order, (1, 2, 3, 0.5, math.inf)))
+ORDERS = tuple(map(Order, (1, 2, 0.5, math.inf)))
 
 
 def _norms(p: Order) -> tuple[Operation, ...]:

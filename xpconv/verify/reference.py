@@ -101,7 +101,12 @@ def parts(size: Ints, out: int | Ints) -> Parts:
 
 
 def windows(
-    size: Ints, kernel: int | Ints, stride: int | Ints, padding: Any, dilation: int | Ints, ceil_mode: bool = False,
+    size: Ints,
+    kernel: int | Ints,
+    stride: int | Ints,
+    padding: Any,
+    dilation: int | Ints,
+    ceil_mode: bool = False,
     mode: str = "zeros",
 ) -> Windows:
     """Read the options of a convolution or a pooling."""

@@ -23,7 +23,6 @@ class Setup:
     real: bool  # small enough for the bound tier, whose definition runs in Python integers
     only: tuple[str, ...] = ()  # dtypes, if not all
     NOT_KEYWORDS: ClassVar[tuple[str, ...]]
-    SIZES = ("batch", "channels", "filters", "size", "kernel", "window", "out")  # fields that a smaller case lessens
 
     @property
     def adjoint(self) -> bool:
@@ -78,7 +77,9 @@ class Conv(Setup):
     @cached_property
     def windows(self) -> Windows:
         """Which pixels the windows look at."""
-        return reference.windows(self.size, self.kernel, self.stride, self.padding, self.dilation, mode=self.padding_mode)
+        return reference.windows(
+            self.size, self.kernel, self.stride, self.padding, self.dilation, mode=self.padding_mode
+        )
 
     @cached_property
     def positions(self) -> int:

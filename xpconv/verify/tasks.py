@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,12 +16,12 @@ from xpconv.verify.dtypes import DTYPES, FLOATS, STORED, kind
 from xpconv.verify.operation import Operation, keywords
 from xpconv.verify.operations import CONVOLUTION, TRANSPOSED
 from xpconv.verify.pooling import ADAPTIVE, LP, POOLING, UNPOOLING
+from xpconv.verify.shrink import resized
 from xpconv.verify.windows import COLUMNWISE, PADDING
 
-OPERATIONS: tuple[Operation, ...] = (
-    *CONVOLUTION, *TRANSPOSED, *POOLING, *LP, *ADAPTIVE, *UNPOOLING, *COLUMNWISE, *PADDING, *COURSE,
-)  # fmt: skip
-NAMES: tuple[str, ...] = tuple(dict.fromkeys(operation.name for operation in OPERATIONS))
+_ALL = (*CONVOLUTION, *TRANSPOSED, *POOLING, *LP, *ADAPTIVE, *UNPOOLING, *COLUMNWISE, *PADDING, *COURSE)
+NAMES: tuple[str, ...] = tuple(dict.fromkeys(operation.name for operation in _ALL))
+OPERATIONS: tuple[Operation, ...] = tuple(sorted(_ALL, key=lambda operation: NAMES.index(operation.name)))
 TIERS = ("exact", "bound", "adjoint")
 EXACT = ("direct", "gemm")  # algorithms that are exact on whole numbers, as the library promises
 
@@ -39,7 +40,8 @@ class Task:
     @property
     def setup(self) -> Any:
         """Shapes and options."""
-        return self.operation.table[self.case]
+        case, _, sizes = self.case.partition("@")
+        return resized(self.operation.table[case], sizes) if sizes else self.operation.table[case]
 
     @property
     def source(self) -> str:
@@ -81,7 +83,8 @@ def _of(operation: Operation, case: str, setup: Any, dtype: str, core: bool) -> 
         if operation.adjoint is not None and setup.adjoint and dtype not in STORED and sort != "integer":
             for algorithm in exact:
                 yield Task(operation, case, operation.kinds[0], dtype, algorithm, "adjoint")
-    if operation.steps is not None and setup.real and sort != "integer" and not (dtype in STORED and _folds(setup)):
+    unfolded = dtype not in STORED or "dx" not in operation.results or not _folds(setup)
+    if operation.steps is not None and setup.real and sort != "integer" and unfolded:
         yield from _real(operation, case, setup, dtype, core)
 
 
@@ -121,7 +124,10 @@ def _serves(name: str, setup: Any, dtype: str) -> bool:
 
 def find(source: str) -> Task:
     """Give a check by the source of its data; ValueError if there is none."""
+    head, at, rest = source.partition("@")
+    sizes = re.match(r"[^+/]*", rest)
+    known = head + rest[sizes.end() :] if sizes else head
     for task in tasks(names=source.split("/")[:1]):
-        if task.source == source:
-            return task
+        if task.source == known:
+            return replace(task, case=f"{task.case}@{sizes.group()}") if at and sizes else task
     raise ValueError(f"draw: no case {source!r}; keys are operation/case/data/dtype, as xpconv verify prints them")
