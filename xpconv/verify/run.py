@@ -90,7 +90,7 @@ class Progress(Protocol):
 
 
 def tf32(name: str, device: str = "") -> str:
-    """Say for CuPy and PyTorch's CUDA whether float32 products may be rounded to TF32: their switch, or NVIDIA's above it."""
+    """Say whether float32 products may be rounded to TF32 on CUDA: the library's switch, or NVIDIA's above it."""
     if name == "torch" and "cuda" in device and "NVIDIA_TF32_OVERRIDE" not in os.environ:
         allowed = importlib.import_module("torch").backends.cuda.matmul.allow_tf32
         return f"{'on' if allowed else 'off'} (torch.backends.cuda.matmul.allow_tf32 is {allowed})"

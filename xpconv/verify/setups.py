@@ -50,6 +50,14 @@ class Setup:
         """(N, *spatial, C) -> (N, C, *spatial)."""
         return images if self.layout == "channels_last" else np.moveaxis(images, -1, 1)
 
+    def kernel_last(self, w: Array) -> Array:
+        """(F, C/G, *kernel) -> (*kernel, C/G, F)."""
+        return w if self.layout == "channels_last" else np.moveaxis(w, (0, 1), (-1, -2))
+
+    def kernel_back(self, w: Array) -> Array:
+        """(*kernel, C/G, F) -> (F, C/G, *kernel)."""
+        return w if self.layout == "channels_last" else np.moveaxis(w, (-1, -2), (0, 1))
+
 
 @dataclass(frozen=True)
 class Conv(Setup):
@@ -103,14 +111,6 @@ class Conv(Setup):
             "dz": self.images(self.batch, self.windows.out, self.filters),
         }[role]
 
-    def kernel_last(self, w: Array) -> Array:
-        """(F, C/G, *kernel) -> (*kernel, C/G, F)."""
-        return w if self.layout == "channels_last" else np.moveaxis(w, (0, 1), (-1, -2))
-
-    def kernel_back(self, w: Array) -> Array:
-        """(*kernel, C/G, F) -> (F, C/G, *kernel)."""
-        return w if self.layout == "channels_last" else np.moveaxis(w, (-1, -2), (0, 1))
-
 
 @dataclass(frozen=True)
 class Transpose(Setup):
@@ -155,8 +155,6 @@ class Transpose(Setup):
             "b": (self.filters,),
             "dz": self.images(self.batch, self.windows.size, self.filters),
         }[role]
-
-    kernel_last, kernel_back = Conv.kernel_last, Conv.kernel_back
 
 
 @dataclass(frozen=True)

@@ -101,17 +101,14 @@ def _arrays(library: Library, oracle: Oracle, task: Task) -> dict[str, Any]:
 
 def _positional(name: str, call: Call) -> dict[str, Any]:
     """Give the options that a call has by position."""
-    words = list(inspect.signature(getattr(xpconv, name)).parameters.values())[: len(call.arguments)]
-    given = zip(words, call.arguments, strict=False)
-    return {
-        word.name: value
-        for word, value in given
-        if word.kind is word.POSITIONAL_OR_KEYWORD and word.default is not word.empty
-    }
+    parameters = inspect.signature(getattr(xpconv, name)).parameters.values()
+    places = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    given = zip(places, call.arguments, strict=False)
+    return {place.name: value for place, value in given if place.default is not place.empty}
 
 
 def _others(name: str, call: Call, option: str) -> Iterator[Call]:
-    """Give the call without the option; for an algorithm, whose bits may be those of others, with one that is refused."""
+    """Give the call without the option; for an algorithm, whose bits may be the default's, with one there is not."""
     if option == "algorithm":
         yield replace(call, keywords=call.keywords | {option: "none"})
     elif option in call.keywords:
@@ -130,7 +127,7 @@ def _differ(library: Library, arrays: dict[str, Any], call: Call, other: Call) -
         second = other.run(arrays)
     except Exception:  # without the option it is no legal call
         return True
-    return _bits(library, first) != _bits(library, second)
+    return bool(_bits(library, first) != _bits(library, second))
 
 
 def _bits(library: Library, results: Any) -> Any:
