@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv.verify.reference import Ints, Windows
+from xpconv.verify.reference import Ints, Windows, max_pool, max_pool_vjp
 
 Array = Any
 
@@ -55,35 +55,33 @@ def _windows(x: Array, at: Windows) -> Any:
 
 
 def _norms(x: Array, at: Windows, p: float) -> Array:
-    sizes = abs(x) if p == math.inf else _powers(x, p)
+    sizes = _powers(x, p)
     y: Array = np.full((x.shape[0], *at.out, x.shape[-1]), Decimal(0), object)
     for place, pixels in _windows(x, at):
-        if p == math.inf:
-            y[place] = max((sizes[pixel] for pixel in pixels), default=Decimal(0))
-            continue
         for pixel in pixels:
             y[place] = CONTEXT.add(y[place], sizes[pixel])
-    return y if p == math.inf else _powers(y, 1 / p)
+    return _powers(y, 1 / p)
 
 
 def lp_pool(x: Array, at: Windows, p: float) -> Array:
-    """y[n, o, c] = (sum of abs(x)^p)^(1/p) over the window's pixels inside the input."""
+    """y[n, o, c] = (sum of abs(x)^p)^(1/p) over the pixels inside the input, or the largest abs(x)."""
+    if p == math.inf:
+        return np.maximum(max_pool(abs(x), at)[0], 0)
     return np.frompyfunc(Fraction, 1, 1)(_norms(np.frompyfunc(_decimal, 1, 1)(x), at, p))
 
 
 def lp_pool_vjp(dy: Array, x: Array, at: Windows, p: float) -> Array:
     """Sum over windows of dy sign(x) (abs(x) / y)^(p - 1), 0 where x is; for infinity the largest share alike."""
+    if p == math.inf:
+        return np.sign(x).astype(int) * max_pool_vjp(dy, abs(x), at, "split")
     exact = np.frompyfunc(_decimal, 1, 1)(x)
-    sizes, y = abs(exact), _norms(exact, at, p)
-    slopes, scales = (sizes, y) if p == math.inf else (_powers(sizes, p - 1), _powers(y, p - 1))
+    slopes, scales = _powers(exact, p - 1), _powers(_norms(exact, at, p), p - 1)
     dx: Array = np.zeros(x.shape, object)
     for place, pixels in _windows(x, at):
-        largest = [pixel for pixel in pixels if sizes[pixel] == y[place]] if p == math.inf else []
-        for pixel in largest or ([] if p == math.inf else pixels):
-            if not exact[pixel]:
-                continue
-            share = Fraction(1, len(largest)) if largest else Fraction(CONTEXT.divide(slopes[pixel], scales[place]))
-            dx[pixel] += dy[place] * (share if exact[pixel] > 0 else -share)
+        for pixel in pixels:
+            if exact[pixel]:
+                share = dy[place] * Fraction(CONTEXT.divide(slopes[pixel], scales[place]))
+                dx[pixel] += share if exact[pixel] > 0 else -share
     return dx
 
 

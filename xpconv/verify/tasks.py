@@ -108,12 +108,13 @@ def _serving(operation: Operation, setup: Any, dtype: str) -> Iterator[str]:
         yield ""
         return
     for name in REGISTRY:
-        if name in EXACT or _serves(name, setup, dtype):
+        if name in EXACT or serves(name, setup, dtype):
             yield name
 
 
 @cache
-def _serves(name: str, setup: Any, dtype: str) -> bool:
+def serves(name: str, setup: Any, dtype: str) -> bool:
+    """Say whether an algorithm takes a convolution rather than refuses it."""
     options = keywords(setup, name) | {"dtype": dtype}
     try:
         explain(setup.shape("x"), setup.shape("w"), **options)

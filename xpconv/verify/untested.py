@@ -111,6 +111,8 @@ def _others(name: str, call: Call, option: str) -> Iterator[Call]:
     """Give the call without the option; for an algorithm, whose bits may be the default's, with one there is not."""
     if option == "algorithm":
         yield replace(call, keywords=call.keywords | {option: "none"})
+    elif call.keywords.get(option) == "valid":  # another word for the default
+        yield replace(call, keywords=call.keywords | {option: "same"})
     elif option in call.keywords:
         yield replace(call, keywords={n: value for n, value in call.keywords.items() if n != option})
     else:
