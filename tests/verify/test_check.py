@@ -138,7 +138,7 @@ def test_a_library_without_a_dtype_is_not_asked_for_it():
 
 @pytest.mark.parametrize(("name", "operations"), [
     ("torch", None), ("jax", ("pad", "pool_forward", "distribute_value", "conv_forward")),
-    ("dask", ("pad", "conv", "pool_forward", "create_mask_from_window")),
+    ("dask", ("pad", "unfold", "conv_forward", "pool_forward", "create_mask_from_window")),
 ])  # fmt: skip
 def test_other_libraries(name, operations):
     try:
