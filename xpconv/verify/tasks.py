@@ -12,7 +12,7 @@ from xpconv import explain
 from xpconv.algorithms import REGISTRY
 from xpconv.verify.course import COURSE
 from xpconv.verify.data import REAL_KINDS
-from xpconv.verify.dtypes import DTYPES, FLOATS, STORED, kind
+from xpconv.verify.dtypes import DTYPES, FLOATS, STORED, host, kind
 from xpconv.verify.operation import Operation, keywords
 from xpconv.verify.operations import CONVOLUTION, TRANSPOSED
 from xpconv.verify.pooling import ADAPTIVE, LP, POOLING, UNPOOLING
@@ -115,7 +115,7 @@ def _serving(operation: Operation, setup: Any, dtype: str) -> Iterator[str]:
 @cache
 def serves(name: str, setup: Any, dtype: str) -> bool:
     """Say whether an algorithm takes a convolution rather than refuses it."""
-    options = keywords(setup, name) | {"dtype": dtype}
+    options = keywords(setup, name) | {"dtype": host(dtype)}
     try:
         explain(setup.shape("x"), setup.shape("w"), **options)
     except ValueError:
