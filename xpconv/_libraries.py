@@ -46,17 +46,26 @@ class Library:
     xp: Any
     device: Any = None
 
-    def asarray(self, data: Any) -> Array:
-        """Copy a NumPy array (or anything NumPy takes) to this library and device, dtype kept."""
+    def asarray(self, data: Any, dtype: str | None = None) -> Array:
+        """Copy a NumPy array (or anything NumPy takes) to this library and device, dtype kept or (bfloat16) rounded."""
         data = np.array(data)  # a copy: torch.asarray would share the memory
+        if dtype == "bfloat16":
+            return self.xp.astype(self.asarray(data), self._bfloat16())
         if self.name == "numpy":
             return data
         if self.name == "dask":
             return self.xp.asarray(data)
         return self.xp.asarray(data, device=self.device)
 
+    def _bfloat16(self) -> Any:
+        if hasattr(self.xp, "bfloat16"):
+            return self.xp.bfloat16
+        return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        """Copy an array of this library to the host as a NumPy array."""
+        """Copy an array of this library to the host as a NumPy array, bfloat16 as float32."""
+        if "bfloat16" in str(array.dtype):
+            array = self.xp.astype(array, self.xp.float32)
         if self.name == "cupy":
             return np.asarray(array.get())
         if self.name == "torch":

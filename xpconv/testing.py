@@ -178,7 +178,8 @@ def assert_adjoint(output: Array, output_grad: Array, *pairs: tuple[Array, Array
     """Demand <output, output_grad> = <a, a_grad> for every pair (a, a_grad): that the gradients belong to a linear map.
 
     For a map that is linear in each of its arguments a, with ``output = f(a, …)``, this holds of the true gradients
-    whatever `output_grad` is. It needs no step size, and with whole numbers it holds exactly.
+    whatever `output_grad` is; of complex arrays it is the real part of the inner products. It needs no step size, and
+    with whole numbers it holds exactly.
 
     Parameters
     ----------
@@ -263,11 +264,17 @@ def _inner(what: str, a: Array, b: Array) -> Fraction:
         raise Mismatch(f"{what} differ in shape", first.shape, second.shape)
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise Mismatch(f"{what} are not finite", "finite numbers", "a NaN or an infinity")
-    x, y = first.ravel(), second.ravel()
+    x, y = _parts(first), _parts(second)
     # below 2**31 in sum no product of whole numbers and no partial sum leaves int64
     if all((array == np.round(array)).all() and float(np.abs(array).sum()) < 2**31 for array in (x, y)):
         return Fraction(int(np.dot(x.astype(np.int64), y.astype(np.int64))))
     return sum((Fraction(p) * Fraction(q) for p, q in zip(x.tolist(), y.tolist(), strict=True)), Fraction())
+
+
+def _parts(array: Host) -> Host:
+    """Give real numbers flat; complex ones as pairs, whose inner product is the real part of the complex one."""
+    flat = array.ravel()
+    return np.stack([flat.real, flat.imag]).ravel() if flat.dtype.kind == "c" else flat
 
 
 def _show(number: Fraction) -> str:

@@ -1,4 +1,4 @@
-"""Hold a run against a report that was made elsewhere."""
+"""Hold a run against a report that was made elsewhere: digest by digest on whole numbers."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Evidence:
     path: Path
     seed: int
     backends: tuple[str, ...]  # in words
-    digests: dict[tuple[str, str], str]  # by check and backend
+    digests: dict[tuple[str, str], str]  # by source and backend
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A check whose exact results differ."""
+    """A case whose exact results differ."""
 
-    check: str
+    source: str
     here: tuple[str, str]  # backend and digest
     there: tuple[str, str]
 
     def __str__(self) -> str:
         (here, mine), (there, theirs) = self.here, self.there
-        return f"{self.check}: {here} here gives {mine[:16]}..., {there} there gave {theirs[:16]}..."
+        return f"{self.source}: {here} here gives {mine}, {there} there gave {theirs}"
 
 
 def load(path: Path) -> Evidence:
@@ -51,13 +51,9 @@ def load(path: Path) -> Evidence:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             raise ValueError("its format is another one")
-        digests = {
-            (record["check"], record["backend"]): str(record["digest"])
-            for record in data["results"]
-            if "digest" in record
-        }
-        failed = next((record for record in data["results"] if record["passed"] is not True), None)
         version, fingerprint = int(data["catalogue"]["version"]), data["catalogue"]["fingerprint"]
+        digests, ratios = _read(data["results"])
+        failed = [str(failure["check"]) for failure in data["failures"]] + [str(text) for text in data["untested"]]
         evidence = Evidence(path, int(data["seed"]), tuple(map(_words, data["backends"])), digests)
         command = _command(data, path)
     except OSError as error:
@@ -71,32 +67,48 @@ def load(path: Path) -> Evidence:
             f"{'' if version != cases.VERSION else ', which has changed'}; where it was made, renew it with: {command}",
             1,
         )
-    if failed is not None or not digests:
-        why = "holds no exact results" if failed is None else f"is of a run that failed: {failed['check']}"
+    failed += [source for (source, _), ratio in ratios.items() if not 0 <= ratio <= 1]
+    if failed or not digests:
+        why = f"is of a run that failed: {failed[0]}" if failed else "holds no exact results"
         raise EvidenceError(f"--against: {path} {why}", 1)
-    known = {task.key for task in tasks()}
-    for check, _ in digests:
-        if check not in known:
-            raise EvidenceError(f"--against: {path} names a check that the catalogue does not have: {check}", 1)
+    known = {task.source for task in tasks()}
+    for source, _ in (*digests, *ratios):
+        if source not in known:
+            raise EvidenceError(f"--against: {path} names a case that the catalogue does not have: {source}", 1)
     return evidence
 
 
+def _read(results: dict[str, Any]) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], float]]:
+    """Give digests and, for each case, the largest ratio."""
+    digests, ratios = {}, {}
+    for backend, rows in results.items():
+        for case, row in rows.items():
+            for kind, found in row.items():
+                key = (f"{case}/{kind}", backend)
+                if isinstance(found, str):
+                    digests[key] = found
+                else:
+                    values = found.values() if isinstance(found, dict) else (found,)
+                    ratios[key] = max(float("inf") if value is None else float(value) for value in values)
+    return digests, ratios
+
+
 def compare(outcome: Outcome, evidence: Evidence) -> tuple[int, list[Difference]]:
-    """Count the checks that both sides have, and give those whose digests differ, in the run's order."""
+    """Count the cases that both sides have, and give those whose digests differ, in the run's order."""
     there: dict[str, list[tuple[str, str]]] = {}
-    for (check, backend), digest in evidence.digests.items():
-        there.setdefault(check, []).append((backend, digest))
+    for (source, backend), digest in evidence.digests.items():
+        there.setdefault(source, []).append((backend, digest))
     compared: set[str] = set()
-    differences = []
+    differences: dict[Difference, None] = {}
     for result in outcome.results:
         if result.digest is None:
             continue
-        for backend, digest in there.get(result.task.key, ()):
-            compared.add(result.task.key)
+        for backend, digest in there.get(result.task.source, ()):
+            compared.add(result.task.source)
             if digest != result.digest:
                 here = (result.backend, result.digest)
-                differences.append(Difference(result.task.key, here, (backend, digest)))
-    return len(compared), differences
+                differences[Difference(result.task.source, here, (backend, digest))] = None
+    return len(compared), list(differences)
 
 
 def _words(backend: dict[str, Any]) -> str:

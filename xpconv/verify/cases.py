@@ -3,184 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
-import numpy as np
+from xpconv.verify.setups import Columns, Conv, Cut, Pad, Pool, Setup, Transpose, Unpool, Window
 
-from xpconv.verify import reference
-from xpconv.verify.reference import Ints, Windows
-
-VERSION = 1
-Array = Any
-
-
-class Setup:
-    """Shapes and options of one call; what all kinds share."""
-
-    layout: str
-    core: bool  # one of the few that together have every feature once
-    real: bool  # small enough for the bound tier, whose definition runs in Python integers
-    NOT_KEYWORDS: tuple[str, ...]
-
-    @property
-    def adjoint(self) -> bool:
-        """Say whether inner products prove something: neither empty nor infinite."""
-        return True
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of an array by its role in the definition (x, w, b, dz, y, …)."""
-        raise NotImplementedError
-
-    def options(self) -> dict[str, Any]:
-        """Give the keywords that are not at their defaults."""
-        given = ((field.name, getattr(self, field.name), field.default) for field in fields(self))  # type: ignore[arg-type]
-        return {name: value for name, value, default in given if name not in self.NOT_KEYWORDS and value != default}
-
-    def images(self, batch: int, size: Ints, channels: int) -> Ints:
-        """Give the shape of a batch of images in the layout."""
-        return (batch, *size, channels) if self.layout == "channels_last" else (batch, channels, *size)
-
-    def last(self, images: Array) -> Array:
-        """(N, C, *spatial) -> (N, *spatial, C)."""
-        return images if self.layout == "channels_last" else np.moveaxis(images, 1, -1)
-
-    def back(self, images: Array) -> Array:
-        """(N, *spatial, C) -> (N, C, *spatial)."""
-        return images if self.layout == "channels_last" else np.moveaxis(images, -1, 1)
-
-
-@dataclass(frozen=True)
-class Conv(Setup):
-    """A convolution."""
-
-    size: Ints
-    kernel: Ints
-    batch: int = 2
-    channels: int = 2
-    filters: int = 3
-    stride: Any = 1
-    padding: Any = 0
-    dilation: Any = 1
-    groups: int = 1
-    layout: str = "channels_last"
-    bias: bool = True
-    core: bool = False
-    real: bool = True
-
-    NOT_KEYWORDS = ("size", "kernel", "batch", "channels", "filters", "bias", "core", "real")
-
-    @cached_property
-    def windows(self) -> Windows:
-        """Which pixels the windows look at."""
-        return reference.windows(self.size, self.kernel, self.stride, self.padding, self.dilation)
-
-    @cached_property
-    def positions(self) -> int:
-        """Count the output pixels of the batch."""
-        return self.batch * math.prod(self.windows.out)
-
-    @property
-    def adjoint(self) -> bool:
-        """An empty batch proves nothing."""
-        return self.batch > 0
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of x, w, b, b4 (the course's bias) or dz."""
-        depth = self.channels // self.groups
-        first = (self.filters, depth, *self.kernel)
-        return {
-            "x": self.images(self.batch, self.size, self.channels),
-            "w": first if self.layout == "channels_first" else (*self.kernel, depth, self.filters),
-            "b": (self.filters,),
-            "b4": (1, 1, 1, self.filters),
-            "dz": self.images(self.batch, self.windows.out, self.filters),
-        }[role]
-
-    def kernel_last(self, w: Array) -> Array:
-        """(F, C/G, *kernel) -> (*kernel, C/G, F)."""
-        return w if self.layout == "channels_last" else np.moveaxis(w, (0, 1), (-1, -2))
-
-    def kernel_back(self, w: Array) -> Array:
-        """(*kernel, C/G, F) -> (F, C/G, *kernel)."""
-        return w if self.layout == "channels_last" else np.moveaxis(w, (-1, -2), (0, 1))
-
-
-@dataclass(frozen=True)
-class Pool(Setup):
-    """A pooling, max or average."""
-
-    size: Ints
-    window: Any
-    batch: int = 2
-    channels: int = 2
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
-    ceil_mode: bool = False
-    layout: str = "channels_last"
-    core: bool = False
-    real: bool = True
-
-    NOT_KEYWORDS = ("size", "window", "batch", "channels", "core", "real")
-
-    @cached_property
-    def windows(self) -> Windows:
-        """Which pixels the windows look at."""
-        stride = self.window if self.stride is None else self.stride
-        return reference.windows(self.size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
-
-    @cached_property
-    def adjoint(self) -> bool:
-        """The maximum of a window outside the input is minus infinity."""
-        return self.batch > 0 and all(any(self.windows.inside(o)) for o in self.windows.places())
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of x or dy."""
-        return self.images(self.batch, self.size if role == "x" else self.windows.out, self.channels)
-
-
-@dataclass(frozen=True)
-class Pad(Setup):
-    """A padding."""
-
-    size: Ints
-    padding: Any
-    batch: int = 2
-    channels: int = 2
-    layout: str = "channels_last"
-    core: bool = False
-    real: bool = True
-
-    NOT_KEYWORDS = ("size", "padding", "batch", "channels", "core", "real")
-
-    @cached_property
-    def pads(self) -> tuple[tuple[int, int], ...]:
-        """The (before, after) pairs."""
-        return reference.windows(self.size, 1, 1, self.padding, 1).pads
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of x."""
-        return self.images(self.batch, self.size, self.channels)
-
-
-@dataclass(frozen=True)
-class Window(Setup):
-    """One window of the course's step-by-step functions."""
-
-    size: Ints
-    layout: str = "channels_last"
-    core: bool = True
-    real: bool = True
-
-    NOT_KEYWORDS = ("size", "layout", "core", "real")
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of the window x, the filter w, the bias b4 or the number dz."""
-        return {"b4": (1, 1, 1), "dz": (1, 1)}.get(role, self.size)
-
+VERSION = 2
 
 CONV: dict[str, Conv] = {
     "1x1": Conv((4, 5), (1, 1), core=True),
@@ -222,13 +50,56 @@ CONV: dict[str, Conv] = {
         (5, 4, 3), (2, 1, 2), stride=(2, 3, 1), dilation=(2, 1, 2), padding=((1, 0), (0, 1), (1, 1)), core=True
     ),
     "3d-groups": Conv((3, 2, 3), (2, 2, 1), channels=4, filters=2, groups=2, batch=1),
+    "reflect": Conv((4, 5), (3, 3), padding=1, padding_mode="reflect", core=True),
+    "replicate": Conv((4, 3), (3, 2), padding=((2, 1), (0, 3)), padding_mode="replicate", core=True),
+    "circular": Conv((5, 4), (3, 3), stride=2, padding=(2, 1), padding_mode="circular", core=True),
+    "reflect-same": Conv((5, 4), (3, 3), stride=2, padding="same", padding_mode="reflect"),
+    "replicate-dilated-groups": Conv(
+        (5, 6), (2, 3), channels=4, filters=2, groups=2, dilation=2, padding=((3, 1), (2, 2)), padding_mode="replicate"
+    ),
+    "circular-3d": Conv((2, 3, 2), (2, 2, 2), padding=1, padding_mode="circular"),
+    "int8-to-int32": Conv((5, 4), (3, 3), padding=1, dtype="int32", only=("int8",), core=True, real=False),
+    "uint8-to-int32": Conv((4, 4), (2, 3), dtype="int32", only=("uint8",), core=True, real=False),
+    "float32-to-float64": Conv((4, 5), (3, 3), padding=1, dtype="float64", only=("float32",), real=False),
+    "float16-to-float32": Conv((4, 5), (2, 3), stride=2, dtype="float32", only=("float16",), real=False),
+    "complex64-to-complex128": Conv((4, 3), (2, 2), dtype="complex128", only=("complex64",), real=False),
     "many-tiles": Conv((64, 64), (3, 3), channels=8, filters=8, padding=1, real=False),
     "many-tiles-stride-2": Conv((97, 63), (3, 3), channels=8, filters=16, stride=2, padding="same", real=False),
 }
 FIRST_CONV = (
-    "same", "pairs", "strides-differ", "dilation-3-stride-2", "depthwise-multiplier", "1d", "3d-groups", "many-tiles",
+    "same", "pairs", "strides-differ", "dilation-3-stride-2", "depthwise-multiplier", "1d", "3d-groups", "replicate",
+    "many-tiles",
 )  # fmt: skip
 CONV |= {f"{n}-first": replace(CONV[n], layout="channels_first", core=n == "strides-differ") for n in FIRST_CONV}
+
+TRANSPOSE: dict[str, Transpose] = {
+    "1x1": Transpose((3, 4), (1, 1)),
+    "3x3": Transpose((3, 4), (3, 3), core=True),
+    "no-bias": Transpose((4, 3), (2, 2), stride=2, bias=False),
+    "stride-2": Transpose((3, 4), (3, 3), stride=2, padding=1),
+    "output-padding": Transpose((3, 4), (3, 3), stride=2, padding=1, output_padding=1, core=True),
+    "output-padding-per-axis": Transpose((3, 2), (2, 3), stride=(2, 3), output_padding=(1, 2)),
+    "output-padding-dilated": Transpose((3, 2), (2, 2), dilation=3, output_padding=(2, 0), padding=1),
+    "stride-beyond-kernel": Transpose((3, 2), (1, 2), stride=(3, 4), core=True),
+    "pairs": Transpose((4, 3), (3, 2), stride=2, padding=((0, 2), (1, 0)), core=True),
+    "valid": Transpose((3, 3), (3, 2), stride=2, padding="valid"),
+    "same": Transpose((3, 4), (3, 4), stride=2, padding="same", core=True),
+    "same-lower": Transpose((3, 4), (3, 4), stride=2, padding="same_lower", core=True),
+    "same-small-kernel": Transpose((2, 3), (1, 2), stride=3, padding="same"),
+    "dilated": Transpose((4, 3), (3, 2), dilation=(2, 3), padding=(1, 2), core=True),
+    "dilated-stride": Transpose((3, 3), (3, 2), dilation=2, stride=(3, 2), padding=1),
+    "groups": Transpose((3, 4), (3, 2), channels=4, filters=6, groups=2, stride=2, core=True),
+    "depthwise": Transpose((4, 3), (3, 3), channels=3, filters=3, groups=3, padding=1),
+    "many-channels": Transpose((3, 3), (3, 3), channels=16, filters=12, stride=2, padding=1),
+    "empty-batch": Transpose((3, 2), (2, 2), batch=0, stride=2, real=False),
+    "1d": Transpose((5,), (4,), stride=2, padding=((1, 2),), core=True),
+    "3d": Transpose((2, 3, 2), (2, 1, 3), stride=(2, 1, 2), output_padding=(1, 0, 0), batch=1, core=True),
+    "many-tiles": Transpose((40, 37), (3, 3), channels=8, filters=8, stride=2, padding=1, real=False),
+}
+FIRST_TRANSPOSE = ("output-padding", "pairs", "groups", "1d", "3d")
+TRANSPOSE |= {
+    f"{n}-first": replace(TRANSPOSE[n], layout="channels_first", core=n == "output-padding") for n in FIRST_TRANSPOSE
+}
 
 POOL: dict[str, Pool] = {
     "2": Pool((4, 6), 2),
@@ -279,7 +150,62 @@ PAD: dict[str, Pad] = {
     "empty-batch": Pad((3, 4), 1, batch=0),
     "1d": Pad((5,), ((1, 2),), core=True),
     "3d": Pad((2, 3, 2), ((1, 0), (0, 2), (1, 1))),
-    "large": Pad((70, 50), (3, 5), channels=16),
+    "large": Pad((70, 50), (3, 5), channels=16, real=False),
+    "reflect": Pad((4, 3), ((3, 1), (0, 2)), mode="reflect", core=True),
+    "replicate": Pad((3, 2), ((2, 5), (4, 0)), mode="replicate", core=True),
+    "circular": Pad((3, 4), ((3, 1), (2, 4)), mode="circular", core=True),
+    "reflect-1d": Pad((5,), ((4, 2),), mode="reflect"),
+    "replicate-3d": Pad((2, 1, 3), ((1, 0), (2, 2), (0, 1)), mode="replicate"),
+    "circular-first": Pad((3, 4), (2, 1), mode="circular", layout="channels_first"),
+    "reflect-one-pixel": Pad((1, 3), (0, 2), mode="reflect"),
+}
+
+CUT: dict[str, Cut] = {
+    "even": Cut((4, 6), (2, 3), core=True),
+    "one": Cut((3, 4), 1),
+    "whole": Cut((3, 4), (3, 4)),
+    "uneven": Cut((5, 7), (2, 3), core=True),
+    "uneven-overlapping": Cut((5, 4), (4, 3), core=True),
+    "more-than-pixels": Cut((2, 3), (5, 4), core=True),
+    "powers-of-two": Cut((6, 6), (4, 5), core=True),
+    "one-axis-even": Cut((4, 5), (2, 3)),
+    "empty-batch": Cut((5, 4), (2, 3), batch=0, real=False),
+    "1d": Cut((7,), 4, core=True),
+    "3d": Cut((3, 4, 5), (2, 3, 2), batch=1, core=True),
+    "large": Cut((61, 47), (9, 11), channels=16, real=False),
+}
+CUT |= {f"{n}-first": replace(CUT[n], layout="channels_first", core=n == "uneven") for n in ("even", "uneven", "3d")}
+
+UNPOOL: dict[str, Unpool] = {
+    "2": Unpool((2, 3), (4, 6), core=True),
+    "rest": Unpool((2, 3), (5, 7), core=True),
+    "full": Unpool((3, 4), (3, 4)),
+    "one": Unpool((1, 1), (3, 2)),
+    "empty-batch": Unpool((2, 2), 4, batch=0),
+    "1d": Unpool((4,), 9, core=True),
+    "3d": Unpool((1, 2, 2), (2, 4, 3), core=True),
+    "large": Unpool((24, 31), (48, 62), channels=16),
+}
+UNPOOL |= {f"{n}-first": replace(UNPOOL[n], layout="channels_first", core=n == "rest") for n in ("rest", "3d")}
+
+COLUMNS: dict[str, Columns] = {
+    "2": Columns((4, 5), 2),
+    "3-padded": Columns((4, 5), 3, padding=1, core=True),
+    "stride": Columns((7, 6), (2, 3), stride=(3, 2), core=True),
+    "stride-beyond-window": Columns((7, 8), 2, stride=(3, 4)),
+    "pairs": Columns((4, 3), (3, 2), padding=((2, 0), (1, 3)), core=True),
+    "valid": Columns((4, 3), 2, padding="valid"),
+    "same": Columns((5, 4), (3, 2), stride=2, padding="same", core=True),
+    "same-lower": Columns((5, 4), (3, 2), stride=2, padding="same_lower", core=True),
+    "causal": Columns((4, 3), (3, 2), padding="causal", core=True),
+    "dilated": Columns((6, 7), (3, 2), dilation=(2, 3), padding=(1, 2), core=True),
+    "empty-batch": Columns((4, 3), 2, batch=0, real=False),
+    "1d": Columns((9,), 3, stride=2, padding=((1, 2),), core=True),
+    "3d": Columns((3, 4, 2), (2, 3, 1), padding=(1, 0, 0), batch=1, core=True),
+    "large": Columns((40, 30), 3, padding=1, channels=8, real=False),
+}
+COLUMNS |= {
+    f"{n}-first": replace(COLUMNS[n], layout="channels_first", core=n == "pairs") for n in ("pairs", "dilated", "3d")
 }
 
 COURSE_CONV: dict[str, Conv] = {
@@ -310,6 +236,9 @@ COURSE_SHARE: dict[str, Window] = {f"{h}x{w}": Window((h, w)) for h, w in ((1, 1
 
 def fingerprint() -> str:
     """Digest the catalogue, so that a change of it without a change of VERSION is seen."""
-    tables = (CONV, POOL, PAD, COURSE_CONV, COURSE_POOL, COURSE_PAD, COURSE_WINDOW, COURSE_SHARE)
+    tables: tuple[Mapping[str, Setup], ...] = (
+        CONV, TRANSPOSE, POOL, CUT, UNPOOL, COLUMNS, PAD,
+        COURSE_CONV, COURSE_POOL, COURSE_PAD, COURSE_WINDOW, COURSE_SHARE,
+    )  # fmt: skip
     lines = [f"{name}: {setup!r}" for table in tables for name, setup in table.items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

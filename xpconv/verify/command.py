@@ -121,17 +121,20 @@ def _load(names: tuple[str, ...] | None) -> list[Library]:
 
 def _judge(shown: PlainScreen | RichScreen, outcome: Outcome, evidence: Evidence | None) -> bool:
     for result, more in failures(outcome.results):
-        first, *rest = describe(result, more)
+        first, *rest = describe(result, more, outcome.shrunk.get(result))
         shown.line("")
         shown.line(first, good=False)
         for text in rest:
             shown.line(text)
-    passed = bool(outcome.results) and not outcome.failures
+    for found in outcome.untested:
+        shown.line("")
+        shown.line(f"UNTESTED {found}", good=False)
+    passed = outcome.passed
     shown.line("")
     if not outcome.results:
         shown.line("nothing was checked", good=False)
     else:
-        shown.line(verdict(outcome.results, outcome.seconds), good=passed)
+        shown.line(verdict(outcome.results, outcome.seconds, len(outcome.untested)), good=passed)
     if evidence is None:
         return passed
     compared, differences = against.compare(outcome, evidence)

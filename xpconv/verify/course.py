@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from xpconv.verify import operations, reference
-from xpconv.verify.cases import COURSE_CONV, COURSE_PAD, COURSE_POOL, COURSE_SHARE, COURSE_WINDOW, Conv, Pool, Window
+from xpconv.verify import operations, pooling, reference, windows
+from xpconv.verify.cases import COURSE_CONV, COURSE_PAD, COURSE_POOL, COURSE_SHARE, COURSE_WINDOW
 from xpconv.verify.operation import Adjoint, Array, Arrays, Call, Name, Operation
+from xpconv.verify.setups import Conv, Pool, Window
 
 A_PREV, W, BIAS, DZ, DA = map(Name, ("A_prev", "W", "b", "dZ", "dA"))
 
@@ -55,20 +56,20 @@ def _pooling(mode: str) -> tuple[Operation, ...]:
     average = mode == "average"
     forward = lambda s, _: Call("pool_forward", (A_PREV, _pool_hparameters(s)), {"mode": mode})  # noqa: E731
     unit: Any = (lambda s, a: s.windows.taps) if average else None
-    even: Any = (lambda s: operations.powers_of_two(np.array(s.windows.taps))) if average else None
+    even: Any = (lambda s: pooling.powers_of_two(np.array(s.windows.taps))) if average else None
     return (
         Operation(
             "pool_forward", COURSE_POOL, ("A",), forward,
-            operations.avg_pool() if average else lambda s, a, one: operations.max_pool(s, a, one)[:1], mode,
-            steps=operations.taps if average else None, linear=("x",), cached=True,
-            kinds=("whole",) if average else operations.MAX_KINDS, scaled=("x",) if average else (), unit=unit,
+            pooling.avg_pool() if average else lambda s, a, one: pooling.max_pool(s, a, one)[:1], mode,
+            steps=pooling.taps if average else None, linear=("x",), cached=True,
+            kinds=("whole",) if average else pooling.MAX_KINDS, scaled=("x",) if average else (), unit=unit,
             even=even,
         ),
         Operation(
             "pool_backward", COURSE_POOL, ("dA_prev",),
             lambda s, _: Call("pool_backward", (DA, (A_PREV, _pool_hparameters(s))), {"mode": mode}),
-            operations.avg_pool_vjp() if average else operations.max_pool_vjp("all"), mode,
-            steps=operations.taps, linear=("dy",), kinds=("whole",) if average else operations.MAX_KINDS,
+            pooling.avg_pool_vjp() if average else pooling.max_pool_vjp("all"), mode,
+            steps=pooling.taps, linear=("dy",), kinds=("whole",) if average else pooling.MAX_KINDS,
             scaled=("x", "dy") if average else (), unit=unit, even=even,
             adjoint=Adjoint(
                 lambda s, _: Call("avg_pool", (A_PREV, s.window), {"stride": s.stride}), "dA", (("A_prev", 0),)
@@ -92,7 +93,7 @@ def _share(s: Window, a: Arrays, one: int) -> tuple[Array, ...]:
 STEPS = (
     Operation(
         "zero_pad", COURSE_PAD, ("padded",), lambda s, _: Call("zero_pad", (Name("X"), s.padding)),
-        operations.pad,
+        windows.pad,
     ),
     Operation(
         "conv_single_step", COURSE_WINDOW, ("z",),
@@ -108,11 +109,11 @@ STEPS = (
         "distribute_value", COURSE_SHARE, ("shares",),
         lambda s, _: Call("distribute_value", (Name("dz"), s.size)), _share, steps=lambda s: (2,), linear=("dz",),
         scaled=("dz",), unit=lambda s, a: math.prod(s.size),
-        even=lambda s: operations.powers_of_two(np.array(math.prod(s.size))),
+        even=lambda s: pooling.powers_of_two(np.array(math.prod(s.size))),
     ),
 )  # fmt: skip
 
 COURSE = tuple(
-    replace(operation, roles=ROLES)
+    replace(operation, roles=ROLES, takes=operation.takes if operation.name == "zero_pad" else ("float",))
     for operation in (*STEPS, *CONVOLUTION, *_pooling("max"), *_pooling("average"))
 )  # fmt: skip

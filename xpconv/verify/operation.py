@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import xpconv
-from xpconv.verify.cases import Setup
+from xpconv.verify.setups import Setup
 
 Array = Any
 Arrays = Mapping[str, Array]
@@ -88,6 +88,7 @@ class Operation:
     linear: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ("same",)  # of the results; "bool", "index"
     kinds: tuple[str, ...] = ("whole",)  # of the exact tier's data; from the second on for core setups only
+    takes: tuple[str, ...] = ("float", "integer", "complex")  # kinds of dtypes
     even: Callable[[Any], bool] | None = None  # says which setups are exact on whole numbers; None: all are
     scaled: tuple[str, ...] = ()  # roles whose whole numbers are multiples of `unit`, so that divisions come out even
     unit: Callable[[Any, Arrays], int] | None = None

@@ -1,19 +1,18 @@
-"""The general operations: convolution, pooling, padding."""
+"""Convolution and transposed convolution."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from xpconv.verify import reference
-from xpconv.verify.cases import CONV, PAD, POOL, Conv, Pad, Pool
-from xpconv.verify.operation import Adjoint, Array, Arrays, Call, Define, Name, Operation, keywords
+from xpconv.verify.cases import CONV, TRANSPOSE
+from xpconv.verify.operation import Adjoint, Array, Arrays, Call, Name, Operation, keywords
+from xpconv.verify.setups import Conv, Transpose
 
-X, W, B, DZ, DY = map(Name, ("x", "w", "b", "dz", "dy"))
-
-# --- convolution ----------------------------------------------------------------------------------
+X, W, B, DZ = map(Name, ("x", "w", "b", "dz"))
 
 
 def conv(s: Conv, a: Arrays, one: int) -> tuple[Array, ...]:
@@ -25,12 +24,14 @@ def conv(s: Conv, a: Arrays, one: int) -> tuple[Array, ...]:
 
 def conv_input_grad(s: Conv, a: Arrays, one: int) -> tuple[Array, ...]:
     """Define dx."""
-    return (s.back(reference.conv_input_grad(s.last(a["dz"]), s.kernel_last(a["w"]), s.windows, s.groups)),)
+    w = np.conj(s.kernel_last(a["w"]))
+    return (s.back(reference.conv_input_grad(s.last(a["dz"]), w, s.windows, s.groups)),)
 
 
 def conv_weight_grad(s: Conv, a: Arrays, one: int) -> tuple[Array, ...]:
     """Define dw."""
-    return (s.kernel_back(reference.conv_weight_grad(s.last(a["dz"]), s.last(a["x"]), s.windows, s.groups)),)
+    x = np.conj(s.last(a["x"]))
+    return (s.kernel_back(reference.conv_weight_grad(s.last(a["dz"]), x, s.windows, s.groups)),)
 
 
 def conv_vjp(s: Conv, a: Arrays, one: int) -> tuple[Array, ...]:
@@ -49,7 +50,9 @@ def conv_steps(s: Conv) -> tuple[int, ...]:
 
 def vjp_steps(s: Conv) -> tuple[int, ...]:
     """Count for dx: kernel taps times output channels of a group; for dw and db: output pixels of the batch."""
-    return s.windows.taps * (s.filters // s.groups), s.positions, s.positions
+    # with a padding mode a pixel may stand for several of the padding
+    readers = s.windows.taps if s.padding_mode == "zeros" else max(s.windows.readers, s.windows.taps)
+    return readers * (s.filters // s.groups), s.positions, s.positions
 
 
 def _affine(function: str) -> Callable[[Conv, str], Call]:
@@ -86,111 +89,45 @@ CONVOLUTION = (
     ),
 )  # fmt: skip
 
-# --- pooling --------------------------------------------------------------------------------------
 
-MAX_KINDS = ("whole", "nan", "equal", "infinite")
-
-
-def max_pool(s: Pool, a: Arrays, one: int) -> tuple[Array, ...]:
-    """Define the maxima and their places."""
-    y, where = reference.max_pool(s.last(a["x"]), s.windows)
-    return s.back(y), s.back(where)
+# --- transposed -----------------------------------------------------------------------------------
 
 
-def max_pool_vjp(rule: str) -> Define:
-    """Define dx for a rule for ties."""
-    return lambda s, a, one: (s.back(reference.max_pool_vjp(s.last(a["dy"]), s.last(a["x"]), s.windows, rule)),)
+def conv_transpose(s: Transpose, a: Arrays, one: int) -> tuple[Array, ...]:
+    """Define z: the gradient of a convolution's images, and the bias."""
+    z = reference.conv_input_grad(s.last(a["x"]), s.kernel_last(a["w"]), s.windows, s.groups)
+    return (s.back(z if "b" not in a else z + a["b"] * one),)
 
 
-def avg_pool(padded: bool = True) -> Define:
-    """Define the averages."""
-    return lambda s, a, one: (s.back(reference.avg_pool(s.last(a["x"]), s.windows, padded)),)
+def conv_transpose_vjp(s: Transpose, a: Arrays, one: int) -> tuple[Array, ...]:
+    """Define dx, dw, db."""
+    x, w, dz = s.last(a["x"]), s.kernel_last(a["w"]), s.last(a["dz"])
+    dx = reference.conv(dz, np.conj(w), s.windows, s.groups)
+    dw = reference.conv_weight_grad(np.conj(x), dz, s.windows, s.groups)
+    return s.back(dx), s.kernel_back(dw), reference.bias_grad(dz)
 
 
-def avg_pool_vjp(padded: bool = True) -> Define:
-    """Define dx of the averages."""
-    return lambda s, a, one: (s.back(reference.avg_pool_vjp(s.last(a["dy"]), s.windows, padded)),)
+def transpose_steps(s: Transpose) -> tuple[int, ...]:
+    """Count for z: kernel taps times input channels of a group, and the bias."""
+    return (s.windows.taps * (s.channels // s.groups) + s.bias,)
 
 
-def taps(s: Pool) -> tuple[int, ...]:
-    """Count roundings: a window has that many pixels, and a pixel lies in no more windows than a window has taps.
-
-    A division stands where a product has its multiplication. It counts twice: a compiler may multiply with the rounded
-    reciprocal instead (JAX's does).
-    """
-    return (s.windows.taps + 1,)
+def transpose_vjp_steps(s: Transpose) -> tuple[int, ...]:
+    """Count for dx: kernel taps times output channels of a group; for dw and db: pixels of the batch, of the result."""
+    pixels, result = (s.batch * math.prod(size) for size in (s.size, s.windows.size))
+    return s.windows.taps * (s.filters // s.groups), pixels, result
 
 
-def powers_of_two(numbers: Array) -> bool:
-    """Say whether dividing by these numbers is exact on every backend, with the reciprocal too."""
-    return not np.any(numbers & (numbers - 1))
-
-
-def _lcm(counts: Array) -> int:
-    return int(np.lcm.reduce(counts.ravel(), initial=1))
-
-
-def _max_vjp(rule: str) -> Operation:
-    return Operation(
-        "max_pool_vjp", POOL, ("dx",),
-        lambda s, _: Call("max_pool_vjp", (DY, X, s.window), keywords(s, ties=rule)),
-        max_pool_vjp(rule), rule, steps=taps, linear=("dy",),
-        kinds=MAX_KINDS[:3] if rule == "split" else MAX_KINDS,
-        scaled=("dy",) if rule == "split" else (),
-        unit=(lambda s, a: _lcm(reference.ties(s.last(a["x"]), s.windows))) if rule == "split" else None,
-        # each maximum counted once; with "all" the gradient is not that of the maximum where there are ties
-        adjoint=None if rule == "all" else Adjoint(
-            lambda s, _: Call("max_pool", (X, s.window), keywords(s)), "dy", (("x", 0),)
-        ),
-    )  # fmt: skip
-
-
-def _averages(padded: bool) -> tuple[Operation, ...]:
-    variant = "" if padded else "count-inside"
-
-    def options(s: Pool) -> dict[str, Any]:
-        return keywords(s) if padded else keywords(s, count_include_pad=False)
-
-    forward = lambda s, _: Call("avg_pool", (X, s.window), options(s))  # noqa: E731
-    unit = lambda s, a: _lcm(reference.counts(s.windows, padded))  # noqa: E731
-    even = lambda s: powers_of_two(reference.counts(s.windows, padded))  # noqa: E731
-    return (
-        Operation(
-            "avg_pool", POOL, ("y",), forward, avg_pool(padded), variant, steps=taps, linear=("x",),
-            scaled=("x",), unit=unit, even=even,
-        ),
-        Operation(
-            "avg_pool_vjp", POOL, ("dx",),
-            lambda s, _: Call("avg_pool_vjp", (DY, s.shape("x"), s.window), options(s)),
-            avg_pool_vjp(padded), variant, steps=taps, linear=("dy",), scaled=("x", "dy"), unit=unit, even=even,
-            adjoint=Adjoint(forward, "dy", (("x", 0),)),
-        ),
-    )  # fmt: skip
-
-
-POOLING = (
+TRANSPOSED = (
     Operation(
-        "max_pool", POOL, ("y", "indices"),
-        lambda s, _: Call("max_pool", (X, s.window), keywords(s, return_indices=True)),
-        max_pool, "indices", dtypes=("same", "index"), kinds=(*MAX_KINDS, "signed"),
+        "conv_transpose", TRANSPOSE, ("z",),
+        lambda s, _: Call("conv_transpose", (X, W, B) if s.bias else (X, W), keywords(s)),
+        conv_transpose, steps=transpose_steps, degrees=(2,), linear=("x", "w", "b"),
     ),
     Operation(
-        "max_pool", POOL, ("y",), lambda s, _: Call("max_pool", (X, s.window), keywords(s)),
-        lambda s, a, one: max_pool(s, a, one)[:1], kinds=MAX_KINDS,
+        "conv_transpose_vjp", TRANSPOSE, ("dx", "dw", "db"),
+        lambda s, _: Call("conv_transpose_vjp", (DZ, X, W), keywords(s)),
+        conv_transpose_vjp, steps=transpose_vjp_steps, degrees=(2, 2, 1), linear=("dz", "x", "w"),
+        adjoint=Adjoint(lambda s, _: Call("conv_transpose", (X, W), keywords(s)), "dz", (("x", 0), ("w", 1))),
     ),
-    *map(_max_vjp, ("first", "all", "split")),
-    *_averages(True),
-    *_averages(False),
-)  # fmt: skip
-
-# --- padding --------------------------------------------------------------------------------------
-
-
-def pad(s: Pad, a: Arrays, one: int) -> tuple[Array, ...]:
-    """Define the padded images."""
-    return (s.back(reference.pad(s.last(a["x"]), s.pads)),)
-
-
-PADDING = (
-    Operation("pad", PAD, ("y",), lambda s, _: Call("pad", (X, s.padding), keywords(s)), pad),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from xpconv.bounds import scale_and_floor
 from xpconv.verify import data
 from xpconv.verify.data import EXACT_KINDS, Drawn
+from xpconv.verify.dtypes import STORED, kind, wrap
+from xpconv.verify.gauss import Gauss
 from xpconv.verify.operation import Array
 from xpconv.verify.tasks import Task
 
+ATTEMPTS = 50  # at data whose inner products are not 0
 SPECIAL = ("nan", "equal", "infinite")  # kinds of the array that is compared; the arrays that are summed stay whole
 
 
@@ -40,7 +44,7 @@ class Oracle:
         if task.source not in self._data:
             whole = _shared(task)
             self._data[task.source] = self._draw(task, self._attempts.setdefault(whole, 0))
-            while self._proves_nothing(task):
+            while self._proves_nothing(task) and self._attempts[whole] < ATTEMPTS:
                 del self._exact[whole]
                 self._attempts[whole] += 1
                 self._data[task.source] = self._draw(task, self._attempts[whole])
@@ -59,15 +63,17 @@ class Oracle:
         A sum of products, each of which goes through at most n roundings with unit roundoff u, is off by at most
         gamma(n) = n u / (1 - n u) times the sum of the absolute values of the products (N. Higham, "Accuracy and
         Stability of Numerical Algorithms", 2nd ed., section 3.1), and that sum is the same operation on absolute
-        values. `scale_and_floor` adds what underflow can do. float16 is summed in float32, u = 2**-24, and the result
-        is rounded once more, by at most 2**-11 of its size or 2**-25.
+        values. `scale_and_floor` adds what underflow can do, and counts a complex product as three steps. float16 and
+        bfloat16 are summed in float32, u = 2**-24, and the result is rounded once more, by at most 2**-11 or 2**-8 of
+        its size, or 2**-25 or 2**-134.
         """
         if task.source not in self._bounds:
             steps = task.operation.steps
             if steps is None:
                 raise ValueError(f"nothing is rounded in {task.source}")
             rows = zip(self._evaluate(task, absolute=True), steps(task.setup), strict=True)
-            self._bounds[task.source] = tuple(_bound(size.nearest, count, task.dtype) for size, count in rows)
+            dtype = getattr(task.setup, "dtype", None) or task.dtype
+            self._bounds[task.source] = tuple(_bound(abs(size.nearest), count, dtype) for size, count in rows)
         return self._bounds[task.source]
 
     def _proves_nothing(self, task: Task) -> bool:
@@ -77,7 +83,7 @@ class Oracle:
             return False
         (name, number), *_ = adjoint.pairs
         argument = self._data[task.source][name].numerators
-        return not np.sum(argument * self.exact(task)[number].nearest)
+        return not np.sum(np.real(_numbers(argument) * np.conj(self.exact(task)[number].nearest)))
 
     def _draw(self, task: Task, attempt: int) -> dict[str, Drawn]:
         operation, setup = task.operation, task.setup
@@ -89,13 +95,16 @@ class Oracle:
         # x before the gradients: the unit of a gradient may depend on the ties in x
         for name in sorted(names, key=lambda name: operation.role(name) != "x"):
             role = operation.role(name)
-            kind = "whole" if task.kind in SPECIAL and role in operation.linear else task.kind
-            unit = 1
-            if operation.unit is not None and role in operation.scaled and kind == "whole":
-                unit = operation.unit(setup, by_role)
             key = f"{operation.name}/{task.case}/{role}" + f"/{attempt}" * (attempt > 0)
-            drawn[name] = data.draw(key, setup.shape(role), kind, task.dtype, self.seed, unit)
-            by_role[role] = drawn[name].values.astype(np.float64)
+            if role == "indices":
+                drawn[name] = _places(key, setup, self.seed)
+                continue
+            sort = "whole" if task.kind in SPECIAL and role in operation.linear else task.kind
+            unit = 1
+            if operation.unit is not None and role in operation.scaled and sort == "whole":
+                unit = operation.unit(setup, by_role)
+            drawn[name] = data.draw(key, setup.shape(role), sort, task.dtype, self.seed, unit)
+            by_role[role] = drawn[name].values
         return {name: drawn[name] for name in names}
 
     def _evaluate(self, task: Task, absolute: bool = False) -> tuple[Exact, ...]:
@@ -107,28 +116,62 @@ class Oracle:
             if role in operation.linear:
                 arrays[role] = np.abs(drawn.numerators) if absolute else drawn.numerators
                 one = drawn.one
+            elif kind(task.dtype) == "integer" or role == "indices":
+                arrays[role] = drawn.numerators
             else:
-                arrays[role] = drawn.values.astype(np.float64)
+                arrays[role] = drawn.values.astype(np.complex128 if kind(task.dtype) == "complex" else np.float64)
         results = operation.define(task.setup, arrays, one)
-        return tuple(_split(result, one**degree) for result, degree in zip(results, operation.degrees, strict=True))
+        words = operation.dtypes * len(results)
+        return tuple(
+            _whole(result, task) if word == "same" and kind(task.dtype) == "integer" else _split(result, one**degree)
+            for result, degree, word in zip(results, operation.degrees, words, strict=False)
+        )
 
 
 def _shared(task: Task) -> str:
-    """Name the data of a check; whole numbers are the same in every dtype."""
-    return task.source.rpartition("/")[0] if task.kind in EXACT_KINDS else task.source
+    """Name the data of a check; whole numbers are the same in every floating dtype."""
+    same = task.kind in EXACT_KINDS and kind(task.dtype) == "float"
+    return task.source.rpartition("/")[0] if same else task.source
+
+
+def _numbers(numerators: Array) -> Array:
+    """Give Gaussian integers as complex128, others as they are."""
+    if any(isinstance(value, Gauss) for value in numerators.ravel()[:1].tolist()):
+        return np.frompyfunc(lambda value: complex(value.real, value.imag), 1, 1)(numerators).astype(np.complex128)
+    return numerators
+
+
+def _places(key: str, setup: Any, seed: int) -> Drawn:
+    batch, *size, channels = setup.last(np.empty(setup.shape("indices"))).shape
+    room = math.prod(setup.last(np.empty(setup.shape("x"))).shape[1:-1])
+    planes = data.places(key, batch, channels, math.prod(size), room, seed)
+    values = setup.back(np.moveaxis(planes, 1, -1).reshape(batch, *size, channels))
+    return Drawn(np.ascontiguousarray(values), values, 1)
+
+
+def _whole(result: Any, task: Task) -> Exact:
+    values = wrap(result, getattr(task.setup, "dtype", None) or task.dtype)
+    return Exact(values, np.zeros(values.shape))
 
 
 def _split(result: Any, scale: int) -> Exact:
     result = np.asarray(result, object if scale > 1 else None)
     if result.dtype != object:
         return Exact(result, np.zeros(result.shape))
+    if any(isinstance(value, Gauss) for value in result.ravel().tolist()):
+        real, imag = (
+            _split(np.frompyfunc(lambda value, name=name: getattr(value, name), 1, 1)(result), scale)
+            for name in ("real", "imag")
+        )
+        return Exact(real.nearest + 1j * imag.nearest, real.rest + 1j * imag.rest)
     exact = [Fraction(value) / scale for value in result.ravel().tolist()]
     nearest = [float(value) for value in exact]
     rest = [float(value - Fraction(close)) for value, close in zip(exact, nearest, strict=True)]
-    return Exact(np.array(nearest).reshape(result.shape), np.array(rest).reshape(result.shape))
+    return Exact(np.array(nearest, float).reshape(result.shape), np.array(rest, float).reshape(result.shape))
 
 
 def _bound(magnitude: Array, count: int, dtype: str) -> Array:
-    relative, floor = scale_and_floor(np, np.dtype("float32" if dtype == "float16" else dtype), count)
+    relative, floor = scale_and_floor(np, np.dtype("float32" if dtype in STORED else dtype), count)
     bound = magnitude * relative + floor
-    return bound + (magnitude + bound) * 2.0**-11 + 2.0**-25 if dtype == "float16" else bound
+    half, least = STORED.get(dtype, (0.0, 0.0))
+    return bound + (magnitude + bound) * half + least

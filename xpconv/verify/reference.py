@@ -35,11 +35,21 @@ class Windows:
     dilation: Ints
     pads: tuple[tuple[int, int], ...]
     out: Ints
+    mode: str = "zeros"  # which pixels stand in the padding
 
     @cached_property
     def taps(self) -> int:
         """Count the taps of one window."""
         return math.prod(self.kernel)
+
+    @cached_property
+    def readers(self) -> int:
+        """Count the taps that look at one pixel, at most."""
+        found: Array = np.zeros(self.size, np.int64)
+        for o in self.places():
+            for _, i in self.inside(o):
+                found[i] += 1
+        return int(found.max())
 
     def places(self) -> Iterator[Ints]:
         """Give every output position."""
@@ -47,19 +57,57 @@ class Windows:
 
     def inside(self, o: Ints, padded: bool = False) -> Iterator[tuple[Ints, Ints]]:
         """Give each tap of the window at `o` with its pixel, those inside the input or also those in its padding."""
-        per_axis = []
-        for at, k, s, d, n, (before, after) in zip(
-            o, self.kernel, self.stride, self.dilation, self.size, self.pads, strict=True
-        ):
-            low, high = (-before, n + after) if padded else (0, n)
-            pixels = ((tap, at * s - before + tap * d) for tap in range(k))
-            per_axis.append([(tap, pixel) for tap, pixel in pixels if low <= pixel < high])
+        per_axis = [list(self._axis(axis, at, padded)) for axis, at in enumerate(o)]
         for pairs in itertools.product(*per_axis):
             yield tuple(tap for tap, _ in pairs), tuple(pixel for _, pixel in pairs)
 
+    def _axis(self, axis: int, at: int, padded: bool) -> Iterator[tuple[int, int]]:
+        n, (before, after) = self.size[axis], self.pads[axis]
+        low, high = (-before, n + after) if padded else (0, n)
+        for tap in range(self.kernel[axis]):
+            pixel = at * self.stride[axis] - before + tap * self.dilation[axis]
+            if self.mode != "zeros":
+                pixel = stand_in(pixel, n, self.mode)
+            if low <= pixel < high:
+                yield tap, pixel
+
+
+def stand_in(pixel: int, n: int, mode: str) -> int:
+    """Give the pixel that stands at a place of an axis of n pixels or of its padding."""
+    if mode == "circular":
+        return pixel % n
+    if mode == "replicate":
+        return min(max(pixel, 0), n - 1)
+    return (n - 1) - abs((n - 1) - abs(pixel))  # mirrored at 0, then at n - 1
+
+
+@dataclass(frozen=True)
+class Parts(Windows):
+    """The windows of an adaptive pooling."""
+
+    def _axis(self, axis: int, at: int, padded: bool) -> Iterator[tuple[int, int]]:
+        n, m = self.size[axis], self.out[axis]
+        return enumerate(range(at * n // m, -(-(at + 1) * n // m)))
+
+
+def parts(size: Ints, out: int | Ints) -> Parts:
+    """Cut each axis of n pixels into m windows: o has the pixels floor(o n / m) to ceil((o + 1) n / m) - 1."""
+    out = per_axis(out, len(size))
+    kernel = tuple(
+        max(-(-(o + 1) * n // m) - o * n // m for o in range(m)) for n, m in zip(size, out, strict=True)
+    )  # the largest window
+    ones = (1,) * len(size)
+    return Parts(tuple(size), kernel, ones, ones, ((0, 0),) * len(size), out)
+
 
 def windows(
-    size: Ints, kernel: int | Ints, stride: int | Ints, padding: Any, dilation: int | Ints, ceil_mode: bool = False
+    size: Ints,
+    kernel: int | Ints,
+    stride: int | Ints,
+    padding: Any,
+    dilation: int | Ints,
+    ceil_mode: bool = False,
+    mode: str = "zeros",
 ) -> Windows:
     """Read the options of a convolution or a pooling."""
     rank = len(size)
@@ -74,7 +122,28 @@ def windows(
             count -= 1  # the last window starts inside the input or its leading padding
         pads.append((before, after))
         out.append(count)
-    return Windows(tuple(size), kernel, stride, dilation, tuple(pads), tuple(out))
+    return Windows(tuple(size), kernel, stride, dilation, tuple(pads), tuple(out), mode)
+
+
+def transposed_windows(
+    size: Ints, kernel: Ints, stride: int | Ints, padding: Any, output_padding: int | Ints, dilation: int | Ints
+) -> Windows:
+    """Read the options of a transposed convolution of images of `size`: windows over its result."""
+    rank = len(size)
+    stride, dilation, extra = per_axis(stride, rank), per_axis(dilation, rank), per_axis(output_padding, rank)
+    pads, out = [], []
+    for axis, (n, k, s, d, e) in enumerate(zip(size, kernel, stride, dilation, extra, strict=True)):
+        full = (n - 1) * s + d * (k - 1) + 1 + e  # what the taps reach, and the extra pixels
+        if padding in ("same", "same_lower"):
+            less = max(full - n * s, 0) // 2
+            more = max(full - n * s, 0) - less
+            pads.append((less, more) if padding == "same" else (more, less))
+            out.append(n * s)
+        else:
+            before, after = _pads(padding, axis, n, 1, s)
+            pads.append((before, after))
+            out.append(full - before - after)
+    return Windows(tuple(out), tuple(kernel), stride, dilation, tuple(pads), tuple(size))
 
 
 def _pads(padding: Any, axis: int, n: int, span: int, stride: int) -> tuple[int, int]:
@@ -134,13 +203,13 @@ def bias_grad(dz: Array) -> Array:
 def max_pool(x: Array, at: Windows) -> tuple[Array, Array]:
     """Give each window's maximum and where it was first met; a NaN beats everything; without a pixel (-inf, -1)."""
     shape = (x.shape[0], *at.out, x.shape[-1])
-    y: Array = np.full(shape, -np.inf)
+    y: Array = np.full(shape, -np.inf, object if x.dtype == object else float)
     where: Array = np.full(shape, -1, np.int64)
     for o in at.places():
         best, place = y[(slice(None), *o)], where[(slice(None), *o)]
         for _, i in at.inside(o):
             value = x[(slice(None), *i)]
-            better = (place < 0) | (value > best) | (np.isnan(value) & ~np.isnan(best))
+            better = (place < 0) | (value > best) | ((value != value) & (best == best))
             best[better] = value[better]
             place[better] = np.ravel_multi_index(i, at.size)
     return y, where
@@ -180,7 +249,7 @@ def divide(numbers: Array, count: Array) -> Array:
     """Divide whole numbers exactly: whole numbers again if it comes out even everywhere, fractions otherwise."""
     if numbers.dtype != object and not np.any(numbers % count):
         return numbers // count
-    return np.frompyfunc(Fraction, 2, 1)(numbers.astype(object), count.astype(object))
+    return numbers.astype(object) * np.frompyfunc(lambda c: Fraction(1, c), 1, 1)(count.astype(object))
 
 
 def avg_pool(x: Array, at: Windows, padded: bool) -> Array:
@@ -202,10 +271,28 @@ def avg_pool_vjp(dy: Array, at: Windows, padded: bool) -> Array:
     return dx
 
 
-def pad(x: Array, pads: tuple[tuple[int, int], ...]) -> Array:
-    """Surround the spatial axes with zeros."""
-    size = tuple(before + n + after for n, (before, after) in zip(x.shape[1:-1], pads, strict=True))
-    y: Array = np.zeros((x.shape[0], *size, x.shape[-1]), x.dtype)
-    for i in itertools.product(*map(range, x.shape[1:-1])):
-        y[(slice(None), *(at + before for at, (before, _) in zip(i, pads, strict=True)))] = x[(slice(None), *i)]
-    return y
+def unfold(x: Array, at: Windows) -> Array:
+    """cols[n, o, k, c] = x[n, o·stride + k·dilation - before, c]."""
+    cols: Array = np.zeros((x.shape[0], *at.out, *at.kernel, x.shape[-1]), x.dtype)
+    for o in at.places():
+        for k, i in at.inside(o):
+            cols[(slice(None), *o, *k)] = x[(slice(None), *i)]
+    return cols
+
+
+def fold(cols: Array, at: Windows) -> Array:
+    """x[n, i, c] = sum of cols[n, o, k, c] over the o, k that look at pixel i."""
+    x: Array = np.zeros((cols.shape[0], *at.size, cols.shape[-1]), cols.dtype)
+    for o in at.places():
+        for k, i in at.inside(o):
+            x[(slice(None), *i)] += cols[(slice(None), *o, *k)]
+    return x
+
+
+def max_unpool(y: Array, indices: Array, size: Ints) -> Array:
+    """Put each value where its index says, zeros elsewhere; the index -1 says nowhere."""
+    x: Array = np.zeros((y.shape[0], *size, y.shape[-1]), y.dtype)
+    for place in itertools.product(*map(range, y.shape)):
+        if indices[place] >= 0:
+            x[(place[0], *np.unravel_index(indices[place], size), place[-1])] = y[place]
+    return x

@@ -15,11 +15,11 @@ from xpconv.verify.check import Result
 from xpconv.verify.run import Outcome
 from xpconv.verify.summary import HEADINGS, describe, failures, rows, verdict
 
-FORMAT = "xpconv verify 1"
+FORMAT = "xpconv verify 2"
 
 
 def as_json(outcome: Outcome) -> str:
-    """Everything, one result a line: its digest in the exact tier, its ratio in the bound tier."""
+    """Everything, one case a line: digests in the exact tier, ratios by algorithm in the bound tier; then failures."""
     head: dict[str, Any] = {
         "format": FORMAT,
         "catalogue": {"version": cases.VERSION, "fingerprint": cases.fingerprint()},
@@ -30,30 +30,51 @@ def as_json(outcome: Outcome) -> str:
         "machine": {"system": platform.system(), "processor": platform.machine()},
         "backends": [vars(backend) for backend in outcome.backends],
         "checks": len(outcome.results),
-        "failures": len(outcome.failures),
+        "failures": [_failure(result) for result in outcome.failures],
+        "untested": [str(found) for found in outcome.untested],
         "seconds": round(outcome.seconds, 3),
     }
-    lines = ",\n".join("  " + json.dumps(_record(result), allow_nan=False) for result in outcome.results)
-    return json.dumps(head, indent=1)[:-2] + ',\n "results": [\n' + lines + "\n ]\n}\n"
+    text = json.dumps(head, indent=1)[:-2] + ',\n "results": {\n'
+    blocks = []
+    for backend in outcome.backends:
+        found = _cases([result for result in outcome.results if result.backend == backend.name])
+        lines = ",\n".join(f"  {json.dumps(case)}: {_compact(row)}" for case, row in found.items())
+        blocks.append(f"  {json.dumps(backend.name)}: {{\n{lines}\n  }}")
+    return text + ",\n".join(blocks) + "\n }\n}\n"
 
 
-def _record(result: Result) -> dict[str, Any]:
-    record: dict[str, Any] = {"check": result.task.key, "backend": result.backend, "passed": result.passed}
-    if result.digest is not None:
-        record["digest"] = result.digest
-    if result.ratio is not None:
-        record["ratio"] = float(f"{result.ratio:.6g}") if math.isfinite(result.ratio) else None
-    record["seconds"] = round(result.seconds, 6)
-    if not result.passed:
-        names = ("failure", "expected", "got", "line")
-        record |= {name: getattr(result, name) for name in names}
-    return record
+def _compact(found: dict[str, Any]) -> str:
+    return json.dumps(found, allow_nan=False, separators=(",", ":"))
+
+
+def _cases(results: list[Result]) -> dict[str, dict[str, Any]]:
+    """Give for each case and each of its data and dtypes a digest, or its ratios by algorithm."""
+    found: dict[str, dict[str, Any]] = {}
+    for result in results:
+        operation, case, data = result.task.source.split("/", 2)
+        row = found.setdefault(f"{operation}/{case}", {})
+        if result.digest is not None:
+            row[data] = result.digest  # every algorithm that passes has the same
+        elif result.ratio is not None:
+            ratio = float(f"{result.ratio:.3g}") if math.isfinite(result.ratio) else None
+            if result.task.algorithm:
+                row.setdefault(data, {})[result.task.algorithm] = ratio
+            else:
+                row[data] = ratio
+    return found
+
+
+def _failure(result: Result) -> dict[str, Any]:
+    names = ("failure", "expected", "got", "line")
+    return {"check": result.task.key, "backend": result.backend} | {name: getattr(result, name) for name in names}
 
 
 def as_junit(outcome: Outcome) -> str:
     """One suite for each backend, one test case for each check."""
     root = ElementTree.Element("testsuites", name="xpconv verify")
     _count(root, outcome.results)
+    root.set("tests", str(len(outcome.results) + len(outcome.untested)))
+    root.set("failures", str(len(outcome.failures) + len(outcome.untested)))
     for backend in outcome.backends:
         found = [result for result in outcome.results if result.backend == backend.name]
         suite = ElementTree.SubElement(root, "testsuite", name=f"xpconv verify {backend}")
@@ -68,6 +89,10 @@ def as_junit(outcome: Outcome) -> str:
             if not result.passed:
                 failure = ElementTree.SubElement(case, "failure", message=_printable(result.failure))
                 failure.text = _printable("\n".join(describe(result)))
+    for untested in outcome.untested:
+        suite = ElementTree.SubElement(root, "testsuite", name="keywords", tests="1", failures="1", errors="0")
+        case = ElementTree.SubElement(suite, "testcase", classname="xpconv.keywords", name=str(untested))
+        ElementTree.SubElement(case, "failure", message=_printable(str(untested)))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -91,7 +116,7 @@ def as_markdown(outcome: Outcome) -> str:
     lines = [
         "# xpconv verify",
         "",
-        f"**{verdict(outcome.results, outcome.seconds)}**",
+        f"**{verdict(outcome.results, outcome.seconds, len(outcome.untested))}**",
         "",
         f"Catalogue {cases.VERSION}, {size}, seed {outcome.seed}, on {platform.system()} {platform.machine()}; "
         f"{versions}.",
@@ -103,7 +128,8 @@ def as_markdown(outcome: Outcome) -> str:
         *("| " + " | ".join(row.cells()) + " |" for row in rows(outcome.results)),
     ]
     for result, more in failures(outcome.results):
-        lines += ["", "```text", *describe(result, more), "```"]
+        lines += ["", "```text", *describe(result, more, outcome.shrunk.get(result)), "```"]
+    lines += [f"{'' if number else chr(10)}- untested: {found}" for number, found in enumerate(outcome.untested)]
     return "\n".join(lines) + "\n"
 
 

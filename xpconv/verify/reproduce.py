@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv import _libraries
+from xpconv.verify.dtypes import host
 from xpconv.verify.oracle import Oracle
 from xpconv.verify.tasks import Task, find
 
@@ -45,8 +46,9 @@ def draw(source: str, backend: str = "numpy", seed: int = 0) -> tuple[Any, ...]:
 
     """
     library = _libraries.load(backend)
-    drawn = Oracle(seed).data(find(source))
-    return library, *(library.asarray(array.values) for array in drawn.values())
+    task = find(source)
+    arrays = (drawn.values for drawn in Oracle(seed).data(task).values())
+    return library, *(library.asarray(a, task.dtype if a.dtype.name == host(task.dtype) else None) for a in arrays)
 
 
 def line(task: Task, backend: str, seed: int, number: int = 0, index: tuple[int, ...] | None = None) -> str:

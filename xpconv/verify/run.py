@@ -10,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from xpconv import _info
+from xpconv import _info, _libraries
 from xpconv._libraries import Library
 from xpconv.verify.check import Bench, Result
+from xpconv.verify.dtypes import INTEGERS
 from xpconv.verify.oracle import Oracle
+from xpconv.verify.shrink import shrink
+from xpconv.verify.summary import failures
 from xpconv.verify.tasks import NAMES, Task, tasks
+from xpconv.verify.untested import Untested, untested
 
 # JAX compiles every call and Dask builds a graph for it, so they take the core cases, and these in one dtype where that
 # will do: in a quick run, and always for Dask, which computes with NumPy.
@@ -33,7 +37,10 @@ class Backend:
     tf32: str  # how it stood, for a library that may have it
 
     def __str__(self) -> str:
-        words = [f"{self.name} {self.version} on {self.device}", ", ".join(self.dtypes)]
+        integers = [dtype for dtype in self.dtypes if dtype in INTEGERS]
+        dtypes = [dtype for dtype in self.dtypes if dtype not in INTEGERS]
+        dtypes += [f"{len(integers)} integers"] if len(integers) > 1 else integers
+        words = [f"{self.name} {self.version} on {self.device}", ", ".join(dtypes)]
         if self.core:
             words.append("core cases")
         if self.tf32:
@@ -51,12 +58,19 @@ class Outcome:
     versions: dict[str, str]
     backends: list[Backend] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    untested: list[Untested] = field(default_factory=list)
+    shrunk: dict[Result, Result] = field(default_factory=dict)  # a failure that is shown -> the smallest one like it
     seconds: float = 0.0
 
     @property
     def failures(self) -> list[Result]:
         """Give what failed, in order."""
         return [result for result in self.results if not result.passed]
+
+    @property
+    def passed(self) -> bool:
+        """Say whether something was checked, and all is well."""
+        return bool(self.results) and not self.failures and not self.untested
 
 
 class Progress(Protocol):
@@ -65,6 +79,9 @@ class Progress(Protocol):
     def start(self, total: int) -> None:
         """Begin with so many checks ahead."""
 
+    def begin(self, backend: Backend) -> None:
+        """Begin with a backend."""
+
     def step(self, result: Result) -> None:
         """Note a check that is done."""
 
@@ -72,9 +89,12 @@ class Progress(Protocol):
         """Note a backend that is done."""
 
 
-def tf32(name: str) -> str:
-    """Say for CuPy whether float32 products may be rounded to TF32: its own switch, or NVIDIA's above it."""
-    if name != "cupy":
+def tf32(name: str, device: str = "") -> str:
+    """Say whether float32 products may be rounded to TF32 on CUDA: the library's switch, or NVIDIA's above it."""
+    if name == "torch" and "cuda" in device and "NVIDIA_TF32_OVERRIDE" not in os.environ:
+        allowed = importlib.import_module("torch").backends.cuda.matmul.allow_tf32
+        return f"{'on' if allowed else 'off'} (torch.backends.cuda.matmul.allow_tf32 is {allowed})"
+    if name != "cupy" and not (name == "torch" and "cuda" in device):
         return ""
     override = os.environ.get("NVIDIA_TF32_OVERRIDE")
     if override is None:
@@ -92,13 +112,18 @@ def run(libraries: Sequence[Library], names: tuple[str, ...], quick: bool, seed:
     progress.start(sum(len(checks) for _, checks in plans))
     for bench, (backend, checks) in zip(benches, plans, strict=True):
         found = []
+        progress.begin(backend)
         with _at_once(bench.library):
             for task in checks:
                 found.append(bench.check(task))
                 progress.step(found[-1])
+            for failed, _ in failures(found):
+                outcome.shrunk[failed] = shrink(bench.check, failed)
         outcome.backends.append(backend)
         outcome.results += found
         progress.done(backend, found)
+    # a check of the cases, not of a library
+    outcome.untested = untested(_libraries.load("numpy"), oracle, names or NAMES, plans[0][0].core)
     outcome.seconds = time.perf_counter() - start
     return outcome
 
@@ -109,7 +134,9 @@ def _plan(bench: Bench, names: tuple[str, ...], quick: bool) -> tuple[Backend, l
     dtypes = bench.dtypes
     if library.name == "dask" or (library.name in COSTLY and quick):
         dtypes = dtypes[:1]
-    backend = Backend(library.name, library.version, library.device_name, dtypes, core, tf32(library.name))
+    backend = Backend(
+        library.name, library.version, library.device_name, dtypes, core, tf32(library.name, library.device_name)
+    )
     return backend, list(tasks(dtypes, names or NAMES, core))
 
 

@@ -17,19 +17,32 @@ WIDTHS = (8, 23, 6, 11, 14, 11, 7)
 
 
 class PlainScreen:
-    """Text without colours; a backend's rows appear as soon as it is done."""
+    """Text without colours; an operation's row appears as soon as it is done."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Result] = []
 
     def start(self, total: int) -> None:
         """Say nothing."""
 
+    def begin(self, backend: Backend) -> None:
+        """Print the headings of a backend."""
+        self.line(f"\n{backend}\n{_aligned(HEADINGS)}")
+
     def step(self, result: Result) -> None:
-        """Say nothing."""
+        """Print the row of the operation before this one."""
+        if self._waiting and self._waiting[0].task.operation.name != result.task.operation.name:
+            self._print()
+        self._waiting.append(result)
 
     def done(self, backend: Backend, results: Sequence[Result]) -> None:
-        """Print the rows of a backend."""
-        self.line(f"\n{backend}\n{_aligned(HEADINGS)}")
-        for row in rows(results):
+        """Print the last row of a backend."""
+        self._print()
+
+    def _print(self) -> None:
+        for row in rows(self._waiting):
             self.line(_aligned(row.cells()))
+        self._waiting = []
 
     def finish(self) -> None:
         """Say nothing more."""
@@ -65,6 +78,9 @@ class RichScreen:
         """Show the bar."""
         self.bar.start()
         self.task = self.bar.add_task("", total=total, failed="")
+
+    def begin(self, backend: Backend) -> None:
+        """Say nothing: the bar names the backend."""
 
     def step(self, result: Result) -> None:
         """Move the bar."""

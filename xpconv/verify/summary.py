@@ -79,17 +79,22 @@ def _size(result: Result) -> int:
     return sum(math.prod(setup.shape(operation.role(name))) for name in names)
 
 
-def describe(result: Result, more: int = 0) -> list[str]:
-    """Say in lines what failed and how to see it again."""
-    head = f"FAILED {result.backend} {result.task.key}: {result.failure}"
-    lines = [head, f"  expected {result.expected}", f"  got      {result.got}", f"  {result.line}"]
+def describe(result: Result, more: int = 0, shrunk: Result | None = None) -> list[str]:
+    """Say in lines what failed and how to see it again, where possible on a smaller case."""
+    lines = [f"FAILED {result.backend} {result.task.key}: {result.failure}"]
+    if shrunk is not None and shrunk is not result:
+        lines.append(f"  so does {shrunk.task.key}: {shrunk.failure}")
+        result = shrunk
+    lines += [f"  expected {result.expected}", f"  got      {result.got}", f"  {result.line}"]
     if more:
         lines.append(f"  and {more:,} more of {result.task.operation.name} on {result.backend}")
     return lines
 
 
-def verdict(results: Sequence[Result], seconds: float) -> str:
+def verdict(results: Sequence[Result], seconds: float, untested: int = 0) -> str:
     """Put the run in one line."""
+    if untested:
+        return f"{verdict(results, seconds)}; {untested:,} keywords untested"
     failed = sum(not result.passed for result in results)
     backends = ", ".join(dict.fromkeys(result.backend for result in results))
     if failed:
