@@ -86,9 +86,12 @@ def test_without_its_library_a_fault_is_not_run(monkeypatch, capsys):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.where}: {fault.name}")
 def test_the_library_is_as_it_was(fault):
     before = _places(fault)
-    with pytest.raises(KeyboardInterrupt), planted(fault):
-        assert not any(now is then for now, then in zip(_places(fault), before, strict=True))
-        raise KeyboardInterrupt
+    try:
+        with planted(fault):
+            assert not any(now is then for now, then in zip(_places(fault), before, strict=True))
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
     assert all(now is then for now, then in zip(_places(fault), before, strict=True))
 
 

@@ -72,23 +72,18 @@ class Judge:
     def alike(self, name: str, number: int | None, answers: Answers, wrongs: Wrongs) -> str:
         """Say which planted fault gives the same wrong results, or what is nearest; empty if none does."""
         keys = {wrong.task.key for wrong in wrongs if wrong.number == number}
-        best, most, all_along = [], 0, False
+        found = []
         for fault in FAULTS:
-            if fault.operations != (name,):
-                continue
-            theirs = self._of(fault)
-            same = {key for key, answer in answers.items() if _same(answer, theirs[key], number)}
-            count, everywhere = len(keys & same), len(same) == len(answers)
-            if count == 0 or (all_along and not everywhere):
-                continue
-            if (everywhere, count) > (all_along, most):
-                best, most, all_along = [fault], count, everywhere
-            elif count == most:
-                best.append(fault)
-        if not best or 2 * most < len(keys):
+            if fault.operations == (name,):
+                theirs = self._of(fault)
+                same = {key for key, answer in answers.items() if _same(answer, theirs[key], number)}
+                found.append((len(keys & same), len(same), fault))
+        most = max((count, everywhere) for count, everywhere, _ in found)
+        if 2 * most[0] < len(keys):
             return ""
+        best = [fault for count, everywhere, fault in found if (count, everywhere) == most]
         words = " or ".join(f"{fault.name} ({fault.imitates})" for fault in best[:2])
-        return words if all_along else f"on {most} of {len(keys)} wrong inputs {words}"
+        return words if most[0] == len(keys) else f"on {most[0]} of {len(keys)} wrong inputs {words}"
 
     # --- calls ---
 

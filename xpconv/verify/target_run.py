@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from xpconv.verify.operation import Array
-from xpconv.verify.target_judge import Judge, Wrong, Wrongs, describe, smallest
+from xpconv.verify.target_judge import Answers, Judge, Wrong, Wrongs, describe, smallest
 from xpconv.verify.target_load import NAMES, LoadError, load
 
+CALLED = {
+    "conv_forward": ("zero_pad", "conv_single_step"),
+    "conv_backward": ("zero_pad",),
+    "pool_backward": ("create_mask_from_window", "distribute_value"),
+}  # in the course's own text
 ROWS = 12  # lines of an array that is shown whole
 
 
@@ -47,6 +52,7 @@ def main() -> None:
         return
     judge = Judge(functions, int(seed))
     np.seterr(all="ignore")
+    bad: set[str] = set()
     for name in NAMES if not attribute or len(functions) > 1 else functions:
         if name not in functions:
             sheet.write("function", good=None, lines=[f"{name}: not there"])
@@ -54,16 +60,20 @@ def main() -> None:
         found, wrongs = judge.ask(name, sheet.begin)
         sheet.begin(f"comparing {name} with the known faults")
         if wrongs:
-            sheet.write("function", good=False, lines=_told(judge, name, found, wrongs))
+            causes = [cause for cause in CALLED.get(name, ()) if cause in bad]
+            sheet.write("function", good=False, lines=_told(judge, name, found, wrongs, causes))
+            bad.add(name)
         else:
             sheet.write("function", good=True, lines=[f"{name}: right on {len(found)} inputs"])
     sheet.write("end")
 
 
-def _told(judge: Judge, name: str, answers: Any, wrongs: Wrongs) -> list[str]:
+def _told(judge: Judge, name: str, answers: Answers, wrongs: Wrongs, causes: list[str]) -> list[str]:
     """Put a function's faults in lines: what they look like, and the smallest input that shows each."""
     count = len({wrong.task.key for wrong in wrongs})
     lines = [f"{name}: WRONG on {count} of {len(answers)} inputs"]
+    if causes:
+        lines.append(f"  begin with {' and '.join(causes)}: the course calls that here")
     numbers = list(dict.fromkeys(wrong.number for wrong in wrongs))
     for number in numbers:
         mine = [wrong for wrong in wrongs if wrong.number == number]
