@@ -15,7 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--xp-backends`` and ``xp_backends``."""
     which = "the backends of xpconv's fixture xp, separated by commas or spaces; one that is missing fails the run"
     parser.getgroup("xpconv").addoption("--xp-backends", metavar="NAME,...", help=which)
-    parser.addini("xp_backends", which)
+    parser.addini("xp_backends", which, type="args")
 
 
 @pytest.hookimpl(trylast=True)
@@ -35,7 +35,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _asked_for(config: pytest.Config) -> list[str]:
     """Give the names on the command line, or else in the configuration; empty for all that are found."""
-    text: str = config.getoption("--xp-backends") or config.getini("xp_backends")
+    text: str = config.getoption("--xp-backends") or " ".join(config.getini("xp_backends"))
     return list(dict.fromkeys(text.replace(",", " ").split()))
 
 

@@ -87,8 +87,16 @@ def test_without_options_everything_installed_is_asked_for(pytester, monkeypatch
     result.stdout.fnmatch_lines(["*xp: backend 'cupy' is installed, but no CUDA device is available"])
 
 
-def test_the_configuration_restricts_and_the_command_line_wins(pytester):
-    pytester.makeini("[pytest]\nxp_backends = numpy-readonly strict")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pytest.ini", "[pytest]\nxp_backends = numpy-readonly, strict"),
+        ("pyproject.toml", "[tool.pytest.ini_options]\nxp_backends = 'numpy-readonly strict'"),
+        ("pyproject.toml", "[tool.pytest.ini_options]\nxp_backends = ['numpy-readonly', 'strict']"),
+    ],
+)
+def test_the_configuration_restricts_and_the_command_line_wins(name, text, pytester):
+    (pytester.path / name).write_text(text)
     pytester.makepyfile("def test(xp): pass")
     result = pytester.runpytest_inprocess(*PLUGIN, "-v", "--strict-config")
     assert passed(result) == ["test[numpy-readonly]", "test[strict]"]
@@ -163,7 +171,8 @@ def test_a_run_that_asks_for_no_xp_loads_nothing(pytester, monkeypatch):
     pytester.runpytest_subprocess(*PLUGIN[:4], "-W", "error").assert_outcomes(passed=1)
 
 
-def test_the_document_s_examples_pass_as_tests(run):
+def test_the_document_s_examples_pass_as_tests(run, monkeypatch):
+    monkeypatch.setattr(_libraries, "installed", lambda: ["numpy", "strict"])
     text = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     result = run("\n".join(blocks), *FEW, "-W", "error")
