@@ -70,7 +70,7 @@ def write(path, text):
 def test_a_right_notebook_passes(capsys, tmp_path):
     status, told, lines = check(capsys, RIGHT)
     assert status == 0
-    assert lines[-1] == "all 8 functions are right"
+    assert lines[-1] == "8 of 8 functions are right"
     assert all(" right on " in told[name][0] for name in NAMES)
     loading = "\n".join(told[""] + lines)
     assert "cell 1, line 2: ModuleNotFoundError: No module named 'course_helpers'" in loading
@@ -93,7 +93,7 @@ def test_a_slip_is_named(name, capsys, tmp_path):
     status, told, lines = check(capsys, path)
     assert status == 1
     wrong = {function.strip() for function in looks}
-    assert lines[-1] == f"{len(wrong)} of 8 functions are wrong"
+    assert lines[-1] == f"{8 - len(wrong)} of 8 functions are right"
     for function in NAMES:
         assert ("WRONG on" in told[function][0]) == (function in wrong)
     for function, fault in looks.items():
@@ -132,7 +132,7 @@ def test_the_smallest_input_is_shown(capsys, tmp_path):
 
 def test_the_library_s_own_module_is_right(capsys):
     status, _, lines = check(capsys, "xpconv.course")
-    assert (status, lines[-1]) == (0, "all 8 functions are right")
+    assert (status, lines[-1]) == (0, "8 of 8 functions are right")
 
 
 def test_one_function_a_class_and_an_object(capsys, tmp_path):
@@ -157,10 +157,10 @@ def test_one_function_a_class_and_an_object(capsys, tmp_path):
     )
     for name, right in (("zero_pad", 1), ("Static", 1), ("inner.here", 1), ("pool_backward", 1)):
         status, told, lines = check(capsys, f"{path}:{name}")
-        assert (status, lines[-1]) == (0, f"all {right} functions are right")
+        assert (status, lines[-1]) == (0, f"{right} of {right} functions are right")
     assert list(told) == ["", "pool_backward"]
     status, told, lines = check(capsys, f"{path}:Methods")
-    assert (status, lines[-1]) == (1, "1 of 2 functions are wrong")
+    assert (status, lines[-1]) == (1, "1 of 2 functions are right")
     assert "  looks like: everything (x is compared with itself)" in told["create_mask_from_window"]
 
 
@@ -181,7 +181,7 @@ def test_one_function_a_class_and_an_object(capsys, tmp_path):
 def test_strange_answers(body, words, capsys, tmp_path):
     path = write(tmp_path / "strange.py", f"def conv_forward(A_prev, W, b, hparameters):\n    {body}\n")
     status, told, lines = check(capsys, f"{path}:conv_forward")
-    assert (status, lines[-1]) == (1, "1 of 1 functions are wrong")
+    assert (status, lines[-1]) == (1, "0 of 1 functions are right")
     assert any(line.startswith(f"  {words}") for line in told["conv_forward"])
 
 
@@ -208,7 +208,7 @@ def test_what_stands_above_an_error_is_checked(capsys, tmp_path):
     for line, words in (("sys.exit(3)", "called sys.exit(3)"), ("1 / 0", "ZeroDivisionError: division by zero")):
         path = write(tmp_path / "half.py", text.format(line))
         status, told, lines = check(capsys, path)
-        assert (status, lines[-1]) == (0, "all 1 functions are right")
+        assert (status, lines[-1]) == (0, "1 of 1 functions are right")
         assert lines[1] == f"  half.py, line 3: {words}; what stands above it is checked"
         assert told["pool_forward"] == ["pool_forward: not there"]
 

@@ -83,6 +83,17 @@ def _swapped(right: Function) -> Function:
     return offsets
 
 
+def _first_group_for_all(right: Function) -> Function:
+    def conv(
+        x: Array, w: Array, b: Any = None, *, groups: int = 1, layout: str = "channels_last", **options: Any
+    ) -> Array:
+        axis = 1 if layout == "channels_first" else x.ndim - 1
+        first = np.take(x, np.arange(x.shape[axis]) % (x.shape[axis] // groups), axis=axis)
+        return right(first, w, b, groups=groups, layout=layout, **options)
+
+    return conv
+
+
 def _groups_backwards(right: Function) -> Function:
     def prepare(xp: Any, w: Array, geometry: Any) -> Array:
         weight = right(xp, w, geometry)
@@ -163,6 +174,7 @@ FAULTS: tuple[Fault, ...] = (
         "kernel axes swapped", "column offsets are used for rows", CONV,
         ("xpconv._geometry:Geometry.offsets", _swapped),
     ),
+    _fault("groups ignored", "each group reads the first one's channels", CONV, ("xpconv:conv", _first_group_for_all)),
     _fault(
         "groups in the wrong order", "each group gets another's weights", CONV,
         ("xpconv.algorithms.gemm:prepare", _groups_backwards),
