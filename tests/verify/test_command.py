@@ -88,7 +88,7 @@ def test_a_fault_fails_the_run_and_names_the_operation(monkeypatch, capsys):
         (["--report", "report.txt"], "ends in .json, .xml, .md; got report.txt"),
         (["--report", "no/such/folder/report.md"], "does not exist"),
         (["--against", "no-such-file.json"], "cannot be read"),
-        (["--target", "x"], "unrecognized arguments"),
+        (["--target", "x"], "--target does not go with --quick"),
         (["here"], "unrecognized arguments"),
     ],
 )
