@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--time-limit", type=_seconds, metavar="SECONDS",
-        help=f"how long --target may take (default: {target.TIME_LIMIT})",
+        help=f"how long --target may take (default: {target.TIME_LIMIT:g})",
     )  # fmt: skip
     return parser
 
