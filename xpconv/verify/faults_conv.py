@@ -23,6 +23,7 @@ PADDINGS: dict[str, tuple[Callable[[Array, int], Array], str, str]] = {
     "padding dropped": (lambda X, pad: X.copy(), "pad is never used", SHAPE),
     "pad off by one": (lambda X, pad: _surround(X, max(pad - 1, 0), max(pad - 1, 0)), "one ring too few", SHAPE),
     "padding on one side": (lambda X, pad: _surround(X, 0, 2 * pad), "all of it below and on the right", VALUES),
+    "padding before, not after": (lambda X, pad: _surround(X, pad, 0), "above and on the left only", SHAPE),
     "edge repeated": (lambda X, pad: _surround(X, pad, pad, "edge"), "the border instead of zeros", VALUES),
     "height padded only": (
         lambda X, pad: np.pad(X, ((0, 0), (pad, pad), (0, 0), (0, 0))), "the width is left as it is", SHAPE,
@@ -103,21 +104,30 @@ def _side_by_side(right: Function) -> Function:
 # --- conv_backward --------------------------------------------------------------------------------
 
 
-def _conv_backward(dZ: Array, cache: Cache, step: int | None = None, assigned: str = "") -> tuple[Array, Array, Array]:
-    """Go through the windows as the course does; `assigned` has = for +=, `step` stands for the stride."""
+def _conv_backward(
+    dZ: Array, cache: Cache, step: int | None = None, assigned: str = "", pads: bool = True
+) -> tuple[Array, Array, Array]:
+    """Go through the windows as the course does; `assigned` has = for +=, `step` stands for the stride.
+
+    Without `pads` the windows of dW are cut from A_prev itself, which raises something where they are cut short.
+    """
     A_prev, W, b, h = cache
     pad, f = h["pad"], W.shape[0]
     step = h["stride"] if step is None else step
     x = _surround(A_prev, pad, pad)
+    source = x if pads else A_prev
     found = {"dA_prev": np.zeros_like(x), "dW": np.zeros_like(W), "db": np.zeros_like(b)}
 
     def add(name: str, place: Any, value: Array) -> None:
-        found[name][place] = value if name == assigned else found[name][place] + value
+        if name == assigned:
+            found[name][place] = value
+        else:
+            found[name][place] += value
 
     for i, row, column, c in np.ndindex(*dZ.shape):
         window = (i, slice(row * step, row * step + f), slice(column * step, column * step + f))
         add("dA_prev", window, W[..., c] * dZ[i, row, column, c])
-        add("dW", (..., c), x[window] * dZ[i, row, column, c])
+        add("dW", (..., c), source[window] * dZ[i, row, column, c])
         add("db", (..., c), dZ[i, row, column, c])
     height, width = A_prev.shape[1:3]
     return found["dA_prev"][:, pad : pad + height, pad : pad + width].copy(), found["dW"], found["db"]
@@ -154,15 +164,10 @@ def _flipped_kernel(right: Function) -> Function:
     return conv_backward
 
 
-def _unpadded(right: Function) -> Function:
-    """Read the windows of dW from A_prev itself, without its padding, clipped where it ends."""
-
+def _padded_cache(right: Function) -> Function:
     def conv_backward(dZ: Array, cache: Cache) -> Any:
-        A_prev, W, b, h = cache
-        dA, _, db = right(dZ, cache)
-        pad = h["pad"]
-        moved = _surround(A_prev, 0, 2 * pad)
-        return dA, right(dZ, (moved, W, b, {**h, "pad": 0}))[1], db
+        pad = cache[3]["pad"]
+        return _conv_backward(dZ, (_surround(cache[0], pad, pad), *cache[1:]))
 
     return conv_backward
 
@@ -254,7 +259,15 @@ FAULTS: tuple[Fault, ...] = (
         _backward(lambda dA, dW, db, dZ, cache: (_surround(dA, *[cache[3]["pad"]] * 2), dW, db)),
         "the gradient of the padded image is returned", sign=SHAPE,
     ),
-    course("conv_backward", "dW from the unpadded image", _unpadded, "windows of A_prev, not A_prev_pad"),
+    course(
+        "conv_backward", "dW from the unpadded image", lambda right: lambda dZ, cache: _conv_backward(
+            dZ, cache, pads=False,
+        ), "windows of A_prev, not A_prev_pad", sign=RAISED,
+    ),
+    course(
+        "conv_backward", "cache of the padded image", _padded_cache, "the cache of conv_forward holds A_prev_pad",
+        sign=SHAPE,
+    ),
     course(
         "conv_backward", "stride left out of the loop",
         lambda right: lambda dZ, cache: _conv_backward(dZ, cache, step=1), "vert_start = h instead of h * stride",

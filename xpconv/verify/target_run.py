@@ -78,9 +78,10 @@ def _told(judge: Judge, name: str, answers: Answers, wrongs: Wrongs, causes: lis
     for number in numbers:
         mine = [wrong for wrong in wrongs if wrong.number == number]
         wrong = smallest(mine)
-        alike = judge.alike(name, number, answers, wrongs)
-        if alike or number is not None or len(numbers) == 1:
-            lines.append(f"  looks like: {alike or 'none of the known faults'}")
+        alike = judge.alike(name, number, answers, wrongs, partly=not causes)
+        if alike or not (causes or (number is None and len(numbers) > 1)):
+            alike = f"  looks like: {alike or 'none of the known faults'}"
+            lines += [] if alike in lines else [alike]
         lines.append(f"  {wrong.what}, with {describe(wrong.task)}")
         if wrong.number is not None:
             lines += _shown(judge, wrong)
