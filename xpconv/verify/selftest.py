@@ -117,15 +117,14 @@ def _rich() -> tuple[Callable[[Verdict], None], Callable[[], None]]:
     text: Any = importlib.import_module("rich.text").Text
     box = importlib.import_module("rich.box").SIMPLE_HEAD
     table: Any = importlib.import_module("rich.table").Table(*HEADINGS, box=box, header_style="bold", pad_edge=False)
-    live: Any = importlib.import_module("rich.live").Live(table, vertical_overflow="visible")
-    live.start()
+    console: Any = importlib.import_module("rich.console").Console()
 
     def row(verdict: Verdict) -> None:
         style = "dim" if verdict.not_run else "bold red" if verdict.survived else "green"
         name, where, found = verdict.cells()
         table.add_row(text(name), text(where, style="dim"), text(found, style=style))
 
-    return row, live.stop
+    return row, lambda: console.print(table)
 
 
 def main(seed: int, faults: Sequence[Fault] = FAULTS) -> int:
