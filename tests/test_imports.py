@@ -25,6 +25,7 @@ LAYERS = (
     ("nn",),
     ("dask",),
     ("bounds",),
+    ("_guises",),
     ("testing",),
     ("verify",),
     ("cli", "__main__"),

@@ -12,10 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from xpconv import _libraries
-from xpconv._libraries import Library
+from xpconv import _guises, _libraries
+from xpconv._guises import Guise
+from xpconv._libraries import Library, LibraryError
 
-__all__ = ["Library", "Mismatch", "assert_adjoint", "assert_exact", "assert_within_bound", "backends", "max_ratio"]
+__all__ = [
+    "Guise",
+    "Library",
+    "Mismatch",
+    "assert_adjoint",
+    "assert_exact",
+    "assert_within_bound",
+    "backends",
+    "guises",
+    "max_ratio",
+]
 
 Array = Any
 Host = np.ndarray[Any, Any]
@@ -63,6 +74,33 @@ def backends() -> dict[str, Library]:
 
     """
     return {library.name: library for library in _libraries.found()}
+
+
+def guises() -> dict[str, Guise]:
+    """Find the same libraries in the guises that show mistakes, by name, NumPy first.
+
+    Returns
+    -------
+    dict of str to Guise
+        `backends`, and beside them ``"numpy-readonly"``, whose arrays cannot be written, and with array-api-strict
+        ``"strict-device1"``, a device that is not the default, so that a forgotten ``device=`` fails without a GPU.
+        A `Guise` is a `Library` that also has the attributes of its namespace. The fixture ``xp`` goes over these.
+
+    Examples
+    --------
+    >>> from xpconv.testing import guises
+    >>> for name, xp in guises().items():
+    ...     x = xp.asarray([1, 2, 3], xp.float32)
+    ...     assert xp.to_numpy(xp.sum(x)) == 6, name
+
+    """
+    found = {}
+    for name in _guises.names():
+        try:
+            found[name] = _guises.guise(name)
+        except LibraryError:
+            continue
+    return found
 
 
 def max_ratio(actual: Array, expected: Array, bound: Array) -> float:

@@ -5,6 +5,9 @@
 - *exact*: whole numbers whose sums stay representable; results equal the definition bit for bit;
 - *bound*: real numbers; errors stay within bounds that follow from the arithmetic;
 - *adjoint*: gradients satisfy <f(x), g> = <x, dx>, exactly, on whole numbers.
+
+``--self-test`` plants faults and demands that these checks catch them; ``--target`` asks somebody else's functions of
+the course's names the same.
 """
 
 from xpconv.verify.command import main

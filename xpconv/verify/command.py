@@ -10,12 +10,14 @@ from typing import NoReturn
 
 from xpconv import _info, _libraries
 from xpconv._libraries import Library, LibraryError
-from xpconv.verify import against, cases, report
+from xpconv.verify import against, cases, report, selftest, target
 from xpconv.verify.against import Evidence, EvidenceError
 from xpconv.verify.run import Outcome, run
 from xpconv.verify.show import PlainScreen, RichScreen, screen
 from xpconv.verify.summary import describe, failures, verdict
 from xpconv.verify.tasks import NAMES
+
+MAX_SECONDS = 86_400
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,6 +31,16 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"wants an integer of at least 0; got {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"wants a number of seconds above 0, up to {MAX_SECONDS}; got {text!r}")
+    return number
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -66,7 +78,30 @@ def _parser() -> argparse.ArgumentParser:
         "--against", type=Path, metavar="FILE.json",
         help="hold the exact results against a report made elsewhere, on a CUDA machine say",
     )  # fmt: skip
+    parser.add_argument(
+        "--self-test",
+        action="store_true",
+        help="plant faults in the library and fail unless the checks catch every one",
+    )
+    parser.add_argument(
+        "--target", metavar="MODULE[:NAME]",
+        help="check somebody else's functions of the course's names: a .py file, a notebook (.ipynb) or an importable "
+        "module; NAME is one function, or an object that holds them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--time-limit", type=_seconds, metavar="SECONDS",
+        help=f"how long --target may take (default: {target.TIME_LIMIT:g})",
+    )  # fmt: skip
     return parser
+
+
+def _conflict(options: argparse.Namespace) -> str:
+    """Say which options do not go together; empty if all do."""
+    given = [f"--{name.replace('_', '-')}" for name, value in vars(options).items() if value not in (None, False, [])]
+    for mode, partners in (("--self-test", ("--seed",)), ("--target", ("--seed", "--time-limit"))):
+        if mode in given and (others := [name for name in given if name not in (mode, *partners)]):
+            return f"{mode} does not go with {', '.join(others)}"
+    return "" if options.target is not None or options.time_limit is None else "--time-limit goes with --target only"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,6 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(argv)
     except SystemExit as end:
         return int(end.code or 0)
+    if conflict := _conflict(options):
+        return _fail(conflict, 2)
+    if options.self_test:
+        return selftest.main(options.seed or 0)
+    if options.target is not None:
+        try:
+            return target.main(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
+        except target.TargetError as error:
+            return _fail(f"--target: {error}", 2)
     for path in options.report:
         if trouble := report.trouble(path):
             return _fail(trouble, 2)

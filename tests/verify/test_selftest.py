@@ -1,0 +1,147 @@
+"""The self-test: it catches what it plants, leaves the library as it was, and fails when something survives."""
+
+import re
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import xpconv
+from xpconv import _libraries
+from xpconv._libraries import LibraryError
+from xpconv.verify import main, selftest
+from xpconv.verify.faults import Fault, planted
+from xpconv.verify.selftest import FAULTS, SelfTest
+from xpconv.verify.tasks import NAMES
+
+HARMLESS = Fault("harmless", "nothing", (("xpconv:pad", lambda right: lambda *a, **o: right(*a, **o)),), ("pad",))
+CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten")
+
+
+def test_every_fault_is_caught(capsys):
+    start = time.perf_counter()
+    assert main(["--self-test"]) == 0
+    assert time.perf_counter() - start < 60
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["fault", "planted", "in", "caught", "by"]
+    caught, total, rest = re.fullmatch(r"(\d+) of (\d+) planted faults caught(.*) in \d+\.\d s", lines[-1]).groups()
+    assert len(lines) == len(FAULTS) + 3
+    assert int(total) == len(FAULTS) >= 30
+    assert int(caught) + len([line for line in lines if " not run: " in line]) == int(total)
+    assert bool(rest) == (caught != total)
+
+
+def test_the_faults_are_many_and_distinct():
+    assert len({(fault.where, fault.name) for fault in FAULTS}) == len(FAULTS)
+    assert all(fault.imitates and fault.operations and set(fault.operations) <= set(NAMES) for fault in FAULTS)
+    course = {"zero_pad", "conv_single_step", "conv_forward", "conv_backward", "pool_forward", "pool_backward"}
+    assert course <= {fault.where for fault in FAULTS}
+
+
+@pytest.mark.parametrize("seed", ["1", "17"])
+def test_other_data_catch_them_too(seed, capsys):
+    assert main(["--self-test", "--seed", seed]) == 0
+    assert "SURVIVED" not in capsys.readouterr().out
+
+
+def test_a_survivor_fails_the_run(capsys):
+    assert selftest.main(0, [HARMLESS, FAULTS[0]]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["harmless", "pad", "SURVIVED:", "no", "check", "failed"]
+    assert lines[-2].startswith("1 of 2 planted faults caught in ")
+    assert lines[-1] == "SURVIVED: harmless (pad)"
+
+
+def test_a_fault_that_only_breaks_is_not_caught():
+    clumsy = replace(HARMLESS, plants=(("xpconv:pad", lambda right: lambda: None),))
+    (verdict,) = SelfTest(0).run([clumsy])
+    assert verdict.survived.startswith("only seen as raised TypeError")
+
+
+def test_what_fails_anyway_catches_nothing(monkeypatch):
+    monkeypatch.setattr(xpconv, "pad", lambda x, padding, **options: 0 * x)
+    (verdict,) = SelfTest(0).run([replace(HARMLESS, sign="wrong shape")])
+    assert verdict.survived.endswith("fails without it too")
+
+
+def test_without_its_library_a_fault_is_not_run(monkeypatch, capsys):
+    load = _libraries.load
+
+    def without_strict(name, device=None):
+        if name == "strict":
+            raise LibraryError("backend 'strict' cannot be imported: there is none")
+        return load(name, device)
+
+    monkeypatch.setattr(_libraries, "load", without_strict)
+    elsewhere = [fault for fault in FAULTS if fault.library == "strict"]
+    assert {"wrong device", "wrong namespace"} <= {fault.name for fault in elsewhere}
+    assert selftest.main(0, [*elsewhere, FAULTS[0]]) == 0
+    out = capsys.readouterr().out
+    assert out.count("not run: backend 'strict' cannot be imported") == len(elsewhere)
+    assert f"1 of {len(elsewhere) + 1} planted faults caught, {len(elsewhere)} not run" in out
+    assert selftest.main(0, elsewhere) == 1  # nothing was shown
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.where}: {fault.name}")
+def test_the_library_is_as_it_was(fault):
+    before = _places(fault)
+    try:
+        with planted(fault):
+            assert not any(now is then for now, then in zip(_places(fault), before, strict=True))
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert all(now is then for now, then in zip(_places(fault), before, strict=True))
+
+
+def _places(fault):
+    found = []
+    for place, _ in fault.plants:
+        module, _, path = place.partition(":")
+        holder = __import__(module, fromlist=["_"])
+        *outer, name = path.split(".")
+        for part in outer:
+            holder = getattr(holder, part)
+        found.append(vars(holder)[name])
+    return found
+
+
+def test_the_conjugate_is_a_fault_of_complex_gradients():
+    x, w, dz = (np.full(shape, 1 + 2j, np.complex64) for shape in ((1, 3, 1), (2, 1, 1), (1, 2, 1)))
+    right = xpconv.conv_vjp(dz, x, w)
+    with planted(CONJUGATE):
+        wrong = xpconv.conv_vjp(dz, x, w)
+    assert not np.array_equal(right[0], wrong[0])
+    assert not np.array_equal(right[1], wrong[1])
+    assert np.array_equal(right[2], wrong[2])
+
+
+def test_the_table_of_rich(capsys):
+    row, finish = selftest._rich()
+    for verdict in SelfTest(0).run([HARMLESS, FAULTS[0], replace(FAULTS[0], dtypes=("float1",))]):
+        row(verdict)
+    finish()
+    out = " ".join(capsys.readouterr().out.split())
+    assert "harmless" in out
+    assert "SURVIVED" in out
+    assert "not run" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--self-test", "--quick"], "--self-test does not go with --quick"),
+        (["--self-test", "--target", "a.py"], "--self-test does not go with --target"),
+        (["--self-test", "--operations", "pad"], "--self-test does not go with --operations"),
+        (["--target", "a.py", "--report", "a.md"], "--target does not go with --report"),
+        (["--time-limit", "3"], "--time-limit goes with --target only"),
+        (["--target", "a.py", "--time-limit", "0"], "seconds above 0"),
+        (["--target", "a.py", "--time-limit", "nan"], "seconds above 0"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, words, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("xpconv verify: ")
+    assert words in line
