@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv import _pool_run, _run
+from xpconv import _pool_run, _pool_tiles, _run
 from xpconv._backend import (
     Namespace,
     accumulator,
@@ -132,7 +132,11 @@ def max_pool(
     xp, traits = inspect("max_pool", x=x)
     check_order("max_pool", xp, x.dtype)
     geometry = read_geometry("max_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    fill, pixels = least(xp, x.dtype), to_channels_last(xp, x, layout)
+    fill, real = least(xp, x.dtype), is_kind(xp, x.dtype, "real floating")
+    if traits.buffers:
+        results = _pool_tiles.max_pool(x, geometry, xp, fill, layout, real, bool(return_indices))
+        return results if return_indices else results[0]
+    pixels = to_channels_last(xp, x, layout)
     places = index_dtype(xp, x) if return_indices else None
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
@@ -140,7 +144,7 @@ def max_pool(
         best = pooling.window_reduce(work, "maximum", slab, geometry, _run.sizes(region))
         if places is None:
             return (best,)
-        hits = pooling.maxima(work, slab, geometry, region, "first", is_kind(xp, x.dtype, "real floating"))
+        hits = pooling.maxima(work, slab, geometry, region, "first", real)
         return best, pooling.plane_index(work, hits, geometry, region, places)
 
     dtypes = (x.dtype,) if places is None else (x.dtype, places)
@@ -215,9 +219,13 @@ def max_pool_vjp(
     check_gradient(name, dy, geometry, layout)
     if ties == "split":
         check_divisible(name, "dy", xp, dy.dtype)
-    pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
     sums, fill = accumulator(xp, x.dtype), least(xp, x.dtype)
     real = is_kind(xp, x.dtype, "real floating")
+    if traits.buffers:
+        dx = _pool_tiles.max_pool_vjp(dy, x, geometry, xp, fill, sums, layout, real, ties)
+        if dx is not None:
+            return dx
+    pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
 
     def tile(work: Workspace, region: Region) -> PhaseGradient:
         windows = _pool_run.windows_of(geometry, region)
@@ -297,8 +305,10 @@ def avg_pool(
     xp, traits = inspect("avg_pool", x=x)
     check_divisible("avg_pool", "x", xp, x.dtype)
     geometry = read_geometry("avg_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    pixels, sums = to_channels_last(xp, x, layout), accumulator(xp, x.dtype)
-    padded = bool(count_include_pad)
+    sums, padded = accumulator(xp, x.dtype), bool(count_include_pad)
+    if traits.buffers:
+        return _pool_tiles.avg_pool(x, geometry, xp, sums, layout, padded)
+    pixels = to_channels_last(xp, x, layout)
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
         slab = _run.slab(work, pixels, geometry, region)
@@ -364,8 +374,10 @@ def avg_pool_vjp(
     check_divisible(name, "dy", xp, dy.dtype)
     geometry = read_geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
     check_gradient(name, dy, geometry, layout)
-    grads, sums = to_channels_last(xp, dy, layout), accumulator(xp, dy.dtype)
-    padded = bool(count_include_pad)
+    sums, padded = accumulator(xp, dy.dtype), bool(count_include_pad)
+    if traits.buffers:
+        return _pool_tiles.avg_pool_vjp(dy, geometry, xp, sums, layout, padded)
+    grads = to_channels_last(xp, dy, layout)
 
     def tile(work: Workspace, region: Region) -> PhaseGradient:
         windows = _pool_run.windows_of(geometry, region)
