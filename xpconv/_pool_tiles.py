@@ -16,15 +16,15 @@ import numpy as np
 from xpconv import _options, _run
 from xpconv._backend import NUMPY, Namespace, empty, from_channels_last
 from xpconv._geometry import Geometry, Interval, Ints, Region
-from xpconv._plan import PARTS, UFUNC_BUFFERS, block
+from xpconv._plan import UFUNC_BUFFERS, block
 from xpconv._reading import in_layout
 from xpconv._workspace import BufferedWorkspace
 from xpconv.algorithms import running
 
 Array = np.ndarray[Any, Any]
 
-CACHE = 3 << 19  # bytes of a tile's pixels and buffers; 1 MiB and 2 MiB were slower on a core with 1 MiB of its own
-Part = tuple[Region, slice]  # a tile and its channels
+CACHE = 8 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the fastest, beside a shared cache of 32 MiB
+PIECES = 8  # that a small call is cut into, so that threads can share it
 Step = Callable[[BufferedWorkspace, Region, slice, Geometry], None]
 
 
@@ -71,7 +71,7 @@ def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint)
     options = _options.current()
     room = options.max_workspace - UFUNC_BUFFERS
     cache = min(CACHE, room // 4)
-    pixels, channels = max(-(-math.prod(shape) // PARTS), 1), geometry.channels
+    pixels, channels = max(-(-math.prod(shape) // PIECES), 1), geometry.channels
     tile = block(shape, pixels)
     while math.prod(tile) > 1 and footprint.bytes(geometry, tile, channels) > cache:
         tile = block(shape, math.prod(tile) // 2)
@@ -115,8 +115,6 @@ def max_pool(
         least = Footprint(stages=size + wide, sorted=size + wide, scratch=2 + 2 * wide + size, windows=32 + 4 * wide)
     shape = (geometry.batch, *geometry.output)
     tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
-    steps = (0, *(math.prod(geometry.input[axis + 1 :]) for axis in range(geometry.rank)), 0)
-
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         spot = (*_run.slices(region)[:-1], own)
         with np.errstate(invalid="ignore"):
@@ -126,11 +124,8 @@ def max_pool(
             if not indices:
                 return
             careful = real and has_nan(work, top)
-            first = running.first_maxima(work, stages, tops, number, careful)
-        place = running.places(work, first, part, region, steps, (0,) * len(steps))
-        if number.itemsize == 8:
-            place[first >= part.taps] = -1
-        np.copyto(rest[0][spot], place)
+            first = running.first_maxima(work, stages, tops, number, careful)[-1]
+        np.copyto(rest[0][spot], running.plane_places(work, first, part, region))
 
     sweep(step, geometry, shape, tile, channels, workers, x.dtype, geometry.positions * geometry.channels, xp)
     return results
@@ -159,12 +154,12 @@ def max_pool_vjp(
     number = running.number_dtype(geometry)
     own = number.itemsize
     least = Footprint(
-        stages=size + own, sorted=size + own, scratch=2 + 2 * own + size, windows=16 + 3 * own + 2 * wide + 1
+        stages=size + own + wide, sorted=size + own, scratch=2 + 3 * own + 2 * wide, windows=4 * own + 2 * wide
     )
     if ties != "first":
-        least = replace(least, pixels=wide, stages=least.stages + 2 * wide, scratch=least.scratch + 3 * wide + 1)
+        least = replace(least, stages=least.stages + wide, windows=least.windows + 3 * wide)
     shape = (geometry.batch, *geometry.output)
-    tile, channels, workers = cut(geometry, shape, replace(least, pixels=least.pixels + size), least)
+    tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
     if not direct:
         image = math.prod(geometry.input) * wide
         room = _options.current().max_workspace // 4
@@ -178,47 +173,38 @@ def max_pool_vjp(
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         batch = region[0]
-        home, origin = target, (0,) * target.ndim
+        home, first = target[..., own], 0
         if not direct:
             home = work.buffer("home", (batch[1] - batch[0], *part.input, part.channels), sums)
             home.fill(0)
-            origin = (batch[0], *(0,) * part.rank, 0)
+            first = batch[0]
         for inner in _run.Tiles((batch[1] - batch[0], *part.output), (images, *tile[1:])):
-            region = ((batch[0] + inner[0][0], batch[0] + inner[0][1]), *inner[1:])
+            start, stop = (edge + batch[0] for edge in inner[0])
+            region = ((start, stop), *inner[1:])
+            box = tuple(slice(*running.clipped(part, axis, windows)) for axis, windows in enumerate(region[1:]))
             gradient = grads[(*_run.slices(region)[:-1], own)]
-            _route(work, home, gradient, pixels[..., own], part, region, own, origin)
+            route(work, home[(slice(start - first, stop - first), *box)], gradient, pixels[..., own], part, region)
         if not direct:
             np.copyto(target[(slice(*batch), ..., own)], home, casting="same_kind")
 
-    def _route(
-        work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Geometry, region: Region,
-        own: slice, origin: Ints,
-    ) -> None:  # fmt: skip
+    def route(
+        work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Geometry, region: Region
+    ) -> None:
         with np.errstate(invalid="ignore"):
             top, stages, tops = running.reduced(work, np.maximum, pixels, part, region, fill, x.dtype)
             careful = real and has_nan(work, top)
             values = work.copy("gradient", gradient, gradient.shape, home.dtype)
             if ties != "first":
-                plain = np.where(top == top, values, values.dtype.type(0)) if careful else values
-                spots = [(low - o, high - o) for (low, high), o in zip(_box(part, region), origin[:-1], strict=True)]
-                lead = own if home is target else slice(None)
-                view = home[(*(slice(*s) for s in spots), lead)]
-                np.add(view, running.spread(work, stages, tops, plain, ties == "split"), out=view)
+                plain = values
+                if careful:  # the first NaN of a window has it all
+                    lost = top != top
+                    plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
+                shares = running.shared(work, stages, tops, plain) if ties == "split" else plain
+                running.spread(work, stages, tops, None, shares, home)
                 if not careful:
                     return
-                values = np.where(top == top, values.dtype.type(0), values)
-            first = running.first_maxima(work, stages, tops, number, careful)
-        steps = tuple(stride // home.itemsize for stride in home.strides)
-        start = own.start if home is target else 0
-        place = running.places(work, first, part, region, steps, (*origin[:-1], -start))
-        if number.itemsize == 8:
-            lost = first >= part.taps
-            values, place = np.where(lost, values.dtype.type(0), values), np.where(lost, 0, place)
-        flat = (result if home is target else home).reshape(-1)
-        if disjoint and ties == "first" and number.itemsize < 8:
-            flat[place.reshape(-1)] = values.reshape(-1)
-        else:
-            np.add.at(flat, place.reshape(-1), values.reshape(-1))
+            numbers = running.first_maxima(work, stages, tops, number, careful)
+            running.spread(work, stages, tops, numbers, values, home, ties == "first")
 
     outer = (tile[0], *geometry.output)
     flops = geometry.positions * geometry.channels * 4
@@ -308,7 +294,7 @@ def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, 
         return tile[0] * channels * size * sum(arrays)
 
     channels = geometry.channels
-    tile = block(shape, max(-(-math.prod(shape) // PARTS), 1))
+    tile = block(shape, max(-(-math.prod(shape) // PIECES), 1))
     while math.prod(tile) > 1 and count(tile, channels) > min(CACHE, room // 4):
         tile = block(shape, math.prod(tile) // 2)
     while channels > 1 and count(tile, channels) > room // 2:

@@ -109,6 +109,7 @@ class Taps:
         self.kernel = geometry.kernel[axis]
         self.line = line(geometry, axis, windows)
         self.lead = (slice(None),) * (axis + 1)
+        self.disjoint = geometry.stride[axis] >= geometry.span[axis]  # no pixel is in two windows
         self.residues: dict[int, Array] = {}
         step = geometry.stride[axis]
         if step > 1 and axis == geometry.rank - 1 and self.count > 1 and array.flags.c_contiguous:
@@ -118,6 +119,12 @@ class Taps:
                 target = work.buffer(f"{name} residue {residue}", shape, array.dtype)
                 np.take(array, places, axis=axis + 1, out=target, mode="clip")  # "raise" would copy the target
                 self.residues[residue] = target
+
+    @property
+    def covered(self) -> bool:
+        """Say whether every pixel of the box is in a window."""
+        count = sum(tap.windows.stop - tap.windows.start for tap in self.line.taps)
+        return self.disjoint and count == self.array.shape[self.axis + 1]
 
     def __call__(self, tap: Tap) -> Array:
         """Give a tap's pixels, one for each window that has it inside."""
@@ -204,18 +211,20 @@ def number_dtype(geometry: Geometry) -> Any:
 
 def first_maxima(
     work: BufferedWorkspace, stages: list[Taps], results: list[Array], dtype: Any, careful: bool
-) -> Array:
-    """Number each window's first maximum, or first NaN if `careful`; a number beyond the taps: it has none inside.
+) -> list[Array]:
+    """Number each window's first maximum, or first NaN if `careful`, after each axis; the last is the whole window's.
 
-    Taps are numbered in row-major order. Axis after axis, the least number wins among the taps that are the maximum.
+    Taps are numbered in row-major order; a number beyond them says that none is inside. Axis after axis, the least
+    number wins among the taps that are the maximum.
     """
-    earlier: Array | None = None
+    numbers: list[Array] = []
     for taps, best in zip(stages, results, strict=True):
         number = work.buffer(f"number {taps.axis}", best.shape, dtype)
         before: Taps | None = None
-        if earlier is not None:
-            np.multiply(earlier, dtype.type(taps.kernel), out=earlier)
-            before = taps.beside(work, f"numbers {taps.axis}", earlier)
+        if numbers:
+            scaled = work.buffer("scaled", numbers[-1].shape, dtype)
+            np.multiply(numbers[-1], dtype.type(taps.kernel), out=scaled)
+            before = taps.beside(work, f"numbers {taps.axis}", scaled)
         if not taps.line.full:
             number.fill(np.iinfo(dtype).max if dtype.itemsize < 8 else NOWHERE)
         for index, tap in enumerate(taps.line.taps):
@@ -226,9 +235,8 @@ def first_maxima(
             if started:
                 own = taps.own(number, tap)
                 np.minimum(own, rival, out=own)
-        earlier = number
-    assert earlier is not None
-    return earlier
+        numbers.append(number)
+    return numbers
 
 
 def _rank(
@@ -248,73 +256,86 @@ def _rank(
         np.bitwise_or(rival, below, out=rival)
 
 
-def places(
-    work: BufferedWorkspace, number: Array, geometry: Geometry, region: Region, steps: Ints, origin: Ints
-) -> Array:
-    """Turn the numbers of taps into places, in a buffer: the sum over all axes of (index - origin) * step."""
-    integers, rank = np.dtype(np.intp), geometry.rank
-    place, term = (work.buffer(name, number.shape, integers) for name in ("place", "term"))
-    rest = number
-    for axis in reversed(range(rank)):
-        scale, digit = geometry.dilation[axis] * steps[axis + 1], rest
-        if axis:
-            factor = number.dtype.type(geometry.kernel[axis])
-            higher = work.buffer(f"higher {axis}", number.shape, number.dtype)
-            np.floor_divide(rest, factor, out=higher)
-            digit = work.buffer("digit", number.shape, number.dtype)
-            np.subtract(rest, np.multiply(higher, factor, out=digit), out=digit)
-            rest = higher
-        last = axis == rank - 1
-        np.multiply(digit, scale, out=place if last else term, dtype=integers, casting="unsafe")
-        if not last:
-            np.add(place, term, out=place)
-    firsts = [np.arange(*region[0]) - origin[0]]
-    for axis, windows in enumerate(region[1:]):
-        firsts.append(np.arange(*windows) * geometry.stride[axis] - geometry.padding[axis][0] - origin[axis + 1])
-    firsts.append(np.arange(number.shape[-1]) - origin[-1])
-    *outer, row, channel = np.ix_(*(first * step for first, step in zip(firsts, steps, strict=True)))
-    np.add(place, row + channel, out=place)  # two sums, so that both run over whole rows
-    return np.add(place, sum(outer[1:], outer[0]), out=place)
+def last_digit(work: BufferedWorkspace, number: Array, kernel: int) -> tuple[Array, Array]:
+    """Split numbers into the tap of the last axis, of `kernel` taps, and the number of those of the axes before."""
+    factor = number.dtype.type(kernel)
+    higher = work.buffer("higher", number.shape, number.dtype)
+    digit = work.buffer("digit", number.shape, number.dtype)
+    np.floor_divide(number, factor, out=higher)
+    np.subtract(number, np.multiply(higher, factor, out=digit), out=digit)
+    return digit, higher
+
+
+def plane_places(work: BufferedWorkspace, number: Array, geometry: Geometry, region: Region) -> Array:
+    """Turn the numbers of taps into places in the plane, flat; -1 where there is none."""
+    place, term = (work.buffer(name, number.shape, np.dtype(np.intp)) for name in ("place", "term"))
+    lost = number >= geometry.taps if number.dtype.itemsize == 8 else None
+    place.fill(0)
+    step = 1
+    for axis in reversed(range(geometry.rank)):
+        digit, higher = last_digit(work, number, geometry.kernel[axis])
+        np.multiply(digit, geometry.dilation[axis] * step, out=term, dtype=term.dtype, casting="unsafe")
+        np.add(place, term, out=place)
+        first = np.arange(*region[axis + 1]) * geometry.stride[axis] - geometry.padding[axis][0]
+        np.add(place, first.reshape((-1,) + (1,) * (geometry.rank - axis)) * step, out=place)
+        number = work.buffer("rest", number.shape, number.dtype)
+        np.copyto(number, higher)
+        step *= geometry.input[axis]
+    if lost is not None:
+        place[lost] = -1
+    return place
 
 
 def spread(
-    work: BufferedWorkspace, stages: list[Taps], results: list[Array], gradient: Array, split: bool
-) -> Array:
-    """Give every maximum of a window the window's gradient, or with `split` its share; (n, *box, C)."""
-    if split:
-        gradient = _shared(work, stages, results, gradient)
+    work: BufferedWorkspace, stages: list[Taps], results: list[Array], numbers: list[Array] | None, gradient: Array,
+    target: Array, blank: bool = False,
+) -> None:  # fmt: skip
+    """Add each window's gradient to its pixels in `target`: to the numbered one, or to all that are its maximum.
+
+    `blank`: the target is zero as yet.
+    """
     for taps, best in zip(reversed(stages), reversed(results), strict=True):
-        target = work.buffer(f"spread {taps.axis}", taps.array.shape)
-        target.fill(0)
+        first = taps.axis == 0
+        found = target if first else work.buffer(f"spread {taps.axis}", taps.array.shape, gradient.dtype)
+        if not first and not taps.covered:
+            found.fill(0)
+        digit = None if numbers is None else last_digit(work, numbers[taps.axis], taps.kernel)[0]
         for tap in taps.line.taps:
-            share = _masked(work, taps.own(gradient, tap), taps(tap), taps.own(best, tap))
-            view = taps.view(target, tap)
-            np.add(view, share, out=view)
-        gradient = target
-    return gradient
+            value, view = taps.own(gradient, tap), taps.view(found, tap)
+            hit = work.buffer("hit", value.shape, np.dtype(np.bool_))
+            if digit is None:
+                np.equal(taps(tap), taps.own(best, tap), out=hit)
+            else:
+                np.equal(taps.own(digit, tap), digit.dtype.type(tap.number), out=hit)
+            if taps.disjoint and (blank or not first):
+                masked(work, value, hit, view)
+            else:
+                np.add(view, masked(work, value, hit), out=view)
+        gradient = found
 
 
-def _masked(work: BufferedWorkspace, value: Array, pixels: Array, best: Array) -> Array:
-    hit = np.equal(pixels, best, out=work.buffer("hit", pixels.shape, np.dtype(np.bool_)))
-    share = work.buffer("share", pixels.shape, value.dtype)
-    if value.dtype.kind == "c":
-        return np.multiply(value, hit, out=share)
-    # bit patterns times 0 or 1, as integers: fast, and infinity times 0 stays 0
+def masked(work: BufferedWorkspace, value: Array, hit: Array, out: Array | None = None) -> Array:
+    """Give the value where the mask is true and zero elsewhere; the mask's memory is used up."""
+    # as bit patterns: many times faster than where(), and infinity and NaN leave no trace
     bits = np.dtype(f"i{value.itemsize}")
-    np.multiply(value.view(bits), hit, out=share.view(bits))
-    return share
+    mask = work.buffer("mask", hit.shape, bits)
+    np.negative(hit.view(np.int8), out=hit.view(np.int8))
+    np.copyto(mask, hit.view(np.int8))
+    out = work.buffer("share", value.shape, value.dtype) if out is None else out
+    np.bitwise_and(value.view(bits), mask, out=out.view(bits))
+    return out
 
 
-def _shared(work: BufferedWorkspace, stages: list[Taps], results: list[Array], gradient: Array) -> Array:
+def shared(work: BufferedWorkspace, stages: list[Taps], results: list[Array], gradient: Array) -> Array:
     """Divide each window's gradient by the number of its maxima."""
     below: Array | None = None
     for taps, best in zip(stages, results, strict=True):
-        count = work.buffer(f"count {taps.axis}", best.shape)
+        count = work.buffer(f"count {taps.axis}", best.shape, gradient.dtype)
         count.fill(0)
         for tap in taps.line.taps:
             own = taps.own(count, tap)
-            one = np.ones((1,) * own.ndim, count.dtype) if below is None else taps.view(below, tap)
-            np.add(own, _masked(work, one, taps(tap), taps.own(best, tap)), out=own)
+            hit = np.equal(taps(tap), taps.own(best, tap), out=work.buffer("hit", own.shape, np.dtype(np.bool_)))
+            np.add(own, hit if below is None else masked(work, taps.view(below, tap), hit), out=own)
         below = count
     assert below is not None
     np.maximum(below, 1, out=below)
