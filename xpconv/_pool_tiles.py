@@ -15,7 +15,7 @@ import numpy as np
 
 from xpconv import _options, _run
 from xpconv._backend import NUMPY, Namespace, empty, from_channels_last
-from xpconv._geometry import Geometry, Interval, Ints, Region
+from xpconv._geometry import Geometry, Ints, Region
 from xpconv._plan import UFUNC_BUFFERS, block
 from xpconv._reading import in_layout
 from xpconv._workspace import BufferedWorkspace
@@ -115,6 +115,7 @@ def max_pool(
         least = Footprint(stages=size + wide, sorted=size + wide, scratch=2 + 2 * wide + size, windows=32 + 4 * wide)
     shape = (geometry.batch, *geometry.output)
     tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
+
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         spot = (*_run.slices(region)[:-1], own)
         with np.errstate(invalid="ignore"):
@@ -137,6 +138,38 @@ def has_nan(work: BufferedWorkspace, values: Array) -> bool:
     return bool(np.not_equal(values, values, out=found).any())
 
 
+def _route(
+    work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Geometry, region: Region,
+    rules: _Rules,
+) -> None:  # fmt: skip
+    """Add the gradient of a region's windows to the box of pixels that they read."""
+    with np.errstate(invalid="ignore"):
+        top, stages, tops = running.reduced(work, np.maximum, pixels, part, region, rules.fill, pixels.dtype)
+        careful = rules.real and has_nan(work, top)
+        values = work.copy("gradient", gradient, gradient.shape, home.dtype)
+        if rules.ties != "first":
+            plain = values
+            if careful:  # the first NaN of a window has it all
+                lost = top != top
+                plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
+            shares = running.shared(work, stages, tops, plain) if rules.ties == "split" else plain
+            running.spread(work, stages, tops, None, shares, home)
+            if not careful:
+                return
+        numbers = running.first_maxima(work, stages, tops, rules.number, careful)
+        running.spread(work, stages, tops, numbers, values, home, rules.ties == "first")
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What the gradient of max pooling needs to know beside the arrays."""
+
+    ties: str
+    fill: Any
+    real: bool
+    number: Any  # the dtype that numbers taps
+
+
 def max_pool_vjp(
     dy: Array, x: Array, geometry: Geometry, xp: Namespace, fill: Any, sums: Any, layout: str, real: bool, ties: str
 ) -> Array | None:
@@ -152,7 +185,7 @@ def max_pool_vjp(
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
     size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
     number = running.number_dtype(geometry)
-    own = number.itemsize
+    own, rules = number.itemsize, _Rules(ties, fill, real, number)
     least = Footprint(
         stages=size + own + wide, sorted=size + own, scratch=2 + 3 * own + 2 * wide, windows=4 * own + 2 * wide
     )
@@ -168,7 +201,7 @@ def max_pool_vjp(
         channels = max(min(channels, room // image), 1)
         workers = max(1, min(workers, room * 2 // (image * channels)))
     elif geometry.batch < 4 and workers > 1:
-        channels = min(channels, -(-geometry.channels * geometry.batch // 4))
+        channels = min(channels, max(-(-geometry.channels * geometry.batch // 4), 16))
     images = tile[0]
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
@@ -183,28 +216,10 @@ def max_pool_vjp(
             region = ((start, stop), *inner[1:])
             box = tuple(slice(*running.clipped(part, axis, windows)) for axis, windows in enumerate(region[1:]))
             gradient = grads[(*_run.slices(region)[:-1], own)]
-            route(work, home[(slice(start - first, stop - first), *box)], gradient, pixels[..., own], part, region)
+            spot = home[(slice(start - first, stop - first), *box)]
+            _route(work, spot, gradient, pixels[..., own], part, region, rules)
         if not direct:
             np.copyto(target[(slice(*batch), ..., own)], home, casting="same_kind")
-
-    def route(
-        work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Geometry, region: Region
-    ) -> None:
-        with np.errstate(invalid="ignore"):
-            top, stages, tops = running.reduced(work, np.maximum, pixels, part, region, fill, x.dtype)
-            careful = real and has_nan(work, top)
-            values = work.copy("gradient", gradient, gradient.shape, home.dtype)
-            if ties != "first":
-                plain = values
-                if careful:  # the first NaN of a window has it all
-                    lost = top != top
-                    plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
-                shares = running.shared(work, stages, tops, plain) if ties == "split" else plain
-                running.spread(work, stages, tops, None, shares, home)
-                if not careful:
-                    return
-            numbers = running.first_maxima(work, stages, tops, number, careful)
-            running.spread(work, stages, tops, numbers, values, home, ties == "first")
 
     outer = (tile[0], *geometry.output)
     flops = geometry.positions * geometry.channels * 4
@@ -212,13 +227,9 @@ def max_pool_vjp(
     return result
 
 
-def _box(geometry: Geometry, region: Region) -> list[Interval]:
-    return [region[0], *(running.clipped(geometry, axis, windows) for axis, windows in enumerate(region[1:]))]
-
-
 def avg_pool(x: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool) -> Array:
     """Give the means."""
-    y = from_channels_last(xp, empty(xp, geometry.output_shape, x.dtype, x, layout), layout)
+    y: Array = from_channels_last(xp, empty(xp, geometry.output_shape, x.dtype, x, layout), layout)
     if not geometry.positions:
         return y
     geometry, (pixels, target) = images_last(geometry, layout, x, y)
@@ -239,7 +250,7 @@ def avg_pool(x: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str
 
 def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool) -> Array:
     """Give the gradient of the images; the last axis is spread first, while there are few rows."""
-    dx = from_channels_last(xp, empty(xp, geometry.input_shape, dy.dtype, dy, layout), layout)
+    dx: Array = from_channels_last(xp, empty(xp, geometry.input_shape, dy.dtype, dy, layout), layout)
     if not geometry.batch:
         return dx
     geometry, (grads, target) = images_last(geometry, layout, dy, dx)
@@ -250,7 +261,8 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         box = [
-            (start * s, min(stop * s, n)) for (start, stop), s, n in zip(region[1:], part.stride, part.input, strict=True)
+            (start * s, min(stop * s, n))
+            for (start, stop), s, n in zip(region[1:], part.stride, part.input, strict=True)
         ]
         windows = [running.readers(part, axis, pixels) for axis, pixels in enumerate(box)]
         out = target[(slice(*region[0]), *(slice(*pixels) for pixels in box), own)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._geometry import Geometry, Interval, Ints, Region
+from xpconv._geometry import Geometry, Interval, Region
 from xpconv._workspace import BufferedWorkspace
 
 Array = np.ndarray[Any, Any]
@@ -212,7 +212,7 @@ def number_dtype(geometry: Geometry) -> Any:
 def first_maxima(
     work: BufferedWorkspace, stages: list[Taps], results: list[Array], dtype: Any, careful: bool
 ) -> list[Array]:
-    """Number each window's first maximum, or first NaN if `careful`, after each axis; the last is the whole window's.
+    """Give the number of each window's first maximum, or first NaN if `careful`, after each axis in turn.
 
     Taps are numbered in row-major order; a number beyond them says that none is inside. Axis after axis, the least
     number wins among the taps that are the maximum.
@@ -242,16 +242,21 @@ def first_maxima(
 def _rank(
     work: BufferedWorkspace, rival: Array, pixels: Array, best: Array, tap: int, below: Array | None, careful: bool
 ) -> None:
-    """Number a tap where it is the maximum; set all bits where it is not."""
+    """Write a tap's number where it is the maximum, and all bits where it is not."""
     dtype = rival.dtype
-    miss = rival.view(np.bool_) if dtype.itemsize == 1 else work.buffer("miss", pixels.shape, np.dtype(np.bool_))
+    boolean = np.dtype(np.bool_)
+    miss = rival.view(boolean) if dtype.itemsize == 1 else work.buffer("miss", pixels.shape, boolean)
     np.not_equal(pixels, best, out=miss)
     if careful:
-        plain = work.buffer("plain", pixels.shape, np.dtype(np.bool_))
+        plain = work.buffer("plain", pixels.shape, boolean)
         np.logical_and(miss, np.equal(pixels, pixels, out=plain), out=miss)
     np.negative(miss.view(np.uint8), out=rival, dtype=dtype)
     if tap:
-        below = dtype.type(tap) if below is None else np.add(below, dtype.type(tap), out=work.buffer("own", below.shape, dtype))
+        below = (
+            dtype.type(tap)
+            if below is None
+            else np.add(below, dtype.type(tap), out=work.buffer("own", below.shape, dtype))
+        )
     if below is not None:
         np.bitwise_or(rival, below, out=rival)
 
@@ -348,14 +353,15 @@ def spread_sum(
 ) -> None:  # fmt: skip
     """Sum along one axis, for each pixel of a range, the windows that read it; `windows` holds them all."""
     step, spreads, before = geometry.stride[axis], geometry.dilation[axis], geometry.padding[axis][0]
+    taps: dict[int, list[int]] = {}  # by the residue of the pixels that they are
+    for tap in range(geometry.kernel[axis]):
+        taps.setdefault((tap * spreads - before) % step, []).append(tap)
     for first in range(pixels[0], min(pixels[0] + step, pixels[1])):
         count = len(range(first, pixels[1], step))
         target = out[along(axis, slice(first - pixels[0], None, step))]
         total: Array | None = None
         terms = []
-        for tap in range(geometry.kernel[axis]):
-            if (first + before - tap * spreads) % step:
-                continue
+        for tap in taps.get(first % step, []):
             shift = (first + before - tap * spreads) // step  # the window in which the first pixel is this tap
             # pixels of this residue that are this tap of a window of the output
             low, high = max(-shift, 0), min(geometry.output[axis] - shift, count)
