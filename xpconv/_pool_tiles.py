@@ -19,7 +19,7 @@ from xpconv._geometry import Geometry, Ints, Region
 from xpconv._plan import UFUNC_BUFFERS, block
 from xpconv._reading import in_layout
 from xpconv._workspace import BufferedWorkspace
-from xpconv.algorithms import running
+from xpconv.algorithms import running, spreading
 
 Array = np.ndarray[Any, Any]
 
@@ -152,12 +152,12 @@ def _route(
             if careful:  # the first NaN of a window has it all
                 lost = top != top
                 plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
-            shares = running.shared(work, stages, tops, plain) if rules.ties == "split" else plain
-            running.spread(work, stages, tops, None, shares, home)
+            shares = spreading.shared(work, stages, tops, plain) if rules.ties == "split" else plain
+            spreading.spread(work, stages, tops, None, shares, home)
             if not careful:
                 return
         numbers = running.first_maxima(work, stages, tops, rules.number, careful)
-        running.spread(work, stages, tops, numbers, values, home, rules.ties == "first")
+        spreading.spread(work, stages, tops, numbers, values, home, rules.ties == "first")
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ def max_pool_vjp(
     A job has whole images, of which it takes the windows tile by tile, so overlapping windows add up in order.
     """
     disjoint = all(step >= span for step, span in zip(geometry.stride, geometry.span, strict=True))
-    direct = np.dtype(sums) == x.dtype or (disjoint and ties == "first")
-    result = np.zeros(in_layout(geometry.input_shape, layout), x.dtype)
+    direct = np.dtype(sums) == dy.dtype or (disjoint and ties == "first")
+    result = np.zeros(in_layout(geometry.input_shape, layout), dy.dtype)
     if not geometry.batch:
         return result
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
@@ -264,7 +264,7 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
             (start * s, min(stop * s, n))
             for (start, stop), s, n in zip(region[1:], part.stride, part.input, strict=True)
         ]
-        windows = [running.readers(part, axis, pixels) for axis, pixels in enumerate(box)]
+        windows = [spreading.readers(part, axis, pixels) for axis, pixels in enumerate(box)]
         out = target[(slice(*region[0]), *(slice(*pixels) for pixels in box), own)]
         if any(low >= high for low, high in windows):
             out.fill(0)
@@ -281,7 +281,7 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
                 spot = work.buffer(
                     f"spread {axis % 2}", (*rows[: axis + 1], box[axis][1] - box[axis][0], *rows[axis + 2 :]), sums
                 )
-            running.spread_sum(work, shares, part, axis, windows[axis], box[axis], spot)
+            spreading.spread_sum(work, shares, part, axis, windows[axis], box[axis], spot)
             shares = spot
         if not same:
             np.copyto(out, shares, casting="same_kind")

@@ -11,6 +11,7 @@ from xpconv._backend import (
     dtype_name,
     index_dtype,
     inspect,
+    inspect_apart,
     is_kind,
     least,
     to_channels_last,
@@ -219,35 +220,18 @@ def max_pool_vjp(
     check_gradient(name, dy, geometry, layout)
     if ties == "split":
         check_divisible(name, "dy", xp, dy.dtype)
-    sums, fill = accumulator(xp, x.dtype), least(xp, x.dtype)
-    real = is_kind(xp, x.dtype, "real floating")
-    if traits.buffers:
-        dx = _pool_tiles.max_pool_vjp(dy, x, geometry, xp, fill, sums, layout, real, ties)
-        if dx is not None:
-            return dx
-    pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
+    return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, ties, layout)
 
-    def tile(work: Workspace, region: Region) -> PhaseGradient:
-        windows = _pool_run.windows_of(geometry, region)
-        slab = _run.slab(work, pixels, geometry, windows, fill)
-        hits = pooling.maxima(work, slab, geometry, windows, ties, real)
-        gradient = _pool_run.gradient_slab(work, grads, geometry, windows)
-        if ties == "split":
-            count = None
-            for hit in hits.values():
-                count = work.add("count", count, xp.astype(hit, work.dtype))
-            gradient = gradient / xp.clip(count, 1, None)
 
-        def phase_gradient(phase: Phase, part: Region) -> Array:
-            total = None
-            for tap, index in _pool_run.gather(phase, part, geometry, windows):
-                total = work.add_where("sum", total, hits[tap][index], gradient[index])
-            return _pool_run.or_zeros(total, work, part, geometry, x)
-
-        return phase_gradient
-
-    elements = (8 if ties == "split" else 5) + geometry.taps // 4
-    return _pool_run.over_input(tile, x, geometry, xp, traits, sums, x.dtype, elements, layout)
+def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
+    """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+    name = "max_pool_vjp"
+    xp, traits = inspect_apart(name, x=x, dy=dy)
+    check_order(name, xp, x.dtype)
+    check_order(name, xp, dy.dtype)
+    geometry = read_geometry(name, x.shape, window, stride, 0, 1, False, "channels_last")
+    check_gradient(name, dy, geometry, "channels_last")
+    return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, "all", "channels_last")
 
 
 def avg_pool(

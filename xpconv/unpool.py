@@ -76,6 +76,7 @@ def max_unpool(
         call.fail(f"indices have the shape of y; got indices.shape={tuple(indices.shape)}")
     sizes = call.per_axis("output_shape", freeze(output_shape), rank)
     batch, *pooled, channels = channels_last(shape, layout)
+    call.countable("output_shape", (batch, *sizes, channels))
     if batch == 0:
         return from_channels_last(xp, zeros(xp, (0, *sizes, channels), y.dtype, y), layout)
     # (N, *pooled, C) -> (N, pooled, C)
