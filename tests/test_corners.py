@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.test_workspace import beside
 
 X, W = np.ones((1, 8, 8, 2), np.float32), np.ones((3, 3, 2, 2), np.float32)
 ONE = np.ones((1, 1, 1, 2), np.float32)
@@ -91,3 +92,47 @@ def test_bias_gradient_of_many_pixels(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(*results)
     exact = float(dz.ravel()[0]) * dz[..., 0].size
     assert abs(results[0] / exact - 1).max() < 2e-6
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_gradients_of_padding_round_once(mode: str, layout: str) -> None:
+    """The gradient in float16 is the nearest to that in float32."""
+    rng = np.random.default_rng(0)
+    shape = (3, 6, 7, 4)
+    spatial = shape[1:3] if layout == "channels_last" else shape[2:]
+    padding = tuple(n - 2 for n in spatial)
+    dy = rng.standard_normal(xc.pad(np.zeros(shape), padding, mode=mode, layout=layout).shape).astype(np.float16)
+    options: dict[str, Any] = {"mode": mode, "layout": layout}
+    narrow, wide = (xc.pad_vjp(dy.astype(t), shape, padding, **options) for t in (np.float16, np.float32))
+    np.testing.assert_array_equal(narrow, wide.astype(np.float16))
+    x, w = (rng.standard_normal(s).astype(np.float16) for s in (shape, (3, 3, 4, 4)))
+    if layout == "channels_first":
+        x, w = rng.standard_normal(shape).astype(np.float16), rng.standard_normal((4, 6, 3, 3)).astype(np.float16)
+    options = {"padding": padding, "padding_mode": mode, "layout": layout, "algorithm": "direct"}
+    dz = rng.standard_normal(xc.conv(x, w, **options).shape).astype(np.float16)
+    got = xc.conv_input_grad(dz, w, shape, **options)
+    expected = xc.conv_input_grad(dz.astype(np.float32), w.astype(np.float32), shape, **options)
+    np.testing.assert_array_equal(got, expected.astype(np.float16))
+
+
+def test_error_bound_where_float16_overflows() -> None:
+    x, w = np.full((1, 4, 4, 8), 100, np.float16), np.full((3, 3, 8, 1), 100, np.float16)
+    assert np.isinf(xc.error_bound(x, w)).all()
+    assert (xc.error_bound(x / 100, w) < 10).all()
+
+
+def test_error_bound_covers_factors_flushed_to_zero() -> None:
+    tiny = np.finfo(np.float32).smallest_normal
+    x, w = np.full((1, 3, 3, 8), 0.9 * tiny, np.float32), np.full((3, 3, 8, 1), 1000, np.float32)
+    for first, second in ((x, w), (w.reshape(1, 3, 3, 8), x.reshape(3, 3, 8, 1))):
+        z = xc.conv(first, second)  # as it is without flushing
+        assert (xc.error_bound(first, second) >= z).all()
+        assert (xc.error_bound(first, second) < 4 * z).all()
+
+
+def test_error_bound_stays_in_the_workspace() -> None:
+    x, w = np.ones((64, 64, 64, 32), np.float16), np.ones((1, 1, 32, 32), np.float16)
+    with xc.set_options(max_workspace=8 << 20):
+        assert beside(lambda: xc.error_bound(x, w)) <= 8 << 20
+        assert beside(lambda: xc.error_bound(x[:16], w, padding=1)) <= 8 << 20
