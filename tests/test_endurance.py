@@ -55,8 +55,8 @@ def test_a_hundred_runs_on_one_to_eight_threads(name: str) -> None:
 
 
 def test_sixteen_callers_at_once() -> None:
-    # without the weight gradient: a limit on BLAS's threads that is set outside the main thread has no effect with
-    # OpenBLAS, and its product of two threads rounds otherwise than that of one
+    # without the weight gradient: once the main thread has limited OpenBLAS's threads, a limit set by another thread
+    # was seen to have no effect (0.3.31), and a product by two threads rounds otherwise than by one
     expected = {name: bits(call()) for name, call in CALLS.items() if name != "conv_vjp"}
     wrong: list[str] = []
 
