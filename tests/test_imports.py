@@ -18,7 +18,7 @@ LAYERS = (
     ("_backend", "_dtypes", "_workspace"),
     ("algorithms",),
     ("_plan",),
-    ("_run", "_run_weight_grad", "_conv_run", "_pool_run", "_fold", "_adaptive", "_scatter"),
+    ("_run", "_run_weight_grad", "_conv_run", "_pool_run", "_pool_tiles", "_fold", "_adaptive", "_scatter"),
     ("conv", "pool", "padding", "windows", "transpose", "lp", "adaptive", "unpool", "_explain"),
     ("_derivatives", "torch", "jax"),
     ("_course_checks", "course"),

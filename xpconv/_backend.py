@@ -141,6 +141,8 @@ def _check_kind(function: str, xp: Namespace, name: str, dtype: DType) -> None:
 def _numeric(xp: Namespace, dtype: DType) -> bool:
     if isinstance(dtype, np.dtype) and (not dtype.isnative or dtype.char in "gG"):
         return False  # byte-swapped numbers and long doubles, which the faster paths do not take
+    if dtype_name(dtype).startswith(("float4_", "float6_", "float8_")):
+        return False  # PyTorch's count as floating, but have next to no arithmetic
     try:
         return is_kind(xp, dtype, "numeric")
     except (TypeError, ValueError):
@@ -215,6 +217,11 @@ def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
     if found is None or not _numeric(xp, found):
         raise TypeError(f"{function}: dtype is a numeric dtype of the arrays' library, or a name; got dtype={wanted!r}")
     return found
+
+
+def plain(array: Array) -> Array:
+    """Give an array of a subclass of NumPy's as one of NumPy's own."""
+    return array.view(np.ndarray) if isinstance(array, np.ndarray) else array
 
 
 def cast(xp: Namespace, array: Array, dtype: DType) -> Array:

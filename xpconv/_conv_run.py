@@ -20,7 +20,7 @@ from xpconv._backend import (
     to_channels_last,
 )
 from xpconv._dtypes import signed, with_dtype
-from xpconv._fold import fold_padding, strip_elements
+from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Geometry, Region
 from xpconv._plan import Plan, choose
 from xpconv._run_weight_grad import correlate_weight_grad
@@ -70,21 +70,34 @@ def input_grad(
         for phase in geometry.phases:
             if phase.geometry is not None:
                 plan(phase.geometry)
-    dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
     if geometry.mode == "zeros" or geometry.batch == 0:
+        dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
         return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)
 
-    def strip(region: Region) -> Array:
-        pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
-        size = tuple(high - low for low, high in region[1:])
-        start, stop = region[0]
-        part = replace(zeros, batch=stop - start, input=size, padding=pads)
-        return _run.input_grad(
-            dz[start:stop, ...], w, part, plan, xp, traits, sums=sums, dtype=sums, layout="channels_last"
-        )
+    def padded(dz: Array, batch: int, dtype: Any, layout: str) -> Array:
+        zeroed = replace(zeros, batch=batch)
+        dx = _run.input_grad(dz, w, zeroed, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
 
-    elements = strip_elements(_options.current().max_workspace, itemsize(xp, sums))
-    dx = fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
+        def strip(region: Region) -> Array:
+            pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
+            size = tuple(high - low for low, high in region[1:])
+            start, stop = region[0]
+            part = replace(zeros, batch=stop - start, input=size, padding=pads)
+            return _run.input_grad(
+                dz[start:stop, ...], w, part, plan, xp, traits, sums=sums, dtype=sums, layout="channels_last"
+            )
+
+        elements = strip_elements(_options.current().max_workspace, itemsize(xp, sums))
+        return fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
+
+    step = images_at_once(xp, traits, zeros.input_shape, dtype, sums, _options.current().max_workspace)
+    if step == 0:
+        dx = padded(dz, geometry.batch, dtype, layout)
+    else:
+        dx = in_wide(
+            lambda start, stop: padded(dz[start:stop, ...], stop - start, sums, "channels_last"),
+            xp, traits, geometry.input_shape, dtype, dz, layout, step,
+        )  # fmt: skip
     return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)
 
 

@@ -56,6 +56,11 @@ def limits(xp: Namespace, dtype: DType) -> tuple[float, float]:
     return float(found.eps), float(found.smallest_normal)
 
 
+def largest(xp: Namespace, dtype: DType) -> float:
+    """Give the largest finite number of a floating dtype."""
+    return (2 - 2.0**-7) * 2.0**127 if is_bfloat16(dtype) else float(xp.finfo(dtype).max)
+
+
 def promote(function: str, xp: Namespace, **arrays: Array) -> tuple[Array, ...]:
     """Convert arrays to their common dtype; TypeError where the library knows none."""
     dtypes = [array.dtype for array in arrays.values()]

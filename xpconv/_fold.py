@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
-from xpconv._backend import Namespace, add_to
-from xpconv._geometry import Pairs, Region, Run, runs
+from xpconv._backend import Namespace, Traits, add_to, cast, empty, itemsize, write
+from xpconv._geometry import Ints, Pairs, Region, Run, runs
 from xpconv._plan import block
 from xpconv._run import Tiles
 
@@ -56,3 +57,31 @@ def _add_strip(
 def strip_elements(max_workspace: int, itemsize: int) -> int:
     """Say how many elements a strip may have, so that it takes a quarter of the workspace."""
     return max(max_workspace // (4 * itemsize), 1)
+
+
+def images_at_once(xp: Namespace, traits: Traits, shape: Ints, dtype: Any, sums: Any, max_workspace: int) -> int:
+    """Say how many images to add up in the wider dtype of sums, in a quarter of the workspace.
+
+    0: none, since `dtype` is that of the sums, or since one image is too large.
+    """
+    if dtype == sums:
+        return 0
+    return (
+        shape[0]
+        if not traits.mutable
+        else min(strip_elements(max_workspace, itemsize(xp, sums)) // math.prod(shape[1:]), shape[0])
+    )
+
+
+def in_wide(
+    images: Callable[[int, int], Array], xp: Namespace, traits: Traits, shape: Ints, dtype: Any, like: Array,
+    layout: str, step: int,
+) -> Array:  # fmt: skip
+    """Make a result (N, *spatial, C) of `images(start, stop)`, which come in a wider dtype and are rounded once."""
+    if not traits.mutable:
+        return cast(xp, images(0, shape[0]), dtype)
+    target = empty(xp, shape, dtype, like, layout)
+    for start in range(0, shape[0], step):
+        stop = min(start + step, shape[0])
+        write(target, (slice(start, stop), *(slice(None),) * (len(shape) - 1)), images(start, stop))
+    return target

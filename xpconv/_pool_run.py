@@ -6,11 +6,25 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from xpconv import _options, _run
-from xpconv._backend import Namespace, Traits, cast, empty, fresh, from_channels_last, itemsize, zeros
+from xpconv import _options, _pool_tiles, _run
+from xpconv._backend import (
+    Namespace,
+    Traits,
+    accumulator,
+    cast,
+    empty,
+    fresh,
+    from_channels_last,
+    is_kind,
+    itemsize,
+    least,
+    to_channels_last,
+    zeros,
+)
 from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._plan import pool_tile
-from xpconv._workspace import Workspace
+from xpconv._workspace import Workspace, workspace
+from xpconv.algorithms import pooling
 
 Array = Any
 PhaseGradient = Callable[[Phase, Region], Array]
@@ -153,3 +167,39 @@ def or_zeros(total: Array | None, work: Workspace, part: Region, geometry: Geome
 
 def _fresh_if(xp: Namespace, array: Array, one_tap: bool) -> Array:
     return fresh(xp, array) if one_tap else array  # with one tap the result may be a slice of the input
+
+
+def max_pool_vjp(
+    dy: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, ties: str, layout: str
+) -> Array:
+    """Compare in the dtype of x, add in that of dy."""
+    sums, fill = accumulator(xp, dy.dtype), least(xp, x.dtype)
+    real = is_kind(xp, x.dtype, "real floating")
+    if traits.buffers:
+        dx = _pool_tiles.max_pool_vjp(dy, x, geometry, xp, fill, sums, layout, real, ties)
+        if dx is not None:
+            return dx
+    pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
+
+    def tile(work: Workspace, region: Region) -> PhaseGradient:
+        windows = windows_of(geometry, region)
+        own = workspace(xp, traits, x.dtype)
+        slab = _run.slab(own, pixels, geometry, windows, fill)
+        hits = pooling.maxima(own, slab, geometry, windows, ties, real)
+        gradient = gradient_slab(work, grads, geometry, windows)
+        if ties == "split":
+            count = None
+            for hit in hits.values():
+                count = work.add("count", count, xp.astype(hit, work.dtype))
+            gradient = gradient / xp.clip(count, 1, None)
+
+        def phase_gradient(phase: Phase, part: Region) -> Array:
+            total = None
+            for tap, index in gather(phase, part, geometry, windows):
+                total = work.add_where("sum", total, hits[tap][index], gradient[index])
+            return or_zeros(total, work, part, geometry, dy)
+
+        return phase_gradient
+
+    elements = (8 if ties == "split" else 5) + geometry.taps // 4
+    return over_input(tile, dy, geometry, xp, traits, sums, dy.dtype, elements, layout)

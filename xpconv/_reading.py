@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 
 from xpconv._geometry import Geometry, Interval, Ints, Pairs
 
+MOST = 1 << 48  # of any size or option: beyond it no array has room
 LAYOUTS = ("channels_last", "channels_first")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -57,8 +59,11 @@ class Call:
 
     def fail(self, rule: str) -> NoReturn:
         """Raise the ValueError for a broken rule."""
-        facts = ", ".join(f"{name}={value!r}" for name, value in self.facts)
-        raise ValueError(f"{self.function}: {rule}; got {facts}")
+        told = "; got " in rule  # the option in question; a name is not told twice
+        facts = [f"{name}={value!r}" for name, value in self.facts if not (told and f" {name}=" in rule)]
+        raise ValueError(
+            f"{self.function}: {rule}{', ' if told and facts else '' if told else '; got '}{', '.join(facts)}"
+        )
 
     def per_axis(self, name: str, value: Any, rank: int, least: int = 1) -> Ints:
         """Read an option that is an integer or one per spatial axis."""
@@ -72,7 +77,14 @@ class Call:
             self.fail(f"{name} has {len(value)} entries, there are {rank} spatial axes; got {name}={given!r}")
         if min(value) < least:
             self.fail(f"{name} is {kind}; got {name}={given!r}")
+        if max(value) > MOST:
+            self.fail(f"{name} is at most 2**48; got {name}={given!r}")
         return value
+
+    def countable(self, name: str, shape: Ints) -> None:
+        """Refuse an option that makes a result too large for any memory."""
+        if math.prod(shape) > MOST:
+            self.fail(f"{name} makes a result of {' x '.join(map(str, shape))} elements, more than any memory holds")
 
     def choice(self, name: str, value: Any, choices: tuple[str, ...]) -> None:
         """Check an option that is one of a few words."""
@@ -102,7 +114,9 @@ class Call:
         words = ("valid", "same", "same_lower", "causal")
         if isinstance(value, str):
             if value not in words:
-                self.fail(f"padding is an integer, one per axis, pairs or one of {', '.join(words)}; got {value!r}")
+                self.fail(
+                    f"padding is an integer, one per axis, pairs or one of {', '.join(words)}; got padding={value!r}"
+                )
             return tuple(_worded(value, *axis) for axis in zip(size, span, stride, strict=True))
         if isinstance(value, int):
             value = ((value, value),) * rank
@@ -117,6 +131,8 @@ class Call:
             self.fail(f"padding mixes integers and pairs or holds something else; got padding={value!r}")
         if min(min(p) for p in value) < 0:
             self.fail(f"padding is never negative; got padding={value!r}")
+        if max(max(p) for p in value) > MOST:
+            self.fail(f"padding is at most 2**48; got padding={value!r}")
         return value  # type: ignore[no-any-return]
 
 
@@ -184,7 +200,9 @@ def _read_shapes(
         call.fail(f"{names[1]} has {len(w_shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
     call.sizes(names[0], x_shape, rank)
     batch, *size, channels = channels_last(x_shape, layout)
-    if any(not isinstance(n, int) for n in w_shape) or min(w_shape) < 1:
+    if any(not isinstance(n, int) for n in w_shape):
+        call.fail(f"{names[1]} holds whole, positive sizes")
+    if min(w_shape) < 1:
         call.fail(f"{names[1]} has an empty axis")
     if not isinstance(groups, int) or groups < 1:
         call.fail(f"groups is a positive integer; got groups={groups!r}")
@@ -234,6 +252,7 @@ def transpose_geometry(
         output.append((n - 1) * step + width + more - before - after)
         if output[-1] < 1:
             call.fail(f"the output would be empty: {(n - 1) * step + width + more} pixels less padding {before, after}")
+    call.countable("stride", (batch, *output, depth * groups))
     # what output_padding adds is less padding after
     inner = tuple((before, after - more) for (before, after), more in zip(pairs, extra, strict=True))
     return Geometry(
@@ -255,6 +274,7 @@ def read_padding(function: str, name: str, shape: Ints, padding: Any, mode: Any,
     size = channels_last(shape, layout)[1:-1]
     pairs = call.padding(padding, size, size, size)
     call.reachable(mode, size, pairs)
+    call.countable("padding", (shape[0], *(n + sum(pair) for n, pair in zip(size, pairs, strict=True))))
     return size, pairs
 
 
@@ -329,7 +349,9 @@ def adaptive_shapes(
     if rank not in (1, 2, 3):
         call.fail(f"{name} has {len(x_shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
     call.sizes(name, x_shape, rank)
-    return channels_last(x_shape, layout), call.per_axis("output_shape", output_shape, rank)
+    whole, parts = channels_last(x_shape, layout), call.per_axis("output_shape", output_shape, rank)
+    call.countable("output_shape", (whole[0], *parts, whole[-1]))
+    return whole, parts
 
 
 def _windows(
@@ -358,4 +380,8 @@ def _windows(
                 f"the output would be empty: a kernel spanning {width} pixels on {n} with padding {(before, after)}"
             )
         output.append(windows)
+    call.countable("padding", (batch, *output, filters))
+    # a stride beyond the padded image and the dilation of a single tap mean nothing: small ones do
+    stride = tuple(min(s, n + sum(pair) + 1) for s, n, pair in zip(stride, size, pairs, strict=True))
+    dilation = tuple(d if k > 1 else 1 for d, k in zip(dilation, kernel, strict=True))
     return Geometry(batch, channels, filters, groups, size, kernel, tuple(output), stride, dilation, pairs)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpconv import _options, _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
+from xpconv._backend import Namespace, Traits, cast, constant, empty, plain, write, zeros
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
-from xpconv._plan import PARTS, Plan, block
+from xpconv._plan import Plan, block
 from xpconv._workspace import Arithmetic, Workspace, workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
@@ -27,6 +27,7 @@ Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
 PREPARED = 1 << 18  # elements of a prepared weight that are made at once
+STRETCH = 128  # numbers that are summed one after another
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
@@ -347,20 +348,43 @@ def interleave(xp: Namespace, pieces: list[Array], geometry: Geometry) -> Array:
 
 
 def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
-    """(n, *pixels, F) -> (F,), in a fixed number of partial sums; `shape` is (n, *pixels)."""
-    axes = tuple(range(dz.ndim - 1))
+    """(n, *pixels, F) -> (F,), in a tree of short sums, so that it is near exact; `shape` is (n, *pixels)."""
     positions, filters = math.prod(shape), dz.shape[-1]
     if positions == 0:
         return zeros(xp, (filters,), sums, dz)
+    dz = plain(dz)
     split = traits.threads and positions * filters > SMALL
-    tile = block(shape, -(-positions // PARTS)) if split else shape
+    tile = block(shape, max(SMALL // (2 * filters), 1)) if split else shape
 
     def compute(region: Region, work: Workspace) -> Array:
-        return xp.sum(dz[slices(region)], axis=axes, dtype=sums)
+        total = dz[slices(region)]
+        if traits.buffers and total.flags.c_contiguous:  # all pixels in a row
+            total = total.reshape(-1, filters)
+        for axis in reversed(range(total.ndim - 1)):
+            total = _axis_sum(xp, total, axis, sums)
+        return total
 
     jobs = Jobs(compute, Tiles(shape, tile))
     threads = _options.current().threads
-    total, *others = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
-    for other in others:
-        total = total + other
-    return total
+    found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
+    while len(found) > 1:
+        found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
+    return found[0]
+
+
+def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:
+    """Sum along an axis, `STRETCH` numbers at a time."""
+    lead = (slice(None),) * axis
+    while array.shape[axis] > STRETCH:
+        count, rest = divmod(array.shape[axis], STRETCH)
+        whole = array[(*lead, slice(0, count * STRETCH), ...)]
+        parts = xp.reshape(whole, (*array.shape[:axis], count, STRETCH, *array.shape[axis + 1 :]))
+        pieces = [xp.sum(parts, axis=axis + 1, dtype=sums)]
+        if rest:
+            pieces.append(
+                xp.sum(array[(*lead, slice(count * STRETCH, None), ...)], axis=axis, keepdims=True, dtype=sums)
+            )
+        array = xp.concat(pieces, axis=axis)
+    if array.shape[axis] == 1:
+        return cast(xp, array[(*lead, 0, ...)], sums)
+    return xp.sum(array, axis=axis, dtype=sums)

@@ -41,7 +41,7 @@ def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Ar
             f"got {places.min()} to {places.max()}"
         )
     target = np.zeros((n, size, c), values.dtype)
-    step = max((1 << 16) // c, 1)  # few at once, for the memory that the indices take
+    step = max((1 << 15) // c, 1)  # few at once, for the memory that the indices take
     for image in range(n):
         for start in range(0, values.shape[1], step):
             spots, channels = np.nonzero(places[image, start : start + step] >= 0)

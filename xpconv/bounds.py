@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from xpconv import _run
 from xpconv._backend import (
     accumulator,
@@ -23,7 +25,7 @@ from xpconv._backend import (
     zeros,
 )
 from xpconv._conv_run import plan_for
-from xpconv._dtypes import limits
+from xpconv._dtypes import largest, limits
 from xpconv._reading import in_layout
 from xpconv.algorithms import REGISTRY
 from xpconv.conv import Padding, Size, read_geometry
@@ -90,8 +92,9 @@ def error_bound(
     Notes
     -----
     ``gamma(K + 1)`` times the same convolution of absolute values, K the number of products summed for an element, plus
-    half a unit of the last place of a 16-bit result. It holds for any order of summation. TF32, if the user has
-    switched it on, is not covered.
+    half a unit of the last place of a 16-bit result, and infinity where that could overflow. It holds for any order of
+    summation, and where a device flushes denormal factors or results to zero. TF32, if the user has switched it on, is
+    not covered.
 
     Examples
     --------
@@ -112,17 +115,29 @@ def error_bound(
         raise ValueError(f"{name}: b has the shape ({geometry.filters},); got b.shape={tuple(b.shape)}")
     if is_kind(xp, dtype, "integral"):
         return zeros(xp, in_layout(geometry.output_shape, layout), dtype, x)
-    magnitudes = _run.correlate(
-        to_channels_last(xp, x, layout), xp.abs(cast(xp, kernel_to_channels_last(xp, w, layout), sums)),
-        None if b is None else xp.abs(b), geometry, plan, xp, traits,
-        sums=_real(xp, sums), dtype=_real(xp, sums), layout=layout, each=xp.abs, magnitudes=True,
-    )  # fmt: skip
     relative, floor = scale_and_floor(xp, sums, REGISTRY[plan.algorithm].summed(geometry) + (b is not None))
-    bound = magnitudes * relative + floor
-    if sums != dtype:
-        eps, smallest = limits(xp, dtype)
-        # the stored result is the nearest 16-bit number
-        bound = bound + (magnitudes + bound) * (eps / 2) + smallest * eps
+    # a factor that is flushed to zero counts as the smallest normal number: no more than this, once scaled
+    least = limits(xp, sums)[1] / relative
+
+    def magnitude(values: Array) -> Array:
+        return xp.clip(xp.abs(values), least, None)
+
+    bound = _run.correlate(
+        to_channels_last(xp, x, layout), magnitude(cast(xp, kernel_to_channels_last(xp, w, layout), sums)),
+        None if b is None else xp.abs(b), geometry, plan, xp, traits,
+        sums=_real(xp, sums), dtype=_real(xp, sums), layout=layout, each=magnitude, magnitudes=True,
+    )  # fmt: skip
+    with np.errstate(over="ignore"):
+        if sums != dtype:
+            # the stored result is the nearest 16-bit number, or infinite: what could be is made to overflow, too
+            eps, smallest = limits(xp, dtype)
+            raised = float(xp.finfo(sums).max) / ((largest(xp, dtype) - floor) / (1 + relative))
+            bound *= raised
+            bound *= (relative + (1 + relative) * (eps / 2)) * (1 + 1e-6) / raised
+            bound += floor * (1 + eps / 2) + smallest * eps
+        else:
+            bound *= relative
+            bound += floor
     return from_channels_last(xp, bound, layout)
 
 

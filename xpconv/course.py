@@ -17,12 +17,13 @@ from xpconv._backend import (
     dtype_name,
     inspect_apart,
     is_kind,
+    plain,
 )
 from xpconv._course_checks import check_axes, check_conv, check_pool, floating, named, read_pad
 from xpconv._dtypes import promote
 from xpconv.conv import conv, conv_vjp
 from xpconv.padding import pad as _pad
-from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv.pool import apart_max_pool_vjp, avg_pool, avg_pool_vjp, max_pool
 
 Array = Any
 HParameters = dict[str, int]
@@ -299,8 +300,8 @@ def pool_backward(dA: Array, cache: tuple[Any, ...], mode: str = "max") -> Array
     inspect_apart(name, A_prev=images, dA=dA)
     with named(name, x="A_prev", dy="dA", input_shape="A_prev.shape"):
         if mode == "max":
-            dy, x = promote(name, xp, dA=dA, A_prev=images)
-            return max_pool_vjp(dy, x, window, stride=stride, ties="all")
+            dy = promote(name, xp, dA=dA, A_prev=images)[0]
+            return apart_max_pool_vjp(dy, images, window, stride)  # compared in their own dtype: no false ties
         return avg_pool_vjp(floating(xp, dA), tuple(images.shape), window, stride=stride)
 
 
@@ -341,6 +342,7 @@ def create_mask_from_window(x: Array) -> Array:
         raise TypeError(f"{name}: complex numbers have no order; got x.dtype={dtype_name(x.dtype)}")
     if 0 in x.shape:
         raise ValueError(f"{name}: the window is empty; got x.shape={tuple(x.shape)}")
+    x = plain(x)
     return x == xp.max(x)
 
 

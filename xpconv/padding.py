@@ -6,8 +6,18 @@ import itertools
 from typing import Any
 
 from xpconv import _options
-from xpconv._backend import empty, fresh, from_channels_last, inspect, itemsize, to_channels_last, write
-from xpconv._fold import fold_padding, strip_elements
+from xpconv._backend import (
+    accumulator,
+    cast,
+    empty,
+    fresh,
+    from_channels_last,
+    inspect,
+    itemsize,
+    to_channels_last,
+    write,
+)
+from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Region, runs
 from xpconv._reading import channels_last, freeze, in_layout, read_padding, whole_shape
 from xpconv._workspace import workspace
@@ -137,17 +147,29 @@ def pad_vjp(
         )
     dy = to_channels_last(xp, dy, layout)
 
-    def strip(region: Region) -> Array:
-        spots = (slice(low + b, high + b) for (low, high), (b, _) in zip(region[1:], pairs, strict=True))
-        return dy[(slice(*region[0]), *spots, slice(None))]
+    def folded(first: int, images: int, dtype: Any) -> Array:
+        def strip(region: Region) -> Array:
+            spots = (slice(low + b, high + b) for (low, high), (b, _) in zip(region[1:], pairs, strict=True))
+            start, stop = region[0]
+            return cast(xp, dy[(slice(first + start, first + stop), *spots, slice(None))], dtype)
 
-    inside = strip(((0, batch), *((0, n) for n in size)))
-    if traits.mutable:
-        dx = empty(xp, (batch, *size, channels), dy.dtype, dy, layout)
-        write(dx, (slice(None),) * dx.ndim, inside)
-    else:
-        dx = fresh(xp, inside)
-    if mode != "zeros" and batch:
-        room = strip_elements(_options.current().max_workspace, itemsize(xp, dy.dtype))
-        dx = fold_padding(xp, dx, pairs, mode, strip, room)
+        inside = strip(((0, images), *((0, n) for n in size)))
+        if traits.mutable:
+            dx = empty(xp, (images, *size, channels), dtype, dy, layout)
+            write(dx, (slice(None),) * dx.ndim, inside)
+        else:
+            dx = fresh(xp, inside)
+        if mode == "zeros" or batch == 0:
+            return dx
+        room = strip_elements(_options.current().max_workspace, itemsize(xp, dtype))
+        return fold_padding(xp, dx, pairs, mode, strip, room)
+
+    sums, whole = accumulator(xp, dy.dtype), (batch, *size, channels)
+    step = images_at_once(xp, traits, whole, dy.dtype, sums, _options.current().max_workspace // 2)
+    if step == 0 or mode == "zeros":
+        dx = folded(0, batch, dy.dtype)
+    else:  # 16-bit floating numbers are added up in 32 bits
+        dx = in_wide(
+            lambda start, stop: folded(start, stop - start, sums), xp, traits, whole, dy.dtype, dy, layout, step
+        )  # fmt: skip
     return from_channels_last(xp, dx, layout)

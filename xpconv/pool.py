@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv import _pool_run, _run
+from xpconv import _pool_run, _pool_tiles, _run
 from xpconv._backend import (
     Namespace,
     accumulator,
     dtype_name,
     index_dtype,
     inspect,
+    inspect_apart,
     is_kind,
     least,
     to_channels_last,
@@ -132,7 +133,11 @@ def max_pool(
     xp, traits = inspect("max_pool", x=x)
     check_order("max_pool", xp, x.dtype)
     geometry = read_geometry("max_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    fill, pixels = least(xp, x.dtype), to_channels_last(xp, x, layout)
+    fill, real = least(xp, x.dtype), is_kind(xp, x.dtype, "real floating")
+    if traits.buffers:
+        results = _pool_tiles.max_pool(x, geometry, xp, fill, layout, real, bool(return_indices))
+        return results if return_indices else results[0]
+    pixels = to_channels_last(xp, x, layout)
     places = index_dtype(xp, x) if return_indices else None
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
@@ -140,7 +145,7 @@ def max_pool(
         best = pooling.window_reduce(work, "maximum", slab, geometry, _run.sizes(region))
         if places is None:
             return (best,)
-        hits = pooling.maxima(work, slab, geometry, region, "first", is_kind(xp, x.dtype, "real floating"))
+        hits = pooling.maxima(work, slab, geometry, region, "first", real)
         return best, pooling.plane_index(work, hits, geometry, region, places)
 
     dtypes = (x.dtype,) if places is None else (x.dtype, places)
@@ -215,31 +220,18 @@ def max_pool_vjp(
     check_gradient(name, dy, geometry, layout)
     if ties == "split":
         check_divisible(name, "dy", xp, dy.dtype)
-    pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
-    sums, fill = accumulator(xp, x.dtype), least(xp, x.dtype)
-    real = is_kind(xp, x.dtype, "real floating")
+    return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, ties, layout)
 
-    def tile(work: Workspace, region: Region) -> PhaseGradient:
-        windows = _pool_run.windows_of(geometry, region)
-        slab = _run.slab(work, pixels, geometry, windows, fill)
-        hits = pooling.maxima(work, slab, geometry, windows, ties, real)
-        gradient = _pool_run.gradient_slab(work, grads, geometry, windows)
-        if ties == "split":
-            count = None
-            for hit in hits.values():
-                count = work.add("count", count, xp.astype(hit, work.dtype))
-            gradient = gradient / xp.clip(count, 1, None)
 
-        def phase_gradient(phase: Phase, part: Region) -> Array:
-            total = None
-            for tap, index in _pool_run.gather(phase, part, geometry, windows):
-                total = work.add_where("sum", total, hits[tap][index], gradient[index])
-            return _pool_run.or_zeros(total, work, part, geometry, x)
-
-        return phase_gradient
-
-    elements = (8 if ties == "split" else 5) + geometry.taps // 4
-    return _pool_run.over_input(tile, x, geometry, xp, traits, sums, x.dtype, elements, layout)
+def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
+    """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+    name = "max_pool_vjp"
+    xp, traits = inspect_apart(name, x=x, dy=dy)
+    check_order(name, xp, x.dtype)
+    check_order(name, xp, dy.dtype)
+    geometry = read_geometry(name, x.shape, window, stride, 0, 1, False, "channels_last")
+    check_gradient(name, dy, geometry, "channels_last")
+    return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, "all", "channels_last")
 
 
 def avg_pool(
@@ -297,8 +289,10 @@ def avg_pool(
     xp, traits = inspect("avg_pool", x=x)
     check_divisible("avg_pool", "x", xp, x.dtype)
     geometry = read_geometry("avg_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    pixels, sums = to_channels_last(xp, x, layout), accumulator(xp, x.dtype)
-    padded = bool(count_include_pad)
+    sums, padded = accumulator(xp, x.dtype), bool(count_include_pad)
+    if traits.buffers:
+        return _pool_tiles.avg_pool(x, geometry, xp, sums, layout, padded)
+    pixels = to_channels_last(xp, x, layout)
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
         slab = _run.slab(work, pixels, geometry, region)
@@ -364,8 +358,10 @@ def avg_pool_vjp(
     check_divisible(name, "dy", xp, dy.dtype)
     geometry = read_geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
     check_gradient(name, dy, geometry, layout)
-    grads, sums = to_channels_last(xp, dy, layout), accumulator(xp, dy.dtype)
-    padded = bool(count_include_pad)
+    sums, padded = accumulator(xp, dy.dtype), bool(count_include_pad)
+    if traits.buffers:
+        return _pool_tiles.avg_pool_vjp(dy, geometry, xp, sums, layout, padded)
+    grads = to_channels_last(xp, dy, layout)
 
     def tile(work: Workspace, region: Region) -> PhaseGradient:
         windows = _pool_run.windows_of(geometry, region)

@@ -17,6 +17,7 @@ from xpconv._backend import (
     to_channels_last,
 )
 from xpconv._conv_run import plan_for
+from xpconv._dtypes import signed, with_dtype
 from xpconv._geometry import Geometry
 from xpconv._reading import freeze, in_layout, transpose_geometry
 from xpconv._run_weight_grad import correlate_weight_grad
@@ -105,14 +106,17 @@ def conv_transpose(
     geometry = _geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
     if b is not None:
         check_shape(name, "b", b, (geometry.channels,), "the output channels")
-    sums = accumulator(xp, x.dtype)
+    wanted = x.dtype
+    dtype, x, w, b = signed(xp, traits, wanted, x, w, b)
+    sums = accumulator(xp, dtype)
     z = _run.input_grad(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry,
-        lambda part: plan_for(name, "auto", part, xp, traits, sums, share=2 if len(geometry.phases) > 1 else 4),
-        xp, traits, sums=sums, dtype=x.dtype,
-        layout=layout, b=b,
+        lambda part: plan_for(
+            name, "auto", part, xp, traits, sums, share=2 if len(geometry.phases) > 1 else 4, inputs=dtype
+        ),
+        xp, traits, sums=sums, dtype=dtype, layout=layout, b=b,
     )  # fmt: skip
-    return from_channels_last(xp, z, layout)
+    return with_dtype(xp, traits, from_channels_last(xp, z, layout), wanted)
 
 
 def conv_transpose_vjp(
@@ -170,19 +174,24 @@ def conv_transpose_vjp(
     xp, traits = inspect(name, x=x, w=w, dz=dz)
     geometry = _geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
     check_shape(name, "dz", dz, in_layout(geometry.input_shape, layout), "the output")
-    sums, is_complex = accumulator(xp, x.dtype), is_kind(xp, x.dtype, "complex floating")
+    wanted = x.dtype
+    dtype, dz, x, w = signed(xp, traits, wanted, dz, x, w)
+    sums, is_complex = accumulator(xp, dtype), is_kind(xp, dtype, "complex floating")
     kernel = kernel_to_channels_last(xp, w, layout)
     grads, images = to_channels_last(xp, dz, layout), to_channels_last(xp, x, layout)
     dx = _run.correlate(
         grads, xp.conj(kernel) if is_complex else kernel, None, geometry,
-        plan_for(name, "auto", geometry, xp, traits, sums), xp, traits, sums=sums, dtype=x.dtype, layout=layout,
+        plan_for(name, "auto", geometry, xp, traits, sums, inputs=dtype), xp, traits, sums=sums, dtype=dtype,
+        layout=layout,
     )  # fmt: skip
     dw = correlate_weight_grad(
-        grads, images, geometry, plan_for(name, "auto", geometry, xp, traits, sums, gradient=True), xp, traits,
-        sums=sums, each=xp.conj if is_complex else None,
+        grads, images, geometry, plan_for(name, "auto", geometry, xp, traits, sums, gradient=True, inputs=dtype),
+        xp, traits, sums=sums, each=xp.conj if is_complex else None,
     )  # fmt: skip
     if is_complex:
         dw = xp.conj(dw)
     db = _run.channel_sum(grads, (geometry.batch, *geometry.input), xp, traits, sums)
-    dw = contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, x.dtype), layout))
-    return from_channels_last(xp, dx, layout), dw, cast(xp, db, x.dtype)
+    dw = contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
+    found = (from_channels_last(xp, dx, layout), dw, cast(xp, db, dtype))
+    dx, dw, db = (with_dtype(xp, traits, array, wanted) for array in found)
+    return dx, dw, db

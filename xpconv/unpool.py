@@ -11,7 +11,6 @@ from xpconv._backend import (
     from_channels_last,
     inspect_apart,
     is_kind,
-    to_channels_last,
     zeros,
 )
 from xpconv._reading import LAYOUTS, Call, channels_last, freeze
@@ -76,11 +75,14 @@ def max_unpool(
         call.fail(f"indices have the shape of y; got indices.shape={tuple(indices.shape)}")
     sizes = call.per_axis("output_shape", freeze(output_shape), rank)
     batch, *pooled, channels = channels_last(shape, layout)
+    call.countable("output_shape", (batch, *sizes, channels))
     if batch == 0:
         return from_channels_last(xp, zeros(xp, (0, *sizes, channels), y.dtype, y), layout)
+    if layout == "channels_first":  # (N, C, *pooled) -> (N·C, pooled, 1), without a copy
+        flat = (batch * channels, math.prod(pooled), 1)
+        found = scatter(name, xp, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+        return xp.reshape(found, (batch, channels, *sizes))
     # (N, *pooled, C) -> (N, pooled, C)
     flat = (batch, math.prod(pooled), channels)
-    values = xp.reshape(to_channels_last(xp, y, layout), flat)
-    places = xp.reshape(to_channels_last(xp, indices, layout), flat)
-    found = scatter(name, xp, values, places, math.prod(sizes))
-    return contiguous(xp, from_channels_last(xp, xp.reshape(found, (batch, *sizes, channels)), layout))
+    found = scatter(name, xp, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+    return contiguous(xp, xp.reshape(found, (batch, *sizes, channels)))

@@ -216,7 +216,10 @@ class FourierMagnitude(Fourier):
     ) -> Array:
         """Give each output of a tile the same bound."""
         xp = work.xp
-        norms = xp.sqrt(xp.sum(slab * slab, axis=tuple(range(1, geometry.rank + 1)), dtype=slab.dtype))
+        axes = tuple(range(1, geometry.rank + 1))
+        peak = xp.max(slab, axis=axes, keepdims=True)  # squares of scaled values neither overflow nor vanish
+        peak = xp.where(peak > 0, peak, xp.ones_like(peak))
+        norms = xp.sqrt(xp.sum((slab / peak) ** 2, axis=axes, dtype=slab.dtype)) * xp.reshape(peak, (slab.shape[0], -1))
         found = norms * weight if geometry.groups > 1 else xp.matmul(norms, weight)
         shape = (slab.shape[0], *(1,) * geometry.rank, geometry.filters)
         return xp.broadcast_to(xp.reshape(found, shape), (slab.shape[0], *output, geometry.filters))

@@ -1,7 +1,7 @@
 """A plugin of pytest: the fixture ``xp``, every array library found here in turn.
 
-It stands beside the package, because pytest imports it at the start of every run: it imports neither NumPy nor xpconv
-until a test asks for ``xp``.
+A project asks for it, with ``pytest_plugins = ["xpconv.pytest_plugin"]`` in its top ``conftest.py``; installing xpconv
+changes nobody's runs. No array library but NumPy is loaded until a test asks for ``xp``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""The ceiling of `test_workspace` where pooling meets it hardest: large windows, narrow dtypes, many channels."""
+
+import gc
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from tests.test_workspace import MIB, beside
+
+# shape, dtype, window, options
+HARD: dict[str, tuple[tuple[int, ...], str, Any, dict[str, Any]]] = {
+    "as large as the image": ((1, 320, 512, 110), "float32", (320, 512), {}),
+    "as large as the image, channels first": ((1, 8, 300, 300), "float32", 300, {"layout": "channels_first"}),
+    "as large as the image, float16": ((1, 256, 256, 16), "float16", 256, {}),
+    "as large as the image, padded": ((1, 200, 512, 16), "float32", (200, 512), {"padding": 3, "stride": 5}),
+    "window 112": ((1, 113, 114, 24), "float32", 112, {"stride": 1}),
+    "window 130 by 200": ((1, 140, 230, 16), "float32", (130, 200), {"stride": (7, 29)}),
+    "int8": ((8, 112, 112, 32), "int8", 3, {"stride": 2, "padding": 1}),
+    "float16": ((3, 112, 112, 32), "float16", 3, {"stride": 2, "padding": 1}),
+    "many channels": ((1, 8, 8, 60_000), "float32", 2, {}),
+    "many channels, overlapping": ((1, 6, 6, 60_000), "float32", 3, {"stride": 1, "padding": 1}),
+    "no tap inside": ((1, 64, 65, 32), "float32", 2, {"dilation": 40, "padding": 39, "stride": 3}),
+    "stride beyond the window": ((1, 700, 700, 8), "float32", 2, {"stride": 5}),
+}
+
+
+@pytest.mark.parametrize(("mebibytes", "threads"), [(64, 8), (1, 8)])
+@pytest.mark.parametrize("name", HARD)
+def test_pools(name: str, mebibytes: int, threads: int) -> None:
+    shape, dtype, window, options = HARD[name]
+    x = np.random.default_rng(0).integers(-3, 4, shape).astype(dtype)
+    most = mebibytes * MIB
+    with xc.set_options(max_workspace=most, threads=threads):
+        y = xc.max_pool(x, window, **options)
+        assert beside(lambda: xc.max_pool(x, window, **options)) <= most
+        assert beside(lambda: xc.max_pool(x, window, return_indices=True, **options)) <= most
+        for ties in ("first", "all"):
+            assert beside(lambda ties=ties: xc.max_pool_vjp(y, x, window, ties=ties, **options)) <= most, ties
+        if dtype != "int8":
+            assert beside(lambda: xc.avg_pool(x, window, **options)) <= most
+            assert beside(lambda: xc.avg_pool_vjp(y, shape, window, **options)) <= most
+
+
+def test_a_large_stride_keeps_nothing() -> None:
+    x = np.ones((1, 600, 600, 1), np.float32)
+    y = xc.avg_pool(x, 512, stride=500, padding=100)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    xc.avg_pool_vjp(y, x.shape, 512, stride=500, padding=100)
+    xc.max_pool_vjp(y, x, 512, stride=500, padding=100)
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert kept < MIB // 2

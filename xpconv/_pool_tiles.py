@@ -1,0 +1,315 @@
+"""The driver of pooling on NumPy: tiles of windows that stay in the cache, results written in place.
+
+A job is a block of images and channels, or a tile of it. Everything that one needs beside the results is in buffers,
+and `Footprint` counts them, so that all threads together stay in the workspace.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xpconv import _options, _run
+from xpconv._backend import NUMPY, Namespace, empty, from_channels_last
+from xpconv._geometry import Geometry, Ints, Region
+from xpconv._plan import UFUNC_BUFFERS, block
+from xpconv._reading import in_layout
+from xpconv._workspace import BufferedWorkspace
+from xpconv.algorithms import running, spreading
+
+Array = np.ndarray[Any, Any]
+
+CACHE = 8 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the fastest, beside a shared cache of 32 MiB
+PIECES = 8  # that a small call is cut into, so that threads can share it
+Step = Callable[[BufferedWorkspace, Region, slice, Geometry], None]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that a tile takes: for each element of an axis's input, of its result, and of the windows."""
+
+    pixels: int = 0  # of the box of pixels that the tile reads
+    stages: int = 0  # of each axis's result
+    sorted: int = 0  # of the pixels of the last axis, if they are sorted by residue
+    scratch: int = 0  # of the largest axis's result
+    windows: int = 0
+
+    def bytes(self, geometry: Geometry, tile: Ints, channels: int) -> int:
+        """Count for a tile (n, *windows)."""
+        box = [
+            min(n, geometry.slab_size(axis, count))
+            for axis, (n, count) in enumerate(zip(geometry.input, tile[1:], strict=True))
+        ]
+        images = tile[0] * channels
+        results = [images * math.prod((*tile[1 : a + 2], *box[a + 1 :])) for a in range(geometry.rank)]
+        last = results[-2] if geometry.rank > 1 and geometry.stride[-1] > 1 else 0
+        return (
+            self.pixels * images * math.prod(box)
+            + self.stages * sum(results)
+            + self.sorted * last
+            + self.scratch * max(results)
+            + self.windows * results[-1]
+        )
+
+
+def images_last(geometry: Geometry, layout: str, *arrays: Array) -> tuple[Geometry, list[Array]]:
+    """Give arrays (N, *spatial, C); where all lie channels first, each channel as an image of its own."""
+    if layout == "channels_first" and all(array.flags.c_contiguous for array in arrays):
+        images = geometry.batch * geometry.channels
+        return replace(geometry, batch=images, channels=1, filters=1, groups=1), [
+            array.reshape(images, *array.shape[2:], 1) for array in arrays
+        ]
+    return geometry, [array if layout == "channels_last" else np.moveaxis(array, 1, -1) for array in arrays]
+
+
+def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint) -> tuple[Ints, int, int]:
+    """Cut (n, *windows) into tiles: (tile, channels, workers); `footprint` should fit the cache, `least` has to fit."""
+    options = _options.current()
+    room = options.max_workspace - UFUNC_BUFFERS
+    cache = min(CACHE, room // 4)
+    pixels, channels = max(-(-math.prod(shape) // PIECES), 1), geometry.channels
+    tile = block(shape, pixels)
+    while math.prod(tile) > 1 and footprint.bytes(geometry, tile, channels) > cache:
+        tile = block(shape, math.prod(tile) // 2)
+    while channels > 1 and least.bytes(geometry, tile, channels) > room // 2:
+        channels = -(-channels // 2)
+    size = least.bytes(geometry, tile, channels) + UFUNC_BUFFERS
+    return tile, channels, max(1, min(options.threads, options.max_workspace // size))
+
+
+def sweep(
+    step: Step, geometry: Geometry, shape: Ints, tile: Ints, channels: int, workers: int, dtype: Any, flops: int,
+    xp: Namespace,
+) -> None:  # fmt: skip
+    """Run a step for each tile of each block of channels."""
+    blocks = _run.intervals(geometry.channels, channels)
+    jobs = []
+    for start, stop in blocks:
+        part = replace(geometry, channels=stop - start, filters=stop - start, groups=stop - start)
+
+        def job(region: Region, work: Any, part: Geometry = part, own: slice = slice(start, stop)) -> None:
+            step(work, region, own, part)
+
+        jobs.append(_run.Jobs(job, _run.Tiles(shape, tile)))
+    _run.run(jobs, xp, NUMPY, dtype, workers, flops, False)
+
+
+def max_pool(
+    x: Array, geometry: Geometry, xp: Namespace, fill: Any, layout: str, real: bool, indices: bool
+) -> tuple[Array, ...]:
+    """Give the maxima, and with `indices` their places in the plane."""
+    dtypes = (x.dtype, np.dtype(np.int64))[: 1 + indices]
+    found = [empty(xp, geometry.output_shape, dtype, x, layout) for dtype in dtypes]
+    results = tuple(from_channels_last(xp, array, layout) for array in found)
+    if not geometry.positions:
+        return results
+    geometry, (pixels, best, *rest) = images_last(geometry, layout, x, *results)
+    size, number = x.dtype.itemsize, running.number_dtype(geometry) if indices else np.dtype(np.uint8)
+    least = Footprint(stages=size, sorted=size, scratch=size)
+    if indices:
+        wide = number.itemsize
+        least = Footprint(stages=size + wide, sorted=size + wide, scratch=2 + 2 * wide + size, windows=32 + 4 * wide)
+    shape = (geometry.batch, *geometry.output)
+    tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
+
+    def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
+        spot = (*_run.slices(region)[:-1], own)
+        with np.errstate(invalid="ignore"):
+            top, stages, tops = running.reduced(
+                work, np.maximum, pixels[..., own], part, region, fill, x.dtype, best[spot]
+            )
+            if not indices:
+                return
+            careful = real and has_nan(work, top)
+            first = running.first_maxima(work, stages, tops, number, careful)[-1]
+        np.copyto(rest[0][spot], running.plane_places(work, first, part, region))
+
+    sweep(step, geometry, shape, tile, channels, workers, x.dtype, geometry.positions * geometry.channels, xp)
+    return results
+
+
+def has_nan(work: BufferedWorkspace, values: Array) -> bool:
+    """Say whether any value is not equal to itself."""
+    found = work.buffer("nan", values.shape, np.dtype(np.bool_))
+    return bool(np.not_equal(values, values, out=found).any())
+
+
+def _route(
+    work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Geometry, region: Region,
+    rules: _Rules,
+) -> None:  # fmt: skip
+    """Add the gradient of a region's windows to the box of pixels that they read."""
+    with np.errstate(invalid="ignore"):
+        top, stages, tops = running.reduced(work, np.maximum, pixels, part, region, rules.fill, pixels.dtype)
+        careful = rules.real and has_nan(work, top)
+        values = work.copy("gradient", gradient, gradient.shape, home.dtype)
+        if rules.ties != "first":
+            plain = values
+            if careful:  # the first NaN of a window has it all
+                lost = top != top
+                plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
+            shares = spreading.shared(work, stages, tops, plain) if rules.ties == "split" else plain
+            spreading.spread(work, stages, tops, None, shares, home)
+            if not careful:
+                return
+        numbers = running.first_maxima(work, stages, tops, rules.number, careful)
+        spreading.spread(work, stages, tops, numbers, values, home, rules.ties == "first")
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What the gradient of max pooling needs to know beside the arrays."""
+
+    ties: str
+    fill: Any
+    real: bool
+    number: Any  # the dtype that numbers taps
+
+
+def max_pool_vjp(
+    dy: Array, x: Array, geometry: Geometry, xp: Namespace, fill: Any, sums: Any, layout: str, real: bool, ties: str
+) -> Array | None:
+    """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace.
+
+    A job has whole images, of which it takes the windows tile by tile, so overlapping windows add up in order.
+    """
+    disjoint = all(step >= span for step, span in zip(geometry.stride, geometry.span, strict=True))
+    direct = np.dtype(sums) == dy.dtype or (disjoint and ties == "first")
+    result = np.zeros(in_layout(geometry.input_shape, layout), dy.dtype)
+    if not geometry.batch:
+        return result
+    geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
+    size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
+    number = running.number_dtype(geometry)
+    own, rules = number.itemsize, _Rules(ties, fill, real, number)
+    least = Footprint(
+        stages=size + own + wide, sorted=size + own, scratch=2 + 3 * own + 2 * wide, windows=4 * own + 2 * wide
+    )
+    if ties != "first":
+        least = replace(least, stages=least.stages + wide, windows=least.windows + 3 * wide)
+    shape = (geometry.batch, *geometry.output)
+    tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
+    if not direct:
+        image = math.prod(geometry.input) * wide
+        room = _options.current().max_workspace // 4
+        if image > room:
+            return None
+        channels = max(min(channels, room // image), 1)
+        workers = max(1, min(workers, room * 2 // (image * channels)))
+    elif geometry.batch < 4 and workers > 1:
+        channels = min(channels, max(-(-geometry.channels * geometry.batch // 4), 16))
+    images = tile[0]
+
+    def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
+        batch = region[0]
+        home, first = target[..., own], 0
+        if not direct:
+            home = work.buffer("home", (batch[1] - batch[0], *part.input, part.channels), sums)
+            home.fill(0)
+            first = batch[0]
+        for inner in _run.Tiles((batch[1] - batch[0], *part.output), (images, *tile[1:])):
+            start, stop = (edge + batch[0] for edge in inner[0])
+            region = ((start, stop), *inner[1:])
+            box = tuple(slice(*running.clipped(part, axis, windows)) for axis, windows in enumerate(region[1:]))
+            gradient = grads[(*_run.slices(region)[:-1], own)]
+            spot = home[(slice(start - first, stop - first), *box)]
+            _route(work, spot, gradient, pixels[..., own], part, region, rules)
+        if not direct:
+            np.copyto(target[(slice(*batch), ..., own)], home, casting="same_kind")
+
+    outer = (tile[0], *geometry.output)
+    flops = geometry.positions * geometry.channels * 4
+    sweep(step, geometry, shape, outer, channels, workers, sums, flops, xp)
+    return result
+
+
+def avg_pool(x: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool) -> Array:
+    """Give the means."""
+    y: Array = from_channels_last(xp, empty(xp, geometry.output_shape, x.dtype, x, layout), layout)
+    if not geometry.positions:
+        return y
+    geometry, (pixels, target) = images_last(geometry, layout, x, y)
+    size = np.dtype(sums).itemsize
+    least = Footprint(stages=size, sorted=max(size, x.dtype.itemsize), scratch=size)
+    shape = (geometry.batch, *geometry.output)
+    tile, channels, workers = cut(geometry, shape, replace(least, pixels=x.dtype.itemsize), least)
+    same = np.dtype(sums) == x.dtype
+
+    def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
+        out = target[(*_run.slices(region)[:-1], own)]
+        total = running.reduced(work, np.add, pixels[..., own], part, region, 0, sums, out if same else None)[0]
+        np.divide(total, running.divisor(part, region, padded, np.dtype(sums)), out=out, casting="same_kind")
+
+    sweep(step, geometry, shape, tile, channels, workers, sums, geometry.positions * geometry.channels * 2, xp)
+    return y
+
+
+def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool) -> Array:
+    """Give the gradient of the images; the last axis is spread first, while there are few rows."""
+    dx: Array = from_channels_last(xp, empty(xp, geometry.input_shape, dy.dtype, dy, layout), layout)
+    if not geometry.batch:
+        return dx
+    geometry, (grads, target) = images_last(geometry, layout, dy, dx)
+    same = np.dtype(sums) == dy.dtype
+    size = np.dtype(sums).itemsize
+    shape = (geometry.batch, *(-(-n // s) for n, s in zip(geometry.input, geometry.stride, strict=True)))
+    tile, channels, workers = cut_strides(geometry, shape, size)
+
+    def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
+        box = [
+            (start * s, min(stop * s, n))
+            for (start, stop), s, n in zip(region[1:], part.stride, part.input, strict=True)
+        ]
+        windows = [spreading.readers(part, axis, pixels) for axis, pixels in enumerate(box)]
+        out = target[(slice(*region[0]), *(slice(*pixels) for pixels in box), own)]
+        if any(low >= high for low, high in windows):
+            out.fill(0)
+            return
+        whole = (region[0], *windows)
+        gradient = grads[(*_run.slices(whole)[:-1], own)]
+        shares = work.buffer("shares", gradient.shape, sums)
+        np.divide(gradient, running.divisor(part, whole, padded, np.dtype(sums)), out=shares, dtype=sums)
+        for axis in reversed(range(part.rank)):
+            if axis == 0 and same:
+                spot = out
+            else:
+                rows = shares.shape
+                spot = work.buffer(
+                    f"spread {axis % 2}", (*rows[: axis + 1], box[axis][1] - box[axis][0], *rows[axis + 2 :]), sums
+                )
+            spreading.spread_sum(work, shares, part, axis, windows[axis], box[axis], spot)
+            shares = spot
+        if not same:
+            np.copyto(out, shares, casting="same_kind")
+
+    flops = math.prod(geometry.input_shape)
+    sweep(step, geometry, shape, tile, channels, workers, sums, flops, xp)
+    return dx
+
+
+def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, int]:
+    """Cut (n, *strides) into tiles: (tile, channels, workers)."""
+    options = _options.current()
+    room = options.max_workspace - UFUNC_BUFFERS
+
+    def count(tile: Ints, channels: int) -> int:
+        windows = [
+            min(n, -(-(t * s + span) // s) + 1)
+            for n, t, s, span in zip(geometry.output, tile[1:], geometry.stride, geometry.span, strict=True)
+        ]
+        pixels = [min(t * s, n) for t, s, n in zip(tile[1:], geometry.stride, geometry.input, strict=True)]
+        arrays = [math.prod((*windows[:axis], *pixels[axis:])) for axis in range(geometry.rank + 1)]
+        return tile[0] * channels * size * sum(arrays)
+
+    channels = geometry.channels
+    tile = block(shape, max(-(-math.prod(shape) // PIECES), 1))
+    while math.prod(tile) > 1 and count(tile, channels) > min(CACHE, room // 4):
+        tile = block(shape, math.prod(tile) // 2)
+    while channels > 1 and count(tile, channels) > room // 2:
+        channels = -(-channels // 2)
+    worker = count(tile, channels) + UFUNC_BUFFERS
+    return tile, channels, max(1, min(options.threads, options.max_workspace // worker))

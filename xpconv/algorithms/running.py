@@ -1,0 +1,311 @@
+"""Pooling on one tile of NumPy arrays, axis after axis, without a padded copy and with every step in a buffer.
+
+A maximum or a sum over a window of kh x kw taps costs kh + kw operations for a pixel. Only the first axes run over many
+pixels at a stretch; the last one, if its stride is above 1, is sorted by residue first, so that its taps do as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from xpconv._geometry import Geometry, Interval, Region
+from xpconv._workspace import BufferedWorkspace
+
+Array = np.ndarray[Any, Any]
+
+NOWHERE = 1 << 31  # at least the number of no tap, where windows without taps inside are numbered
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One tap of a range of windows: which of them have it inside, and where it lies in the box of pixels."""
+
+    number: int
+    windows: slice  # counted from the first of the range
+    whole: bool  # all of the range have it
+    pixels: slice  # of the box
+    residue: int
+    sorted: slice  # of the box's pixels of that residue
+
+
+@dataclass(frozen=True)
+class Line:
+    """The taps of a range of windows along one axis."""
+
+    pixels: Interval  # the box: what lies inside the input, at least one
+    full: bool  # a tap lies inside for every window of the output; it comes first
+    taps: tuple[Tap, ...]
+    residues: tuple[int, ...]
+
+
+def line(geometry: Geometry, axis: int, windows: Interval) -> Line:
+    """Give the taps of a range of windows along an axis."""
+    make = _cached_line if geometry.kernel[axis] <= 32 else _line
+    return make(
+        geometry.input[axis], geometry.output[axis], geometry.kernel[axis], geometry.stride[axis],
+        geometry.dilation[axis], geometry.padding[axis][0], *windows,
+    )  # fmt: skip
+
+
+def _line(size: int, output: int, kernel: int, step: int, spread: int, before: int, start: int, stop: int) -> Line:
+    low = min(max(start * step - before, 0), size - 1)
+    high = max(min((stop - 1) * step - before + (kernel - 1) * spread + 1, size), low + 1)
+
+    def inside(tap: int, first: int, last: int) -> Interval:
+        offset = tap * spread - before
+        first = max(-(offset // step), first)
+        return first, max(min((size - 1 - offset) // step + 1, last), first)
+
+    # the first and the last pixel of the image have to be far enough: taps from `least` to `most` lie inside for all
+    least = -(-before // spread)
+    most = (size - 1 - (output - 1) * step + before) // spread
+    full = least <= min(most, kernel - 1)
+    order = [least, *(k for k in range(kernel) if k != least)] if full else list(range(kernel))
+    taps = []
+    for tap in order:
+        first, last = inside(tap, start, stop)
+        if first == last:
+            continue
+        place, count = first * step + tap * spread - before - low, last - first
+        pixels = slice(place, place + (count - 1) * step + 1, step)
+        ranked = slice(place // step, place // step + count)
+        taps.append(Tap(tap, slice(first - start, last - start), count == stop - start, pixels, place % step, ranked))
+    return Line((low, high), full, tuple(taps), tuple(sorted({tap.residue for tap in taps})))
+
+
+_cached_line = lru_cache(maxsize=1024)(_line)
+
+
+def clipped(geometry: Geometry, axis: int, windows: Interval) -> Interval:
+    """Give the pixels inside the input that a range of windows reads, at least one."""
+    return line(geometry, axis, windows).pixels
+
+
+def every_window_has_taps(geometry: Geometry) -> bool:
+    """Say whether every window has a tap inside the input."""
+    for axis in range(geometry.rank):
+        whole = line(geometry, axis, (0, geometry.output[axis]))
+        if not whole.full:
+            met = bytearray(geometry.output[axis])
+            for tap in whole.taps:
+                met[tap.windows] = b"\1" * (tap.windows.stop - tap.windows.start)
+            if not all(met):
+                return False
+    return True
+
+
+class Taps:
+    """The taps of a tile's windows along one axis, as views of the box of pixels, which may be sorted by residue."""
+
+    def __init__(
+        self, work: BufferedWorkspace, name: str, array: Array, geometry: Geometry, axis: int, windows: Interval
+    ) -> None:
+        self.array, self.geometry, self.axis, self.windows = array, geometry, axis, windows
+        self.count = windows[1] - windows[0]
+        self.kernel = geometry.kernel[axis]
+        self.line = line(geometry, axis, windows)
+        self.lead = (slice(None),) * (axis + 1)
+        self.disjoint = geometry.stride[axis] >= geometry.span[axis]  # no pixel is in two windows
+        self.residues: dict[int, Array] = {}
+        step = geometry.stride[axis]
+        if step > 1 and axis == geometry.rank - 1 and self.count > 1 and array.flags.c_contiguous:
+            for residue in self.line.residues:
+                places = np.arange(residue, array.shape[axis + 1], step)
+                shape = (*array.shape[: axis + 1], len(places), *array.shape[axis + 2 :])
+                target = work.buffer(f"{name} residue {residue}", shape, array.dtype)
+                np.take(array, places, axis=axis + 1, out=target, mode="clip")  # "raise" would copy the target
+                self.residues[residue] = target
+
+    @property
+    def covered(self) -> bool:
+        """Say whether every pixel of the box is in a window."""
+        count = sum(tap.windows.stop - tap.windows.start for tap in self.line.taps)
+        return self.disjoint and count == self.array.shape[self.axis + 1]
+
+    def __call__(self, tap: Tap) -> Array:
+        """Give a tap's pixels, one for each window that has it inside."""
+        if self.residues:
+            return self.residues[tap.residue][(*self.lead, tap.sorted)]
+        return self.array[(*self.lead, tap.pixels)]
+
+    def beside(self, work: BufferedWorkspace, name: str, array: Array) -> Taps:
+        """Give the same taps of another array of the box."""
+        return Taps(work, name, array, self.geometry, self.axis, self.windows)
+
+    def view(self, array: Array, tap: Tap) -> Array:
+        """Give a tap's pixels in another array of the box."""
+        return array[(*self.lead, tap.pixels)]
+
+    def own(self, array: Array, tap: Tap) -> Array:
+        """Give the windows that have a tap inside."""
+        return array if tap.whole else array[(*self.lead, tap.windows)]
+
+
+def along(axis: int, part: slice) -> tuple[slice, ...]:
+    """Index an array (n, *spatial, C) along a spatial axis."""
+    return (*(slice(None),) * (axis + 1), part)
+
+
+def combine(
+    work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any, out: Array | None = None
+) -> Array:
+    """Combine the taps of each window along one axis with a ufunc, `fill` where there is none."""
+    axis, full = taps.axis, taps.line.full
+    if full and taps.kernel == 1 and out is None:
+        return taps(taps.line.taps[0])
+    shape = (*taps.array.shape[: axis + 1], taps.count, *taps.array.shape[axis + 2 :])
+    total = work.buffer(name, shape, dtype) if out is None else out
+    first: Array | None = None
+    if not full:
+        total.fill(fill)
+    for index, tap in enumerate(taps.line.taps):
+        pixels = taps(tap)
+        if full and index == 0:
+            first = pixels
+            continue
+        if first is not None and tap.whole:
+            function(first, pixels, out=total, dtype=total.dtype)
+            first = None
+            continue
+        if first is not None:
+            np.copyto(total, first, casting="unsafe")
+            first = None
+        part = taps.own(total, tap)
+        function(part, pixels, out=part, dtype=total.dtype)
+    if first is not None:
+        np.copyto(total, first, casting="unsafe")
+    return total
+
+
+def pixels_of(x: Array, geometry: Geometry, region: Region) -> Array:
+    """Give the pixels inside the input that a region's windows read, a view."""
+    spots = (slice(*clipped(geometry, axis, windows)) for axis, windows in enumerate(region[1:]))
+    return x[(slice(*region[0]), *spots)]
+
+
+def reduced(
+    work: BufferedWorkspace, function: np.ufunc, x: Array, geometry: Geometry, region: Region, fill: Any, dtype: Any,
+    out: Array | None = None,
+) -> tuple[Array, list[Taps], list[Array]]:  # fmt: skip
+    """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too."""
+    array, stages, results = pixels_of(x, geometry, region), [], []
+    for axis, windows in enumerate(region[1:]):
+        taps = Taps(work, f"taps {axis}", array, geometry, axis, windows)
+        last = axis == geometry.rank - 1
+        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if last else None)
+        stages.append(taps)
+        results.append(array)
+    return array, stages, results
+
+
+def number_dtype(geometry: Geometry) -> Any:
+    """Give the dtype that numbers a window's taps, its greatest value free to say that there is none."""
+    if not every_window_has_taps(geometry):
+        return np.dtype(np.uint64)
+    return np.min_scalar_type(geometry.taps)
+
+
+def first_maxima(
+    work: BufferedWorkspace, stages: list[Taps], results: list[Array], dtype: Any, careful: bool
+) -> list[Array]:
+    """Give the number of each window's first maximum, or first NaN if `careful`, after each axis in turn.
+
+    Taps are numbered in row-major order; a number beyond them says that none is inside. Axis after axis, the least
+    number wins among the taps that are the maximum.
+    """
+    numbers: list[Array] = []
+    for taps, best in zip(stages, results, strict=True):
+        number = work.buffer(f"number {taps.axis}", best.shape, dtype)
+        before: Taps | None = None
+        if numbers:
+            scaled = work.buffer("scaled", numbers[-1].shape, dtype)
+            np.multiply(numbers[-1], dtype.type(taps.kernel), out=scaled)
+            before = taps.beside(work, f"numbers {taps.axis}", scaled)
+        if not taps.line.full:
+            number.fill(np.iinfo(dtype).max if dtype.itemsize < 8 else NOWHERE)
+        for index, tap in enumerate(taps.line.taps):
+            below = None if before is None else before(tap)
+            started = index or not taps.line.full
+            rival = work.buffer("rival", taps.own(best, tap).shape, dtype) if started else number
+            _rank(work, rival, taps(tap), taps.own(best, tap), tap.number, below, careful)
+            if started:
+                own = taps.own(number, tap)
+                np.minimum(own, rival, out=own)
+        numbers.append(number)
+    return numbers
+
+
+def _rank(
+    work: BufferedWorkspace, rival: Array, pixels: Array, best: Array, tap: int, below: Array | None, careful: bool
+) -> None:
+    """Write a tap's number where it is the maximum, and all bits where it is not."""
+    dtype = rival.dtype
+    boolean = np.dtype(np.bool_)
+    miss = rival.view(boolean) if dtype.itemsize == 1 else work.buffer("miss", pixels.shape, boolean)
+    np.not_equal(pixels, best, out=miss)
+    if careful:
+        plain = work.buffer("plain", pixels.shape, boolean)
+        np.logical_and(miss, np.equal(pixels, pixels, out=plain), out=miss)
+    np.negative(miss.view(np.uint8), out=rival, dtype=dtype)
+    if tap:
+        below = (
+            dtype.type(tap)
+            if below is None
+            else np.add(below, dtype.type(tap), out=work.buffer("own", below.shape, dtype))
+        )
+    if below is not None:
+        np.bitwise_or(rival, below, out=rival)
+
+
+def last_digit(work: BufferedWorkspace, number: Array, kernel: int) -> tuple[Array, Array]:
+    """Split numbers into the tap of the last axis, of `kernel` taps, and the number of those of the axes before."""
+    factor = number.dtype.type(kernel)
+    higher = work.buffer("higher", number.shape, number.dtype)
+    digit = work.buffer("digit", number.shape, number.dtype)
+    np.floor_divide(number, factor, out=higher)
+    np.subtract(number, np.multiply(higher, factor, out=digit), out=digit)
+    return digit, higher
+
+
+def plane_places(work: BufferedWorkspace, number: Array, geometry: Geometry, region: Region) -> Array:
+    """Turn the numbers of taps into places in the plane, flat; -1 where there is none."""
+    place, term = (work.buffer(name, number.shape, np.dtype(np.intp)) for name in ("place", "term"))
+    lost = number >= geometry.taps if number.dtype.itemsize == 8 else None
+    place.fill(0)
+    step = 1
+    for axis in reversed(range(geometry.rank)):
+        digit, higher = last_digit(work, number, geometry.kernel[axis])
+        np.multiply(digit, geometry.dilation[axis] * step, out=term, dtype=term.dtype, casting="unsafe")
+        np.add(place, term, out=place)
+        first = np.arange(*region[axis + 1]) * geometry.stride[axis] - geometry.padding[axis][0]
+        np.add(place, first.reshape((-1,) + (1,) * (geometry.rank - axis)) * step, out=place)
+        number = work.buffer("rest", number.shape, number.dtype)
+        np.copyto(number, higher)
+        step *= geometry.input[axis]
+    if lost is not None:
+        place[lost] = -1
+    return place
+
+
+def divisor(geometry: Geometry, region: Region, padded: bool, dtype: Any) -> Any:
+    """Give what an average divides by: a number, or one for each window, to broadcast."""
+    total: Any = None
+    for axis, windows in enumerate(region[1:]):
+        (before, after), size = geometry.padding[axis], geometry.input[axis]
+        low, high = (-before, size + after) if padded else (0, size)
+        spread, kernel = geometry.dilation[axis], geometry.kernel[axis]
+        starts = np.arange(*windows) * geometry.stride[axis] - before
+        first = np.maximum(-((starts - low) // spread), 0)
+        last = np.minimum((high - 1 - starts) // spread, kernel - 1)
+        count = np.maximum(last - first + 1, 0)
+        if (count == kernel).all():
+            count = count[:1]
+        shape = (1,) * (axis + 1) + (len(count),) + (1,) * (geometry.rank - axis)
+        total = count.reshape(shape) if total is None else total * count.reshape(shape)
+    if total.size == 1:
+        return dtype.type(max(int(total.reshape(-1)[0]), 1))
+    return np.maximum(total, 1).astype(dtype)
