@@ -1,15 +1,12 @@
 """The plugin of pytest: what its fixture gives, how it is restricted, and that it leaves everything else alone."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import array_api_strict  # noqa: F401 - here, so that no run within this process imports it anew
-import numpy as np
 import pytest
 
-from xpconv import _guises, _libraries, testing
+from xpconv import _libraries
 from xpconv._libraries import LibraryError
 
 pytest_plugins = ["pytester"]
@@ -163,3 +160,28 @@ def test_the_plugin_loads_no_backend():
     script = f"import xpconv.pytest_plugin, sys; print(*(name for name in {others!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_document_s_examples_pass_as_tests(run, monkeypatch):
+    monkeypatch.setattr(_libraries, "installed", lambda: ["numpy", "strict"])
+    text = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    result = run("\n".join(blocks), *FEW, "-W", "error")
+    result.assert_outcomes(passed="\n".join(blocks).count("def test_") * 4)
+
+
+def test_guises(monkeypatch):
+    monkeypatch.setattr(_libraries, "installed", lambda: ["numpy", "strict", "nothing"])
+    found = testing.guises()
+    assert list(found)[:2] == ["numpy", "numpy-readonly"]
+    assert set(found) == {"numpy", "numpy-readonly", "strict", "strict-device1"} <= set(_guises.GUISES)
+    for name, xp in found.items():
+        assert str(xp) == name
+        assert isinstance(xp, testing.Library)
+        x = xp.asarray(np.arange(3))
+        assert xp.to_numpy(x).tolist() == [0, 1, 2]
+        assert xp.asarray(x if xp.name == "numpy" else [0, 1, 2], dtype=xp.float32).dtype == xp.float32
+        with pytest.raises(AttributeError):
+            xp.no_such_function  # noqa: B018
+    with pytest.raises(LibraryError, match="unknown backend 'nunpy'; choose from numpy, "):
+        _guises.guise("nunpy")

@@ -15,9 +15,9 @@ from xpconv import _libraries
 from xpconv._libraries import LibraryError
 from xpconv.verify import faults_conv, faults_engine, faults_pool
 from xpconv.verify.check import Bench
+from xpconv.verify.dtypes import DTYPES
 from xpconv.verify.faults import Fault, planted
 from xpconv.verify.oracle import Oracle
-from xpconv.verify.dtypes import DTYPES
 from xpconv.verify.tasks import Task, tasks
 
 FAULTS: tuple[Fault, ...] = (*faults_conv.FAULTS, *faults_pool.FAULTS, *faults_engine.FAULTS)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from xpconv.verify.setups import Conv, Pad, Pool, Window
 from xpconv.verify.course import COURSE
 from xpconv.verify.operation import Operation
+from xpconv.verify.setups import Conv, Pad, Pool, Window
 from xpconv.verify.tasks import Task
 
 KINDS = ("whole", "equal", "signed")
