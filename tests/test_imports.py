@@ -27,6 +27,7 @@ LAYERS = (
     ("bounds",),
     ("_guises",),
     ("testing",),
+    ("pytest_plugin",),
     ("verify",),
     ("cli", "__main__"),
 )

@@ -1,12 +1,15 @@
 """The plugin of pytest: what its fixture gives, how it is restricted, and that it leaves everything else alone."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import array_api_strict  # noqa: F401 - here, so that no run within this process imports it anew
+import numpy as np
 import pytest
 
-from xpconv import _libraries
+from xpconv import _guises, _libraries, testing
 from xpconv._libraries import LibraryError
 
 pytest_plugins = ["pytester"]

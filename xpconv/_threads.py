@@ -20,11 +20,25 @@ State = TypeVar("State")
 
 
 @lru_cache(maxsize=1)
-def _blas() -> Any:
+def _blas() -> list[Any]:
     """Find the BLAS libraries of this process, once: it costs milliseconds."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(user_api="blas")
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set_blas_threads(counts: list[int]) -> list[int]:
+    """Set the number of threads of each BLAS library; give the numbers before."""
+    before = []
+    for library, count in zip(_blas(), counts, strict=True):
+        before.append(library.get_num_threads())
+        library.set_num_threads(count)
+        if library.get_num_threads() != count:
+            # OpenBLAS 0.3.31 ignores the call from a thread other than the one that called it first; this one it obeys
+            again = getattr(library.dynlib, "openblas_set_num_threads_local", None)
+            if again is not None:
+                again(count)
+    return before
 
 
 class _OneBlasThread:
@@ -33,12 +47,12 @@ class _OneBlasThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._limit: Any = None
+        self._before: list[int] | None = None
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._limit = _blas().limit(limits=1)
+                self._before = _set_blas_threads([1] * len(_blas()))
             self._inside += 1
 
     def __exit__(
@@ -47,16 +61,18 @@ class _OneBlasThread:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._limit.restore_original_limits()
-                self._limit = None
+                self._restore()
+
+    def _restore(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            _set_blas_threads(before)
 
     def reset(self) -> None:
         """Start anew in a forked child, where no call of the parent goes on."""
-        limit, self._limit = self._limit, None
         self._lock = threading.Lock()
         self._inside = 0
-        if limit is not None:
-            limit.restore_original_limits()
+        self._restore()
 
 
 one_blas_thread = _OneBlasThread()
