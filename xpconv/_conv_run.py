@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
-from xpconv._dtypes import signed, with_dtype
+from xpconv._dtypes import real_dtype, signed, with_dtype
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Geometry, Region
 from xpconv._plan import Plan, choose
@@ -27,6 +28,7 @@ from xpconv._run_weight_grad import correlate_weight_grad
 from xpconv.algorithms._exact import arithmetic
 
 Array = Any
+Each = _run.Each
 
 
 def plan_for(
@@ -51,32 +53,42 @@ def plan_for(
 
 def input_grad(
     function: str, dz: Array, w: Array, geometry: Geometry, xp: Namespace, traits: Traits, *, algorithm: str,
-    dtype: Any, layout: str,
+    dtype: Any, layout: str, each: Each | None = None, planned: Callable[[Plan, Geometry], None] | None = None,
 ) -> Array:  # fmt: skip
-    """Give the gradient of the images, the padding's share added to the pixels that it repeats."""
+    """Give the gradient of the images, the padding's share added to the pixels that it repeats.
+
+    With `each`, which makes magnitudes of both factors, what the rounding error is measured by, in the real dtype of
+    the sums; `planned` is told what would run.
+    """
     wanted = dtype
     dtype, dz, w = signed(xp, traits, wanted, dz, w)
-    sums = accumulator(xp, dtype)
+    accumulated = sums = accumulator(xp, dtype)
+    step = images_at_once(xp, traits, geometry.input_shape, dtype, sums, _options.current().max_workspace)
+    if each is not None:
+        wanted = dtype = sums = real_dtype(xp, sums)
     w, dz = kernel_to_channels_last(xp, w, layout), to_channels_last(xp, dz, layout)
-    if is_kind(xp, w.dtype, "complex floating"):
+    if each is None and is_kind(xp, w.dtype, "complex floating"):
         w = xp.conj(w)
     zeros = replace(geometry, mode="zeros")
 
     def plan(part: Geometry) -> Plan:
         share = 1 if geometry.mode != "zeros" else 4  # strips of padding take a quarter
-        return plan_for(function, algorithm, part, xp, traits, sums, share=share, inputs=dz.dtype)
+        found = plan_for(function, algorithm, part, xp, traits, accumulated, share=share, inputs=dz.dtype)
+        if planned is not None:
+            planned(found, part)
+        return found
 
     if geometry.batch == 0:  # nothing runs, but a wrong option is refused all the same
         for phase in geometry.phases:
             if phase.geometry is not None:
                 plan(phase.geometry)
     if geometry.mode == "zeros" or geometry.batch == 0:
-        dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
+        dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout, each=each)
         return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)
 
     def padded(dz: Array, batch: int, dtype: Any, layout: str) -> Array:
         zeroed = replace(zeros, batch=batch)
-        dx = _run.input_grad(dz, w, zeroed, plan, xp, traits, sums=sums, dtype=dtype, layout=layout)
+        dx = _run.input_grad(dz, w, zeroed, plan, xp, traits, sums=sums, dtype=dtype, layout=layout, each=each)
 
         def strip(region: Region) -> Array:
             pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
@@ -84,13 +96,21 @@ def input_grad(
             start, stop = region[0]
             part = replace(zeros, batch=stop - start, input=size, padding=pads)
             return _run.input_grad(
-                dz[start:stop, ...], w, part, plan, xp, traits, sums=sums, dtype=sums, layout="channels_last"
+                dz[start:stop, ...],
+                w,
+                part,
+                plan,
+                xp,
+                traits,
+                sums=sums,
+                dtype=sums,
+                layout="channels_last",
+                each=each,
             )
 
-        elements = strip_elements(_options.current().max_workspace, itemsize(xp, sums))
+        elements = strip_elements(_options.current().max_workspace, itemsize(xp, accumulated))
         return fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
 
-    step = images_at_once(xp, traits, zeros.input_shape, dtype, sums, _options.current().max_workspace)
     if step == 0:
         dx = padded(dz, geometry.batch, dtype, layout)
     else:

@@ -61,6 +61,13 @@ def largest(xp: Namespace, dtype: DType) -> float:
     return (2 - 2.0**-7) * 2.0**127 if is_bfloat16(dtype) else float(xp.finfo(dtype).max)
 
 
+def real_dtype(xp: Namespace, dtype: DType) -> DType:
+    """Give the dtype of a complex number's parts, or a real dtype itself."""
+    if not is_kind(xp, dtype, "complex floating"):
+        return dtype
+    return xp.float32 if dtype == xp.complex64 else xp.float64
+
+
 def promote(function: str, xp: Namespace, **arrays: Array) -> tuple[Array, ...]:
     """Convert arrays to their common dtype; TypeError where the library knows none."""
     dtypes = [array.dtype for array in arrays.values()]

@@ -7,6 +7,7 @@ traced or immutable array) the blocks are joined by concatenation. The tile func
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpconv import _options, _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, plain, write, zeros
+from xpconv._backend import Namespace, Traits, cast, constant, empty, is_kind, plain, write, zeros
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
@@ -223,11 +224,13 @@ def _prepared(
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
     shape = algorithm.prepared_shape(geometry)
     alone = workspace(xp, traits, dtypes.sums, dtypes)
+    quiet = alone.quiet if algorithm.spreads else contextlib.nullcontext  # what overflows is seen in the results
     if shape is None or not traits.buffers:
-        return algorithm.prepare(alone, w, geometry)
+        with quiet():
+            return algorithm.prepare(alone, w, geometry)
     first, *cuts = intervals(shape[-2], max(1, PREPARED * shape[-2] // math.prod(shape)))
     try:
-        with _threads.one_blas_thread:
+        with _threads.one_blas_thread, quiet():
             block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
         target = held.empty((block.shape[0], *shape[1:]), block.dtype)
         target[:, slice(*first), :] = block
@@ -237,7 +240,8 @@ def _prepared(
         return target
 
     def compute(cut: Interval, work: Workspace) -> None:
-        target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
+        with quiet():
+            target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
 
     run(
         [Jobs(compute, cuts)],
@@ -275,11 +279,12 @@ def correlate(
 
 def input_grad(
     dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
-    sums: Any, dtype: Any, layout: str, b: Array | None = None,
+    sums: Any, dtype: Any, layout: str, b: Array | None = None, each: Each | None = None,
 ) -> Array:  # fmt: skip
     """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
 
-    A bias (C,) is added where the operation is a transposed convolution.
+    A bias (C,) is added where the operation is a transposed convolution. With `each`, which makes magnitudes of both
+    factors, what the algorithm's rounding error is measured by.
     """
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
@@ -298,8 +303,12 @@ def input_grad(
             continue
         taken = plan(phase.geometry)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
+        if each is not None:
+            kernel = each(cast(xp, kernel, sums) if is_kind(xp, kernel.dtype, "real floating") else kernel)
         with Held() as held:
-            jobs = correlate_jobs(dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, part=index)
+            jobs = correlate_jobs(
+                dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
+            )
             blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
         if target is None:
             pieces.append(join(xp, blocks, jobs.items))

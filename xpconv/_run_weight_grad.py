@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpconv._backend import Namespace, Traits, empty, zeros
+from xpconv._backend import Namespace, Traits, cast, empty, zeros
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval
@@ -45,13 +45,14 @@ def correlate_weight_grad(
 
     The pixels are cut into a fixed number of partial sums, each taken tile by tile and added up in order, so the
     result does not depend on which worker took which. The channels are cut into blocks that share nothing. With
-    `magnitudes` (of absolute values) what the algorithm's rounding error is measured by.
+    `magnitudes` what the algorithm's rounding error is measured by; `each` then makes magnitudes of both factors.
     """
     if geometry.positions == 0:
         return zeros(xp, geometry.kernel_shape, sums, x)
     dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
     target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
-    task = _Sums(x, dz, geometry, plan, (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm], each, target)
+    algorithm = (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm]
+    task = _Sums(x, dz, geometry, plan, algorithm, each, target, each if magnitudes else None)
     with Held() as held:
         jobs = Jobs(lambda item, work: task.partial(item, work, held if traits.buffers else None), task.items)
         partial = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
@@ -71,8 +72,9 @@ class _Sums:
 
     def __init__(
         self, x: Array, dz: Array, geometry: Geometry, plan: Plan, algorithm: Algorithm, each: Each | None,
-        target: Array | None,
+        target: Array | None, of_gradient: Each | None,
     ) -> None:  # fmt: skip
+        self.of_gradient = of_gradient
         self.x, self.dz, self.plan, self.algorithm, self.each = x, dz, plan, algorithm, each
         self.taps, self.filters, self.target = geometry.taps, geometry.filters, target
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
@@ -105,6 +107,8 @@ class _Sums:
             for region in map(self.tiles.__getitem__, range(*share)):
                 pixels = slab(work, self.x[..., cut.inputs], cut.geometry, region, each=self.each, step=self.plan.step)
                 gradient = self.dz[(*slices(region)[:-1], cut.filters)]
+                if self.of_gradient is not None:
+                    gradient = cast(work.xp, self.of_gradient(gradient), work.sums)
                 found = self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
                 if held is not None and place is None:
                     place = held.empty(found.shape, found.dtype)

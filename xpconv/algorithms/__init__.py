@@ -32,6 +32,12 @@ class Algorithm(Protocol):
     def summed(self, geometry: Geometry) -> int:
         """Count the rounding steps that one output element can have gone through, for the error bound."""
 
+    def summed_pixels(self, geometry: Geometry, tile: Ints) -> int:
+        """Count those of an element of the weight gradient, in `weight_grad` of one tile and in `finish`."""
+
+    def grain(self, geometry: Geometry) -> float:
+        """Say how many times the smallest normal number an underflow on the way can cost; 1 if nothing amplifies it."""
+
     def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """Give the shape of a prepared weight whose axis -2 is that of (*kernel, C/G, F), if preparing is much work.
 

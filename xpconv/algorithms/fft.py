@@ -124,9 +124,19 @@ class Fourier:
         numerical algorithms", theorem 24.2), u the unit roundoff; the bound's magnitudes are norms accordingly.
         """
         depth = geometry.channels // geometry.groups
-        steps = 24 * math.ceil(math.log2(max(math.prod(self.lengths(geometry)), 2)))
-        # a tile that is done again by `gemm` sums K products
-        return max(geometry.products, steps + 4 * (depth + 2))
+        return 24 * self._halvings(geometry) + 4 * (depth + 2)
+
+    def summed_pixels(self, geometry: Geometry, tile: Ints) -> int:
+        """Count the transforms' steps, as for the convolution, and the sum over the tiles."""
+        tiles = tile[0] * math.prod(-(-o // m) for o, m in zip(tile[1:], self.step(geometry), strict=True))
+        return 24 * self._halvings(geometry) + 4 * (tiles + 2)
+
+    def _halvings(self, geometry: Geometry) -> int:
+        return math.ceil(math.log2(max(math.prod(self.lengths(geometry)), 2)))
+
+    def grain(self, geometry: Geometry) -> float:
+        """Count the points, since what underflows at each adds up in the next transform."""
+        return 16.0 * math.prod(self.lengths(geometry))
 
     def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """(P, C/G, F)."""
@@ -215,11 +225,41 @@ class FourierMagnitude(Fourier):
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
         """Give each output of a tile the same bound."""
-        xp = work.xp
-        axes = tuple(range(1, geometry.rank + 1))
-        peak = xp.max(slab, axis=axes, keepdims=True)  # squares of scaled values neither overflow nor vanish
-        peak = xp.where(peak > 0, peak, xp.ones_like(peak))
-        norms = xp.sqrt(xp.sum((slab / peak) ** 2, axis=axes, dtype=slab.dtype)) * xp.reshape(peak, (slab.shape[0], -1))
+        xp, norms = work.xp, self._norms(work, slab, geometry)
         found = norms * weight if geometry.groups > 1 else xp.matmul(norms, weight)
+        found = self._in_range(found * _own_error(xp, slab, geometry.products), geometry)
         shape = (slab.shape[0], *(1,) * geometry.rank, geometry.filters)
         return xp.broadcast_to(xp.reshape(found, shape), (slab.shape[0], *output, geometry.filters))
+
+    def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        """Give the norm of the tile's pixels times the sum of its gradients, for all taps: (1, C/G, F)."""
+        xp, norms = work.xp, self._norms(work, slab, geometry)
+        sizes = xp.sum(dz, axis=tuple(range(1, geometry.rank + 1)), dtype=dz.dtype)
+        if geometry.groups > 1:
+            found = xp.sum(norms * sizes, axis=0, keepdims=True, dtype=sizes.dtype)
+        else:
+            found = xp.matmul(xp.permute_dims(norms, (1, 0)), sizes)
+        found = self._in_range(found * _own_error(xp, slab, math.prod(output) + slab.shape[0]), geometry)
+        return xp.reshape(found, (1, -1, geometry.filters))
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """(1, C/G, F) -> (*kernel, C/G, F)."""
+        return work.xp.broadcast_to(total, (*geometry.kernel, *total.shape[1:]))
+
+    def _norms(self, work: Workspace, slab: Array, geometry: Geometry) -> Array:
+        """(n, *slab, C) -> (n, C)."""
+        xp, axes = work.xp, tuple(range(1, geometry.rank + 1))
+        peak = xp.max(slab, axis=axes, keepdims=True)  # squares of scaled values neither overflow nor vanish
+        peak = xp.where(peak > 0, peak, xp.ones_like(peak))
+        scaled = xp.sqrt(xp.sum((slab / peak) ** 2, axis=axes, dtype=slab.dtype))
+        return self._in_range(scaled * xp.reshape(peak, (slab.shape[0], -1)), geometry)
+
+    def _in_range(self, values: Array, geometry: Geometry) -> Array:
+        """Make infinite what could overflow in a transform, whose sums are not divided by its length."""
+        length = 4.0 * math.prod(self.lengths(geometry))
+        return values * length / length
+
+
+def _own_error(xp: Any, slab: Array, count: int) -> float:
+    """Give the factor that makes up for the rounding of sums over a slab and over `count` more numbers."""
+    return float(1 + xp.finfo(slab.dtype).eps * (math.prod(slab.shape[1:-1]) + count + 8))

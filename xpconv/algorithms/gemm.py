@@ -61,6 +61,16 @@ def summed(geometry: Geometry) -> int:
     return geometry.products
 
 
+def summed_pixels(geometry: Geometry, tile: Ints) -> int:
+    """Each product is rounded once and passes at most as many additions as the tile has pixels."""
+    return math.prod(tile)
+
+
+def grain(geometry: Geometry) -> float:
+    """Nothing that underflows is multiplied again."""
+    return 1.0
+
+
 def prepared_shape(geometry: Geometry) -> Ints | None:
     """Give None: the weight is only laid out anew."""
     return None

@@ -98,6 +98,13 @@ def _matrix(name: str, count: int, taps: int, absolute: bool) -> np.ndarray[Any,
     return np.abs(found) if absolute else found
 
 
+@lru_cache(maxsize=256)
+def _gain(count: int, taps: int) -> float:
+    names = ("output", "weight", "pixels", "output'", "weight'", "pixels'")
+    sums = [float(s) for name in names for s in _matrix(name, count, taps, True).sum(axis=1)]
+    return max(1.0, *sums, *(1 / s for s in sums if s))
+
+
 def _options(taps: int) -> list[int]:
     """Numbers of points that serve an axis."""
     if taps == 1:
@@ -187,10 +194,21 @@ class Winograd:
     def summed(self, geometry: Geometry) -> int:
         """Count the sums of the three transforms, n or r products along each axis, and the C products for each point.
 
-        A tile that is done again by `gemm` sums K products.
+        The numbers in the three matrices of an axis are rounded, too.
         """
         depth = geometry.channels // geometry.groups
-        return max(geometry.products, depth + 2 * sum(self.points(geometry)) + sum(geometry.kernel))
+        return depth + 2 * sum(self.points(geometry)) + sum(geometry.kernel) + 3 * geometry.rank
+
+    def summed_pixels(self, geometry: Geometry, tile: Ints) -> int:
+        """Count the sums of the three transforms, n or m products along each axis, and one product for each tile."""
+        counts, step = self.points(geometry), self.step(geometry)
+        tiles = tile[0] * math.prod(-(-o // m) for o, m in zip(tile[1:], step, strict=True))
+        return tiles + 2 * sum(counts) + sum(step) + 3 * geometry.rank
+
+    def grain(self, geometry: Geometry) -> float:
+        """Take the largest sum of a row or a column that follows what underflows, and the least that precedes it."""
+        counts = self.points(geometry)
+        return 4 * sum(counts) * math.prod(itertools.starmap(_gain, zip(counts, geometry.kernel, strict=True)))
 
     def prepared_shape(self, geometry: Geometry) -> Ints:
         """(P, C, F), or (P, 1, C) for one channel in each group."""
