@@ -157,12 +157,21 @@ class Workspace:
         """(n, *slab, C) -> (*size, n, *tiles, C): the pixels of each tile of `step` outputs, zeros beyond the slab."""
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         slab = self.extend(name, slab, size, step, tiles)
-        slab, xp = cast(self.xp, slab, self.sums), self.xp
-        found = []
-        for place in itertools.product(*map(range, size)):
-            spots = (slice(p, p + (t - 1) * m + 1, m) for p, t, m in zip(place, tiles, step, strict=True))
-            found.append(slab[(slice(None), *spots, slice(None))])
-        return xp.reshape(xp.stack(found), (*size, slab.shape[0], *tiles, slab.shape[-1]))
+        slab, xp, rank = cast(self.xp, slab, self.sums), self.xp, len(size)
+        for axis, (n, t, m) in enumerate(zip(size, tiles, step, strict=True), start=1):
+            # (…, pixels, …) -> (…, size · tiles, …)
+            lead = (slice(None),) * axis
+            if t == 1:
+                slab = slab[(*lead, slice(0, n), ...)]
+            elif n <= FEW:
+                slab = xp.concat([slab[(*lead, slice(p, p + (t - 1) * m + 1, m), ...)] for p in range(n)], axis=axis)
+            else:
+                order = [p + i * m for p in range(n) for i in range(t)]
+                slab = xp.take(slab, host_array(xp, order, index_dtype(xp, slab), slab), axis=axis)
+        shape = itertools.chain.from_iterable(zip(size, tiles, strict=True))
+        slab = xp.reshape(slab, (slab.shape[0], *shape, slab.shape[-1]))
+        # (n, size, tiles, size, tiles, …, C) -> (*size, n, *tiles, C)
+        return xp.permute_dims(slab, (*range(1, 2 * rank, 2), 0, *range(2, 2 * rank + 1, 2), 2 * rank + 1))
 
     def extend(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], tiles: Sequence[int]) -> Array:
         """Put zeros after a slab's pixels if the last tile of an axis reads more than there are."""
@@ -205,6 +214,7 @@ class Workspace:
         return self.pixels(name, x)
 
 
+FEW = 8  # slices that are joined, rather than gathered by an index
 _PREDICATES = frozenset({"equal", "not_equal"})
 
 

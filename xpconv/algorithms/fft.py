@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from xpconv._backend import is_kind
+from xpconv._backend import constant, is_kind
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms._bilinear import Spectra
@@ -156,7 +156,7 @@ class Fourier:
         xp, step = work.xp, self.step(geometry)
         product = Spectra(work, geometry).forward("product", self._pixels(work, slab, geometry, output), weight)
         rows = self._back(work, product, geometry)
-        blocks = rows[tuple(slice(m) for m in step)]
+        blocks = rows[(*map(slice, step), ...)]
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         blocks = xp.reshape(blocks, (*step, slab.shape[0], *tiles, geometry.filters))
         return work.interleave("outputs whole", blocks, output, out)
@@ -172,7 +172,7 @@ class Fourier:
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(P, C/G, F) -> (*kernel, C/G, F): the sum over all tiles, transformed back."""
         found = self._back(work, total, geometry)
-        return found[tuple(slice(0, r, d) for r, d in zip(geometry.span, geometry.dilation, strict=True))]
+        return found[(*(slice(0, r, d) for r, d in zip(geometry.span, geometry.dilation, strict=True)), ...)]
 
     def _pixels(self, work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
         """(n, *slab, C) -> (P, T, C): F x of each tile."""
@@ -229,7 +229,7 @@ class FourierMagnitude(Fourier):
         found = norms * weight if geometry.groups > 1 else xp.matmul(norms, weight)
         found = self._in_range(found * _own_error(xp, slab, geometry.products), geometry)
         shape = (slab.shape[0], *(1,) * geometry.rank, geometry.filters)
-        return xp.broadcast_to(xp.reshape(found, shape), (slab.shape[0], *output, geometry.filters))
+        return xp.reshape(found, shape) + constant(xp, (1, *output, 1), 0, found)
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """Give the norm of the tile's pixels times the sum of its gradients, for all taps: (1, C/G, F)."""
@@ -244,13 +244,15 @@ class FourierMagnitude(Fourier):
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(1, C/G, F) -> (*kernel, C/G, F)."""
-        return work.xp.broadcast_to(total, (*geometry.kernel, *total.shape[1:]))
+        blank = constant(work.xp, (*geometry.kernel, 1, 1), 0, total)
+        return work.xp.reshape(total, (*(1,) * geometry.rank, *total.shape[1:])) + blank
 
     def _norms(self, work: Workspace, slab: Array, geometry: Geometry) -> Array:
         """(n, *slab, C) -> (n, C)."""
         xp, axes = work.xp, tuple(range(1, geometry.rank + 1))
         peak = xp.max(slab, axis=axes, keepdims=True)  # squares of scaled values neither overflow nor vanish
         peak = xp.where(peak > 0, peak, xp.ones_like(peak))
+        peak = xp.clip(peak, None, float(xp.finfo(slab.dtype).max) ** 0.8)  # whose reciprocal is no denormal number
         scaled = xp.sqrt(xp.sum((slab / peak) ** 2, axis=axes, dtype=slab.dtype))
         return self._in_range(scaled * xp.reshape(peak, (slab.shape[0], -1)), geometry)
 
