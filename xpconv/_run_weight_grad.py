@@ -119,9 +119,9 @@ class _Sums:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""
         number, part = item
         total, *others = (one[part] for one in partial[number :: len(self.cuts)])
-        for other in others:
-            total = work.accumulate(total, other)
         with self._quiet(work):
+            for other in others:
+                total = work.accumulate(total, other)
             found = self.algorithm.finish(work, total, self.cuts[number].geometry)
         if self.target is None:
             return found

@@ -45,7 +45,7 @@ def lengths(span: Ints, output: Ints, batch: int, depth: int, channels: int, fil
     for r, o in zip(span, output, strict=True):
         fits = [n for n in LENGTHS if n >= r] or [r]
         enough = next((i for i, n in enumerate(fits) if n >= r + o - 1), len(fits) - 1)
-        choices.append(fits[: enough + 1][-12:] if r > 1 else [1])
+        choices.append(fits[: enough + 1] if r > 1 else [1])
 
     def cost(counts: Ints) -> float:
         total = math.prod(counts)
@@ -55,7 +55,10 @@ def lengths(span: Ints, output: Ints, batch: int, depth: int, channels: int, fil
         large = max(total / MOST_POINTS, 1) ** 2
         return large * total * (tiles * (line * (channels + filters) + 2 * depth * filters) + line * depth * filters)
 
-    return min(itertools.product(*choices), key=cost)
+    # a few of all sizes, then those near the best
+    some = min(itertools.product(*(c[::-1][:: -(-len(c) // 12)] for c in choices)), key=cost)
+    places = [(c, c.index(n), -(-len(c) // 12)) for c, n in zip(choices, some, strict=True)]
+    return min(itertools.product(*(c[max(i - near, 0) : i + near + 1] for c, i, near in places)), key=cost)
 
 
 @dataclass(frozen=True)

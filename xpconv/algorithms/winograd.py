@@ -35,6 +35,7 @@ from xpconv.algorithms._bilinear import Spectra
 from xpconv.algorithms._work import Work, padded_products
 
 Array = Any
+Matrix = list[list[Fraction]]
 
 # Largest error in float32 over the largest output, 256 channels of normal numbers, as measured by
 # `python -m bench points`: 4 points 6e-7, 6 points 3e-6 (1e-5 with 0, +-1, +-2), 8 points 1e-5.
@@ -59,11 +60,16 @@ class Transform:
 
 @lru_cache(maxsize=64)
 def transform(count: int, taps: int) -> Transform:
-    """Derive the matrices for `count` points and a kernel of so many taps; one point stands for an axis left alone."""
+    """Round the matrices for `count` points and a kernel of so many taps; one point stands for an axis left alone."""
     if count == 1:
         one = np.ones((1, 1))
         return Transform(one, one, one)
-    points = POINTS[count]
+    return Transform(*(np.array(matrix, dtype=float) for matrix in exact_matrices(count, taps)))
+
+
+def exact_matrices(count: int, taps: int, points: Sequence[Fraction] | None = None) -> tuple[Matrix, Matrix, Matrix]:
+    """Derive A', G and B' from the points, those of POINTS or others, and infinity."""
+    points = POINTS[count] if points is None else points
     others = [[q for q in points if q != p] for p in points]
     values = [math.prod((p - q for q in rest), start=Fraction(1)) for p, rest in zip(points, others, strict=True)]
 
@@ -74,12 +80,11 @@ def transform(count: int, taps: int) -> Transform:
 
     weight = [[v / d for v in row] for row, d in zip(powers(taps), (*values, Fraction(1)), strict=True)]
     pixels = [[*_polynomial(rest), Fraction(0)] for rest in others] + [_polynomial(points)]
-    output = np.array(powers(count - taps + 1), dtype=float).T
+    output = [list(column) for column in zip(*powers(count - taps + 1), strict=True)]
     # powers of two taken from one matrix and given to the other change no rounding
-    scale = 2.0 ** np.round(np.log2([float(max(map(abs, row))) for row in pixels]))
-    return Transform(
-        output, np.array(weight, dtype=float) * scale[:, None], np.array(pixels, dtype=float) / scale[:, None]
-    )
+    scale = [Fraction(2) ** round(math.log2(max(map(abs, row)))) for row in pixels]
+    weight = [[v * s for v in row] for row, s in zip(weight, scale, strict=True)]
+    return output, weight, [[v / s for v in row] for row, s in zip(pixels, scale, strict=True)]
 
 
 def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
