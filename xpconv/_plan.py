@@ -27,6 +27,7 @@ class Rates:
     multiply_add: float  # of float32, in matrix products
     byte: float  # read or written outside of them
     run: float  # for each contiguous piece of what is moved
+    fused: float  # a multiply-add element by element
     point: float  # of a Fourier transform, for each halving of its length
     call: float  # of an array function
     measured: str
@@ -35,10 +36,16 @@ class Rates:
 # fitted by `python -m bench plan --fit`
 RATES = {
     "cpu": Rates(
-        1 / 48e9, 1 / 32e9, 4e-9, 0.5e-9, 3e-6, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"
+        1 / 48e9,
+        1 / 32e9,
+        4e-9,
+        0.16e-9,
+        0.5e-9,
+        3e-6,
+        "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11",
     ),
 }
-UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, 1e-12, 1e-5, "")
+UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, 1e-11, 1e-12, 1e-5, "")
 
 
 @dataclass(frozen=True)
@@ -198,13 +205,14 @@ def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints) -> tuple[f
         wide * (pixels * work.multiply_adds + work.fixed_multiply_adds),
         itemsize * (pixels * work.moved + work.fixed_moved),
         pixels * work.runs,
+        wide * pixels * work.fused,
         wide * (pixels * work.points + work.fixed_points),
         (max(tiles, 1) + 1) * work.calls,
     )
 
 
 def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, tile: Ints) -> float:
-    prices = (rates.multiply_add, rates.byte, rates.run, rates.point, rates.call)
+    prices = (rates.multiply_add, rates.byte, rates.run, rates.fused, rates.point, rates.call)
     return sum(n * price for n, price in zip(counts(work, geometry, itemsize, tile), prices, strict=True))
 
 

@@ -21,9 +21,10 @@ from xpconv._backend import (
     to_channels_last,
     zeros,
 )
+from xpconv._buffered import workspace
 from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._plan import pool_tile
-from xpconv._workspace import Workspace, workspace
+from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 
 Array = Any

@@ -15,11 +15,12 @@ from typing import Any
 
 from xpconv import _options, _threads
 from xpconv._backend import Namespace, Traits, cast, constant, empty, plain, write, zeros
+from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import Plan, block
-from xpconv._workspace import Arithmetic, Workspace, workspace
+from xpconv._workspace import Arithmetic, Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xpconv._backend import Namespace, Traits, empty, zeros
+from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval
 from xpconv._plan import Plan
 from xpconv._run import Each, Jobs, Tiles, intervals, run, sizes, slab, slices
-from xpconv._workspace import Workspace, workspace
+from xpconv._workspace import Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
 

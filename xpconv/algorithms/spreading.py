@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Interval
-from xpconv._workspace import BufferedWorkspace
 from xpconv.algorithms.running import Taps, along, last_digit
 
 Array = np.ndarray[Any, Any]
