@@ -19,7 +19,7 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
-from xpconv._dtypes import signed, with_dtype
+from xpconv._dtypes import limits, signed, with_dtype
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Geometry, Region
 from xpconv._plan import Plan, choose
@@ -46,6 +46,7 @@ def plan_for(
     return choose(
         function, algorithm, geometry, traits, size, room, options.threads, gradient, dtypes.exact,
         inputs != dtypes.factors, is_kind(xp, sums, "integral"),
+        0.0 if is_kind(xp, sums, "integral") else limits(xp, sums)[0] / 2,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from xpconv.algorithms._work import Work
 CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
+AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
@@ -56,6 +57,7 @@ class Candidate:
     seconds: float  # predicted, for one worker
     workspace: int  # bytes
     reason: str  # why it was taken or not
+    error: float = math.nan  # bound, for numbers of at most 1 and weights whose absolute values sum up to 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Plan:
     safe: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     def __str__(self) -> str:
-        rows = [("algorithm", "predicted", "workspace", "")]
+        rows = [("algorithm", "predicted", "workspace", "error", "")]
         for c in self.candidates:
             known = math.isfinite(c.seconds)
             rows.append(
@@ -82,10 +84,11 @@ class Plan:
                     c.algorithm,
                     f"{c.seconds * 1e3:.3g} ms" if known else "-",
                     _size(c.workspace) if known else "-",
+                    f"{c.error:.1e}" if c.error == c.error else "-",
                     c.reason,
                 )
             )
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)) for row in rows]
         tile = " x ".join(map(str, self.tile))
         head = f"{self.algorithm}: tiles of {tile} output pixels, {_size(self.workspace)} workspace, "
@@ -100,19 +103,22 @@ def _size(count: int) -> str:
 def choose(
     function: str, algorithm: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
     gradient: bool = False, exact: Exact | None = None, converted: bool = False, whole: bool = False,
+    roundoff: float = 0.0,
 ) -> Plan:  # fmt: skip
     """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused.
 
     `itemsize` is that of the widest work array, `exact` how integers are multiplied; `converted`: not in the dtype
-    that they come in, so that the weight is copied; `whole`: of whole numbers.
+    that they come in, so that the weight is copied; `whole`: of whole numbers. `roundoff` is
+    the unit roundoff of the sums.
     """
     if algorithm not in CHOICES:
         raise ValueError(
             f"{function}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
         )
     plan, trouble = _plan(
-        algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted, whole
-    )
+        algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted, whole,
+        roundoff,
+    )  # fmt: skip
     if plan is None:
         raise ValueError(f"{function}: {trouble}")
     return plan
@@ -130,6 +136,7 @@ def _plan(
     exact: Exact | None,
     converted: bool,
     whole: bool,
+    roundoff: float,
 ) -> tuple[Plan | None, str]:
     rates = RATES.get(traits.kind, UNMEASURED)
     case = Case(geometry, traits, itemsize, threads, gradient, exact, converted)
@@ -160,9 +167,16 @@ def _plan(
     for name in REGISTRY:
         reason = refusals.get(name) or _reason(name, best, wanted, seconds)
         size = plans[name].workspace if name in plans else 0
-        candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason))
+        error = _error(name, geometry, roundoff) if name in plans and not gradient else math.nan
+        candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason, error))
     note = rates.measured or f"none measured for {traits.kind} devices; ratios of a typical one were assumed"
     return replace(plans[best], candidates=tuple(candidates), rates=note), ""
+
+
+def _error(name: str, geometry: Geometry, roundoff: float) -> float:
+    """Bound the rounding error of an output relative to max(abs(x)) times the sum of abs(w) of its filter."""
+    steps = REGISTRY[name].summed(geometry) * roundoff
+    return math.inf if steps >= 1 else steps / (1 - steps) * REGISTRY[name].amplification(geometry)
 
 
 def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
@@ -177,6 +191,8 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
     if algorithm.spreads and wanted == "auto":
         if not case.traits.looks:
             return "not taken: a NaN would spread, and results are not looked at on this kind of device"
+        if algorithm.amplification(case.geometry) > AMPLIFIED:
+            return "not taken: rounding errors would be magnified too much"
         if case.geometry.flops < SPREAD_FLOPS:
             return "not taken: for little work an algorithm that is exact on whole numbers"
     return ""

@@ -32,6 +32,9 @@ class Algorithm(Protocol):
     def summed(self, geometry: Geometry) -> int:
         """Count the rounding steps that one output element can have gone through, for the error bound."""
 
+    def amplification(self, geometry: Geometry) -> float:
+        """Say by how much rounding errors are magnified, for numbers of one size."""
+
     def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """Give the shape of a prepared weight whose axis -2 is that of (*kernel, C/G, F), if preparing is much work.
 

@@ -72,6 +72,11 @@ def summed(geometry: Geometry) -> int:
     return geometry.products
 
 
+def amplification(geometry: Geometry) -> float:
+    """Give 1: nothing is magnified."""
+    return 1.0
+
+
 def prepared_shape(geometry: Geometry) -> Ints | None:
     """Give None: the weight is only laid out anew."""
     return None

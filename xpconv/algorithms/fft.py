@@ -128,6 +128,10 @@ class Fourier:
         # a tile that is done again by `gemm` sums K products
         return max(geometry.products, steps + 4 * (depth + 2))
 
+    def amplification(self, geometry: Geometry) -> float:
+        """Give the norm of a tile of ones."""
+        return math.sqrt(math.prod(self.lengths(geometry)))
+
     def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """(P, C/G, F)."""
         counts = self.lengths(geometry)
