@@ -157,7 +157,7 @@ def _route(
             if not careful:
                 return
         numbers = running.first_maxima(work, stages, tops, rules.number, careful)
-        spreading.spread(work, stages, tops, numbers, values, home, rules.ties == "first")
+        spreading.spread(work, stages, tops, numbers, values, home, rules.blank)
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,7 @@ class _Rules:
     fill: Any
     real: bool
     number: Any  # the dtype that numbers taps
+    blank: bool  # each pixel is written once, so that nothing has to be added
 
 
 def max_pool_vjp(
@@ -185,7 +186,7 @@ def max_pool_vjp(
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
     size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
     number = running.number_dtype(geometry)
-    own, rules = number.itemsize, _Rules(ties, fill, real, number)
+    own, rules = number.itemsize, _Rules(ties, fill, real, number, disjoint and ties == "first")
     least = Footprint(
         stages=size + own + wide, sorted=size + own, scratch=2 + 3 * own + 2 * wide, windows=4 * own + 2 * wide
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpconv import _options, _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, plain, write, zeros
+from xpconv._backend import Namespace, Traits, cast, constant, empty, fresh, plain, write, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
@@ -370,7 +370,7 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
     found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
-    return found[0]
+    return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
 
 
 def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:

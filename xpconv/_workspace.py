@@ -195,7 +195,7 @@ class Workspace:
         total = None
         for tap, offset in geometry.offsets():
             part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
-            total = self.add(name, total, cast(self.xp, part, self.sums) * w[tap])
+            total = self.add(name, total, cast(self.xp, part, self.sums) * w[(*tap, ...)])
         return total
 
     def window_products_grad(self, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:

@@ -19,7 +19,7 @@ def spread(
 ) -> None:  # fmt: skip
     """Add each window's gradient to its pixels in `target`: to the numbered one, or to all that are its maximum.
 
-    `blank`: the target is zero as yet.
+    `blank`: the target is zero as yet, and no pixel is in two windows.
     """
     for taps, best in zip(reversed(stages), reversed(results), strict=True):
         first = taps.axis == 0
