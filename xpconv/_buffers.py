@@ -21,7 +21,7 @@ from xpconv import _options
 Memory = np.ndarray[Any, Any]  # flat, of bytes
 
 ALIGNMENT = 64  # of a cache line
-SLACK = 1.25  # a kept block is at most so many times as large as what is asked for
+SLACK = 1.0625  # a kept block is at most so many times as large as what is asked for
 
 
 class Pool:

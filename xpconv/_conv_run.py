@@ -40,7 +40,7 @@ def plan_for(
     options = _options.current()
     inputs = sums if inputs is None else inputs
     dtypes = arithmetic(xp, inputs, sums, True)
-    size, room = itemsize(xp, sums), options.max_workspace // 4 * share
+    size, room = itemsize(xp, sums), options.room // 4 * share
     if dtypes.exact is not None:
         size = max(size, dtypes.exact.itemsize)
     return choose(

@@ -18,6 +18,11 @@ class Options:
     max_workspace: int
     threads: int
 
+    @property
+    def room(self) -> int:
+        """Give the bytes that a plan may count on: a little less, for kept blocks are not of the very size asked for."""
+        return self.max_workspace // 16 * 15
+
 
 def _positive(name: str, value: object, least: int) -> int:
     try:

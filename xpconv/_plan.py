@@ -284,8 +284,8 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     least = product + _tile_bytes(work, geometry, tile, itemsize) + buffered
     if least > room:
         return (
-            f"needs {_size(fixed + least)} of workspace for a single pixel, more than max_workspace="
-            f"{max_workspace} ({_size(max_workspace)}); raise it with set_options"
+            f"needs {_size(fixed + least)} of workspace for a single pixel, max_workspace leaves it "
+            f"{_size(max_workspace)}; raise it with set_options"
         )
     workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
     size = fixed + workers * least

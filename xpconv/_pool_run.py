@@ -42,7 +42,7 @@ def over_output(
         return tuple(from_channels_last(xp, array, layout) for array in found)
     options = _options.current()
     size, workers = pool_tile(
-        geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.max_workspace,
+        geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.room,
         options.threads,
     )  # fmt: skip
     targets = [empty(xp, shape, dtype, x, layout) for dtype in dtypes] if traits.mutable else []
@@ -81,7 +81,7 @@ def over_input(
     options = _options.current()
     size, workers = pool_tile(
         geometry, (geometry.batch, *strides), geometry.stride, elements, traits, itemsize(xp, work_dtype),
-        options.max_workspace, options.threads,
+        options.room, options.threads,
     )  # fmt: skip
     target = empty(xp, shape, dtype, like, layout) if traits.mutable else None
 

@@ -69,7 +69,7 @@ def images_last(geometry: Geometry, layout: str, *arrays: Array) -> tuple[Geomet
 def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint) -> tuple[Ints, int, int]:
     """Cut (n, *windows) into tiles: (tile, channels, workers); `footprint` should fit the cache, `least` has to fit."""
     options = _options.current()
-    room = options.max_workspace - UFUNC_BUFFERS
+    room = options.room - UFUNC_BUFFERS
     cache = min(CACHE, room // 4)
     pixels, channels = max(-(-math.prod(shape) // PIECES), 1), geometry.channels
     tile = block(shape, pixels)
@@ -78,7 +78,7 @@ def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint)
     while channels > 1 and least.bytes(geometry, tile, channels) > room // 2:
         channels = -(-channels // 2)
     size = least.bytes(geometry, tile, channels) + UFUNC_BUFFERS
-    return tile, channels, max(1, min(options.threads, options.max_workspace // size))
+    return tile, channels, max(1, min(options.threads, options.room // size))
 
 
 def sweep(
@@ -196,7 +196,7 @@ def max_pool_vjp(
     tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
     if not direct:
         image = math.prod(geometry.input) * wide
-        room = _options.current().max_workspace // 4
+        room = _options.current().room // 3
         if image > room:
             return None
         channels = max(min(channels, room // image), 1)
@@ -295,7 +295,7 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
 def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, int]:
     """Cut (n, *strides) into tiles: (tile, channels, workers)."""
     options = _options.current()
-    room = options.max_workspace - UFUNC_BUFFERS
+    room = options.room - UFUNC_BUFFERS
 
     def count(tile: Ints, channels: int) -> int:
         windows = [
@@ -313,4 +313,4 @@ def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, 
     while channels > 1 and count(tile, channels) > room // 2:
         channels = -(-channels // 2)
     worker = count(tile, channels) + UFUNC_BUFFERS
-    return tile, channels, max(1, min(options.threads, options.max_workspace // worker))
+    return tile, channels, max(1, min(options.threads, options.room // worker))
