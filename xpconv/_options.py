@@ -20,7 +20,7 @@ class Options:
 
     @property
     def room(self) -> int:
-        """Give the bytes that a plan may count on: a little less, for kept blocks are not of the very size asked for."""
+        """Give the bytes that a plan may count on; kept blocks of memory are a little larger than what is asked for."""
         return self.max_workspace // 16 * 15
 
 
