@@ -24,6 +24,7 @@ from xpconv.algorithms import running, spreading
 Array = np.ndarray[Any, Any]
 
 CACHE = 8 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the fastest, beside a shared cache of 32 MiB
+SMALL = 1 << 13  # windows, times channels, that are not worth sharing among threads
 PIECES = 8  # that a small call is cut into, so that threads can share it
 Step = Callable[[BufferedWorkspace, Region, slice, Geometry], None]
 
@@ -71,7 +72,8 @@ def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint)
     options = _options.current()
     room = options.room - UFUNC_BUFFERS
     cache = min(CACHE, room // 4)
-    pixels, channels = max(-(-math.prod(shape) // PIECES), 1), geometry.channels
+    channels = geometry.channels
+    pixels = max(-(-math.prod(shape) // PIECES), SMALL // channels, 1)
     tile = block(shape, pixels)
     while math.prod(tile) > 1 and footprint.bytes(geometry, tile, channels) > cache:
         tile = block(shape, math.prod(tile) // 2)
@@ -307,7 +309,7 @@ def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, 
         return tile[0] * channels * size * sum(arrays)
 
     channels = geometry.channels
-    tile = block(shape, max(-(-math.prod(shape) // PIECES), 1))
+    tile = block(shape, max(-(-math.prod(shape) // PIECES), SMALL // channels, 1))
     while math.prod(tile) > 1 and count(tile, channels) > min(CACHE, room // 4):
         tile = block(shape, math.prod(tile) // 2)
     while channels > 1 and count(tile, channels) > room // 2:
