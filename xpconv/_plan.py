@@ -73,6 +73,7 @@ class Plan:
     pieces: tuple[int, int] = (1, 1)  # of the weight gradient: partial sums, channel blocks
     rates: str = ""
     step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
+    apart: bool = False  # each tap's pixels are read for themselves: dilated windows span far more than they read
     safe: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     def __str__(self) -> str:
@@ -155,7 +156,7 @@ def _plan(
             refusals[name] = found
         else:
             plans[name] = found
-            seconds[name] = _seconds(work, geometry, rates, itemsize, found.tile)
+            seconds[name] = _seconds(work, geometry, rates, itemsize, found)
     if wanted == "auto":
         best = min(plans, key=seconds.__getitem__, default=None)
     else:
@@ -213,13 +214,18 @@ def _exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> 
     return replace(work, multiply_adds=work.multiply_adds * exact.products * exact.itemsize / itemsize, moved=moved)
 
 
-def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints) -> tuple[float, ...]:
+def counts(work: Work, geometry: Geometry, itemsize: int, plan: Plan) -> tuple[float, ...]:
     """Count what a call does, in the order of the constants of `Rates`; those of float32 for the arithmetic."""
+    tile = plan.tile
     pixels, wide = max(geometry.positions, 1), itemsize / 4
     tiles = math.prod(-(-n // m) for n, m in zip((geometry.batch, *geometry.output), tile, strict=True))
+    padded = 0  # pixels copied for their padding, which matters where dilated windows span far more than they read
+    if max(geometry.dilation) > 1 and not plan.apart and any(map(any, geometry.padding)):
+        slab = math.prod(geometry.slab_size(axis, n) for axis, n in enumerate(tile[1:]))
+        padded = 2 * tiles * tile[0] * slab * geometry.channels
     return (
         wide * (pixels * work.multiply_adds + work.fixed_multiply_adds),
-        itemsize * (pixels * work.moved + work.fixed_moved),
+        itemsize * (pixels * work.moved + work.fixed_moved + padded),
         pixels * work.runs,
         wide * pixels * work.fused,
         wide * (pixels * work.points + work.fixed_points),
@@ -227,9 +233,9 @@ def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints) -> tuple[f
     )
 
 
-def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, tile: Ints) -> float:
+def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, plan: Plan) -> float:
     prices = (rates.multiply_add, rates.byte, rates.run, rates.fused, rates.point, rates.call)
-    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, tile), prices, strict=True))
+    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, plan), prices, strict=True))
 
 
 @dataclass(frozen=True)
@@ -279,9 +285,13 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         pixel, worker = scratch(case.exact, geometry, work.elements, case.gradient)
         work, product = replace(work, elements=work.elements + pixel), product + worker * itemsize
     room -= fixed
+    apart = name == "direct" and max(geometry.dilation) > 1 and not geometry.depthwise
+    if apart:
+        case = replace(case, geometry=replace(geometry.single((0,) * geometry.rank), output=geometry.output))
+        work = replace(work, elements=work.elements + geometry.filters)
     tile = _tile(work, case, room - product - UFUNC_BUFFERS)
     buffered = UFUNC_BUFFERS if case.traits.buffers else 0
-    least = product + _tile_bytes(work, geometry, tile, itemsize) + buffered
+    least = product + _tile_bytes(work, case.geometry, tile, itemsize) + buffered
     if least > room:
         return (
             f"needs {_size(fixed + least)} of workspace for a single pixel, max_workspace leaves it "
@@ -289,7 +299,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         )
     workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
     size = fixed + workers * least
-    return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, safe=safe)
+    return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
 
 
 def _pieces(geometry: Geometry, domain: int, max_workspace: int, spectral: bool) -> tuple[int, int]:

@@ -163,6 +163,8 @@ class Correlation:
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Give the block (n, *output, F) of a region, in `out` where that is possible; without the bias."""
         algorithm = self.algorithm
+        if self.plan.apart:
+            return self._taps_apart(region, work)
         pixels = slab(work, self.x, self.geometry, region, each=self.each, step=self.plan.step)
         if not algorithm.spreads:
             return algorithm.correlate(work, pixels, self.weight, self.geometry, sizes(region), out)
@@ -181,6 +183,16 @@ class Correlation:
             else:
                 blocks.append(work.keep(again))
         return out if out is not None else join(work.xp, blocks, tiles)
+
+    def _taps_apart(self, region: Region, work: Workspace) -> Array:
+        """Add up what the taps give one by one."""
+        total = None
+        for tap, offset in self.geometry.offsets():
+            one = self.geometry.single(offset)
+            pixels = slab(work, self.x, one, region, each=self.each)
+            weight = self.weight[(*(slice(t, t + 1) for t in tap), ...)]
+            total = work.add("apart", total, self.algorithm.correlate(work, pixels, weight, one, sizes(region), None))
+        return total
 
 
 def correlate_jobs(

@@ -31,10 +31,6 @@ def refuses(geometry: Geometry) -> str:
     return ""
 
 
-def _is_depthwise(geometry: Geometry) -> bool:
-    return geometry.groups == geometry.channels == geometry.filters
-
-
 def _is_thin(geometry: Geometry) -> bool:
     return 1 < geometry.groups == geometry.filters and geometry.channels // geometry.groups <= THIN
 
@@ -42,7 +38,7 @@ def _is_thin(geometry: Geometry) -> bool:
 def forward_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels, multiply, add up."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
-    if _is_depthwise(geometry):
+    if geometry.depthwise:
         return _depthwise_work(geometry)
     if _is_thin(geometry):
         return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, calls=3 * geometry.products)
@@ -53,7 +49,7 @@ def forward_work(geometry: Geometry) -> Work:
 def weight_grad_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels and multiply them with the gradient."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
-    if _is_depthwise(geometry):
+    if geometry.depthwise:
         return _depthwise_work(geometry)
     if _is_thin(geometry):
         return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, calls=3 * geometry.products)
@@ -95,7 +91,7 @@ def correlate(
     """Sum over the taps."""
     xp, groups = work.xp, geometry.groups
     n = slab.shape[0]
-    if _is_depthwise(geometry):
+    if geometry.depthwise:
         matrix = xp.reshape(cast(xp, weight, work.sums), (*geometry.kernel, geometry.filters))
         return work.window_products("sum", slab, matrix, geometry, output, out)
     rows = n * math.prod(output)
@@ -126,7 +122,7 @@ def correlate(
 def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
     """Correlate each tap's pixels with the gradient of the output."""
     xp, groups = work.xp, geometry.groups
-    if _is_depthwise(geometry):
+    if geometry.depthwise:
         return xp.reshape(work.window_products_grad(slab, dz, geometry, output), geometry.kernel_shape)
     rows = slab.shape[0] * math.prod(output)
     factors = work.sums if _is_thin(geometry) else work.factors
