@@ -108,7 +108,7 @@ def _counted(geometry: Geometry, passes: str, algorithm: str) -> tuple[float, ..
         plan = _planned(part, gradient, algorithm)
         found = REGISTRY[plan.algorithm]
         work = found.weight_grad_work(part) if gradient else found.forward_work(part)
-        total += counts(work, part, 4, plan.tile)
+        total += counts(work, part, 4, plan)
     return tuple(total)
 
 

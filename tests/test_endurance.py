@@ -75,6 +75,7 @@ def test_sixteen_callers_at_once() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, if an earlier test has loaded it
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_other_processes(method: str) -> None:
     if method not in multiprocessing.get_all_start_methods():

@@ -15,7 +15,7 @@ ROOT = Path(SPEC.origin).parent
 # from the ground up; a module may import what stands below it, and its neighbours on the same line
 LAYERS = (
     ("_libraries", "_options", "_buffers", "_geometry", "_reading", "_threads", "_info", "data"),
-    ("_backend", "_dtypes", "_rounding", "_workspace"),
+    ("_backend", "_dtypes", "_rounding", "_fused", "_workspace", "_buffered"),
     ("algorithms",),
     ("_plan",),
     ("_run", "_run_weight_grad", "_conv_run", "_pool_run", "_pool_tiles", "_fold", "_adaptive", "_scatter"),

@@ -21,7 +21,9 @@ from xpconv import _options
 Memory = np.ndarray[Any, Any]  # flat, of bytes
 
 ALIGNMENT = 64  # of a cache line
-SLACK = 1.25  # a kept block is at most so many times as large as what is asked for
+SMALLEST = 1 << 15  # bytes below which nothing is kept: the allocator has such memory at hand
+MOST = 128  # blocks that are kept
+SLACK = 1.0625  # a kept block is at most so many times as large as what is asked for
 
 
 class Pool:
@@ -30,14 +32,18 @@ class Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free: list[Memory] = []  # those given back last stand last
+        self._held = 0  # bytes in them
         self._used = 0  # bytes that are out
 
     def take(self, size: int) -> Memory:
         """Give a block of at least so many bytes: the smallest that fits, or a new one."""
+        if size < SMALLEST:
+            return np.empty(size, np.uint8)
         with self._lock:
             fits = [i for i, block in enumerate(self._free) if size <= block.size <= SLACK * size]
             if fits:
                 block = self._free.pop(min(fits, key=lambda i: self._free[i].size))
+                self._held -= block.size
                 self._used += block.size
                 return block
             self._used += size
@@ -50,22 +56,24 @@ class Pool:
         """Take blocks back."""
         with self._lock:
             for block in blocks:
-                self._free.append(block)
-                self._used -= block.size
+                if block.size >= SMALLEST:
+                    self._free.append(block)
+                    self._held += block.size
+                    self._used -= block.size
             self._trim()
 
     def _trim(self) -> None:
         """Let go of the oldest blocks, as far as those in use leave no room for them."""
         # an eighth is left to what is not taken from here
         room = _options.current().max_workspace // 8 * 7 - self._used
-        held = sum(block.size for block in self._free)
-        while held > max(room, 0):
-            held -= self._free.pop(0).size
+        while self._free and (self._held > room or len(self._free) > MOST):
+            self._held -= self._free.pop(0).size
 
     def clear(self) -> None:
         """Let go of everything."""
         with self._lock:
             self._free.clear()
+            self._held = 0
 
     def reset(self) -> None:
         """Start anew in a forked child, where another thread may have held the lock."""

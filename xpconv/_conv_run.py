@@ -20,7 +20,7 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
-from xpconv._dtypes import real_dtype, signed, with_dtype
+from xpconv._dtypes import limits, real_dtype, signed, with_dtype
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Geometry, Region
 from xpconv._plan import Plan, choose
@@ -42,12 +42,13 @@ def plan_for(
     options = _options.current()
     inputs = sums if inputs is None else inputs
     dtypes = arithmetic(xp, inputs, sums, True)
-    size, room = itemsize(xp, sums), options.max_workspace // 4 * share
+    size, room = itemsize(xp, sums), options.room // 4 * share
     if dtypes.exact is not None:
         size = max(size, dtypes.exact.itemsize)
     return choose(
         function, algorithm, geometry, traits, size, room, options.threads, gradient, dtypes.exact,
         inputs != dtypes.factors, is_kind(xp, sums, "integral"),
+        0.0 if is_kind(xp, sums, "integral") else limits(xp, sums)[0] / 2,
     )  # fmt: skip
 
 

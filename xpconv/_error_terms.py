@@ -69,7 +69,7 @@ def terms(xp: Namespace, sums: Any, steps: Steps) -> Terms:
     relative = (1 + relative) * (1 + TF32) ** (2 * steps.matrices) - 1 if steps.matrices else relative
     # the magnitude is itself computed with that error, and the bound in a few steps more
     widened = relative / (1 - relative) * (1 + 8 * eps) if relative < 1 else INFINITE
-    least = smallest / widened if relative < 1 else 0.0
+    least = 1.01 * smallest / widened if relative < 1 else 0.0  # more, since bfloat16 may round it
     added = least * steps.grain if steps.grain > 1 else 0.0
     return Terms(widened, 2 * count * smallest * steps.grain, least, added)
 

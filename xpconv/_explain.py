@@ -55,7 +55,7 @@ def explain(
     >>> import xpconv as xc
     >>> plan = xc.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1)
     >>> plan.algorithm, plan.flops
-    ('gemm', 1849688064)
+    ('winograd', 1849688064)
 
     """
     geometry = read_geometry(

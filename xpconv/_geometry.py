@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 Ints = tuple[int, ...]
@@ -129,6 +129,11 @@ class Geometry:
         """Give the whole weight shape, channels last."""
         return (*self.kernel, self.channels // self.groups, self.filters)
 
+    @property
+    def depthwise(self) -> bool:
+        """Say whether each channel is convolved on its own, with one filter."""
+        return self.groups == self.channels == self.filters
+
     def reach(self, axis: int, start: int, stop: int) -> Interval:
         """Give the half-open interval of input pixels, padding included, that windows start to stop read."""
         first = start * self.stride[axis] - self.padding[axis][0]
@@ -142,6 +147,12 @@ class Geometry:
         """Give each tap, in order, with its offset in pixels from the window's first tap."""
         for tap in itertools.product(*map(range, self.kernel)):
             yield tap, tuple(t * d for t, d in zip(tap, self.dilation, strict=True))
+
+    def single(self, offset: Ints) -> Geometry:
+        """Give one tap alone, so many pixels from the window's first, as a geometry of its own."""
+        ones = (1,) * self.rank
+        padding = tuple((before - shift, 0) for (before, _), shift in zip(self.padding, offset, strict=True))
+        return replace(self, kernel=ones, dilation=ones, padding=padding)
 
     def tap_slices(self, offset: Ints, output: Ints) -> tuple[slice, ...]:
         """Give the slices of a slab's spatial axes that hold one tap of each of ``output`` windows."""

@@ -18,6 +18,11 @@ class Options:
     max_workspace: int
     threads: int
 
+    @property
+    def room(self) -> int:
+        """Give the bytes that a plan may count on; kept blocks of memory are a little larger than what is asked for."""
+        return self.max_workspace // 16 * 15
+
 
 def _positive(name: str, value: object, least: int) -> int:
     try:

@@ -16,6 +16,7 @@ from xpconv.algorithms._work import Work
 CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
+AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
@@ -27,6 +28,7 @@ class Rates:
     multiply_add: float  # of float32, in matrix products
     byte: float  # read or written outside of them
     run: float  # for each contiguous piece of what is moved
+    fused: float  # a multiply-add element by element
     point: float  # of a Fourier transform, for each halving of its length
     call: float  # of an array function
     measured: str
@@ -35,10 +37,16 @@ class Rates:
 # fitted by `python -m bench plan --fit`
 RATES = {
     "cpu": Rates(
-        1 / 48e9, 1 / 32e9, 4e-9, 0.5e-9, 3e-6, "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11"
+        1 / 48e9,
+        1 / 32e9,
+        4e-9,
+        0.16e-9,
+        0.5e-9,
+        3e-6,
+        "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11",
     ),
 }
-UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, 1e-12, 1e-5, "")
+UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, 1e-11, 1e-12, 1e-5, "")
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Candidate:
     seconds: float  # predicted, for one worker
     workspace: int  # bytes
     reason: str  # why it was taken or not
+    error: float = math.nan  # bound, for numbers of at most 1 and weights whose absolute values sum up to 1
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,11 @@ class Plan:
     pieces: tuple[int, int] = (1, 1)  # of the weight gradient: partial sums, channel blocks
     rates: str = ""
     step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
+    apart: bool = False  # each tap's pixels are read for themselves: dilated windows span far more than they read
     safe: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     def __str__(self) -> str:
-        rows = [("algorithm", "predicted", "workspace", "")]
+        rows = [("algorithm", "predicted", "workspace", "error", "")]
         for c in self.candidates:
             known = math.isfinite(c.seconds)
             rows.append(
@@ -75,10 +85,11 @@ class Plan:
                     c.algorithm,
                     f"{c.seconds * 1e3:.3g} ms" if known else "-",
                     _size(c.workspace) if known else "-",
+                    f"{c.error:.1e}" if c.error == c.error else "-",
                     c.reason,
                 )
             )
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)) for row in rows]
         tile = " x ".join(map(str, self.tile))
         head = f"{self.algorithm}: tiles of {tile} output pixels, {_size(self.workspace)} workspace, "
@@ -93,19 +104,22 @@ def _size(count: int) -> str:
 def choose(
     function: str, algorithm: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
     gradient: bool = False, exact: Exact | None = None, converted: bool = False, whole: bool = False,
+    roundoff: float = 0.0,
 ) -> Plan:  # fmt: skip
     """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused.
 
     `itemsize` is that of the widest work array, `exact` how integers are multiplied; `converted`: not in the dtype
-    that they come in, so that the weight is copied; `whole`: of whole numbers.
+    that they come in, so that the weight is copied; `whole`: of whole numbers. `roundoff` is
+    the unit roundoff of the sums.
     """
     if algorithm not in CHOICES:
         raise ValueError(
             f"{function}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
         )
     plan, trouble = _plan(
-        algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted, whole
-    )
+        algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted, whole,
+        roundoff,
+    )  # fmt: skip
     if plan is None:
         raise ValueError(f"{function}: {trouble}")
     return plan
@@ -123,6 +137,7 @@ def _plan(
     exact: Exact | None,
     converted: bool,
     whole: bool,
+    roundoff: float,
 ) -> tuple[Plan | None, str]:
     rates = RATES.get(traits.kind, UNMEASURED)
     case = Case(geometry, traits, itemsize, threads, gradient, exact, converted)
@@ -141,7 +156,7 @@ def _plan(
             refusals[name] = found
         else:
             plans[name] = found
-            seconds[name] = _seconds(work, geometry, rates, itemsize, found.tile)
+            seconds[name] = _seconds(work, geometry, rates, itemsize, found)
     if wanted == "auto":
         best = min(plans, key=seconds.__getitem__, default=None)
     else:
@@ -153,9 +168,16 @@ def _plan(
     for name in REGISTRY:
         reason = refusals.get(name) or _reason(name, best, wanted, seconds)
         size = plans[name].workspace if name in plans else 0
-        candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason))
+        error = _error(name, geometry, roundoff) if name in plans and not gradient else math.nan
+        candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason, error))
     note = rates.measured or f"none measured for {traits.kind} devices; ratios of a typical one were assumed"
     return replace(plans[best], candidates=tuple(candidates), rates=note), ""
+
+
+def _error(name: str, geometry: Geometry, roundoff: float) -> float:
+    """Bound the rounding error of an output relative to max(abs(x)) times the sum of abs(w) of its filter."""
+    steps = REGISTRY[name].summed(geometry) * roundoff
+    return math.inf if steps >= 1 else steps / (1 - steps) * REGISTRY[name].amplification(geometry)
 
 
 def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
@@ -170,6 +192,8 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
     if algorithm.spreads and wanted == "auto":
         if not case.traits.looks:
             return "not taken: a NaN would spread, and results are not looked at on this kind of device"
+        if algorithm.amplification(case.geometry) > AMPLIFIED:
+            return "not taken: rounding errors would be magnified too much"
         if case.geometry.flops < SPREAD_FLOPS:
             return "not taken: for little work an algorithm that is exact on whole numbers"
     return ""
@@ -190,22 +214,28 @@ def _exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> 
     return replace(work, multiply_adds=work.multiply_adds * exact.products * exact.itemsize / itemsize, moved=moved)
 
 
-def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints) -> tuple[float, ...]:
+def counts(work: Work, geometry: Geometry, itemsize: int, plan: Plan) -> tuple[float, ...]:
     """Count what a call does, in the order of the constants of `Rates`; those of float32 for the arithmetic."""
+    tile = plan.tile
     pixels, wide = max(geometry.positions, 1), itemsize / 4
     tiles = math.prod(-(-n // m) for n, m in zip((geometry.batch, *geometry.output), tile, strict=True))
+    padded = 0  # pixels copied for their padding, which matters where dilated windows span far more than they read
+    if max(geometry.dilation) > 1 and not plan.apart and any(map(any, geometry.padding)):
+        slab = math.prod(geometry.slab_size(axis, n) for axis, n in enumerate(tile[1:]))
+        padded = 2 * tiles * tile[0] * slab * geometry.channels
     return (
         wide * (pixels * work.multiply_adds + work.fixed_multiply_adds),
-        itemsize * (pixels * work.moved + work.fixed_moved),
+        itemsize * (pixels * work.moved + work.fixed_moved + padded),
         pixels * work.runs,
+        wide * pixels * work.fused,
         wide * (pixels * work.points + work.fixed_points),
         (max(tiles, 1) + 1) * work.calls,
     )
 
 
-def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, tile: Ints) -> float:
-    prices = (rates.multiply_add, rates.byte, rates.run, rates.point, rates.call)
-    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, tile), prices, strict=True))
+def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, plan: Plan) -> float:
+    prices = (rates.multiply_add, rates.byte, rates.run, rates.fused, rates.point, rates.call)
+    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, plan), prices, strict=True))
 
 
 @dataclass(frozen=True)
@@ -255,17 +285,21 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         pixel, worker = scratch(case.exact, geometry, work.elements, case.gradient)
         work, product = replace(work, elements=work.elements + pixel), product + worker * itemsize
     room -= fixed
+    apart = name == "direct" and max(geometry.dilation) > 1 and not geometry.depthwise
+    if apart:
+        case = replace(case, geometry=replace(geometry.single((0,) * geometry.rank), output=geometry.output))
+        work = replace(work, elements=work.elements + geometry.filters)
     tile = _tile(work, case, room - product - UFUNC_BUFFERS)
     buffered = UFUNC_BUFFERS if case.traits.buffers else 0
-    least = product + _tile_bytes(work, geometry, tile, itemsize) + buffered
+    least = product + _tile_bytes(work, case.geometry, tile, itemsize) + buffered
     if least > room:
         return (
-            f"needs {_size(fixed + least)} of workspace for a single pixel, more than max_workspace="
-            f"{max_workspace} ({_size(max_workspace)}); raise it with set_options"
+            f"needs {_size(fixed + least)} of workspace for a single pixel, max_workspace leaves it "
+            f"{_size(max_workspace)}; raise it with set_options"
         )
     workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
     size = fixed + workers * least
-    return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, safe=safe)
+    return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
 
 
 def _pieces(geometry: Geometry, domain: int, max_workspace: int, spectral: bool) -> tuple[int, int]:

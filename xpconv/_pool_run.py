@@ -21,9 +21,10 @@ from xpconv._backend import (
     to_channels_last,
     zeros,
 )
+from xpconv._buffered import workspace
 from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._plan import pool_tile
-from xpconv._workspace import Workspace, workspace
+from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 
 Array = Any
@@ -41,7 +42,7 @@ def over_output(
         return tuple(from_channels_last(xp, array, layout) for array in found)
     options = _options.current()
     size, workers = pool_tile(
-        geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.max_workspace,
+        geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.room,
         options.threads,
     )  # fmt: skip
     targets = [empty(xp, shape, dtype, x, layout) for dtype in dtypes] if traits.mutable else []
@@ -80,7 +81,7 @@ def over_input(
     options = _options.current()
     size, workers = pool_tile(
         geometry, (geometry.batch, *strides), geometry.stride, elements, traits, itemsize(xp, work_dtype),
-        options.max_workspace, options.threads,
+        options.room, options.threads,
     )  # fmt: skip
     target = empty(xp, shape, dtype, like, layout) if traits.mutable else None
 

@@ -15,15 +15,16 @@ import numpy as np
 
 from xpconv import _options, _run
 from xpconv._backend import NUMPY, Namespace, empty, from_channels_last
+from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Ints, Region
 from xpconv._plan import UFUNC_BUFFERS, block
 from xpconv._reading import in_layout
-from xpconv._workspace import BufferedWorkspace
 from xpconv.algorithms import running, spreading
 
 Array = np.ndarray[Any, Any]
 
 CACHE = 8 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the fastest, beside a shared cache of 32 MiB
+SMALL = 1 << 13  # windows, times channels, that are not worth sharing among threads
 PIECES = 8  # that a small call is cut into, so that threads can share it
 Step = Callable[[BufferedWorkspace, Region, slice, Geometry], None]
 
@@ -69,16 +70,17 @@ def images_last(geometry: Geometry, layout: str, *arrays: Array) -> tuple[Geomet
 def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint) -> tuple[Ints, int, int]:
     """Cut (n, *windows) into tiles: (tile, channels, workers); `footprint` should fit the cache, `least` has to fit."""
     options = _options.current()
-    room = options.max_workspace - UFUNC_BUFFERS
+    room = options.room - UFUNC_BUFFERS
     cache = min(CACHE, room // 4)
-    pixels, channels = max(-(-math.prod(shape) // PIECES), 1), geometry.channels
+    channels = geometry.channels
+    pixels = max(-(-math.prod(shape) // PIECES), SMALL // channels, 1)
     tile = block(shape, pixels)
     while math.prod(tile) > 1 and footprint.bytes(geometry, tile, channels) > cache:
         tile = block(shape, math.prod(tile) // 2)
     while channels > 1 and least.bytes(geometry, tile, channels) > room // 2:
         channels = -(-channels // 2)
     size = least.bytes(geometry, tile, channels) + UFUNC_BUFFERS
-    return tile, channels, max(1, min(options.threads, options.max_workspace // size))
+    return tile, channels, max(1, min(options.threads, options.room // size))
 
 
 def sweep(
@@ -157,7 +159,7 @@ def _route(
             if not careful:
                 return
         numbers = running.first_maxima(work, stages, tops, rules.number, careful)
-        spreading.spread(work, stages, tops, numbers, values, home, rules.ties == "first")
+        spreading.spread(work, stages, tops, numbers, values, home, rules.blank)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ class _Rules:
     fill: Any
     real: bool
     number: Any  # the dtype that numbers taps
+    blank: bool  # each pixel is written once, so that nothing has to be added
 
 
 def max_pool_vjp(
@@ -185,7 +188,7 @@ def max_pool_vjp(
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
     size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
     number = running.number_dtype(geometry)
-    own, rules = number.itemsize, _Rules(ties, fill, real, number)
+    own, rules = number.itemsize, _Rules(ties, fill, real, number, disjoint and ties == "first")
     least = Footprint(
         stages=size + own + wide, sorted=size + own, scratch=2 + 3 * own + 2 * wide, windows=4 * own + 2 * wide
     )
@@ -195,7 +198,7 @@ def max_pool_vjp(
     tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
     if not direct:
         image = math.prod(geometry.input) * wide
-        room = _options.current().max_workspace // 4
+        room = _options.current().room // 3
         if image > room:
             return None
         channels = max(min(channels, room // image), 1)
@@ -294,7 +297,7 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
 def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, int]:
     """Cut (n, *strides) into tiles: (tile, channels, workers)."""
     options = _options.current()
-    room = options.max_workspace - UFUNC_BUFFERS
+    room = options.room - UFUNC_BUFFERS
 
     def count(tile: Ints, channels: int) -> int:
         windows = [
@@ -306,10 +309,10 @@ def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, 
         return tile[0] * channels * size * sum(arrays)
 
     channels = geometry.channels
-    tile = block(shape, max(-(-math.prod(shape) // PIECES), 1))
+    tile = block(shape, max(-(-math.prod(shape) // PIECES), SMALL // channels, 1))
     while math.prod(tile) > 1 and count(tile, channels) > min(CACHE, room // 4):
         tile = block(shape, math.prod(tile) // 2)
     while channels > 1 and count(tile, channels) > room // 2:
         channels = -(-channels // 2)
     worker = count(tile, channels) + UFUNC_BUFFERS
-    return tile, channels, max(1, min(options.threads, options.max_workspace // worker))
+    return tile, channels, max(1, min(options.threads, options.room // worker))

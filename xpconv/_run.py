@@ -7,7 +7,6 @@ traced or immutable array) the blocks are joined by concatenation. The tile func
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -15,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpconv import _options, _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, is_kind, plain, write, zeros
+from xpconv._backend import Namespace, Traits, cast, constant, empty, fresh, plain, write, zeros
+from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import Plan, block
-from xpconv._workspace import Arithmetic, Workspace, workspace
+from xpconv._workspace import Arithmetic, Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
 
@@ -163,6 +163,8 @@ class Correlation:
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Give the block (n, *output, F) of a region, in `out` where that is possible; without the bias."""
         algorithm = self.algorithm
+        if self.plan.apart:
+            return self._taps_apart(region, work)
         pixels = slab(work, self.x, self.geometry, region, each=self.each, step=self.plan.step)
         if not algorithm.spreads:
             return algorithm.correlate(work, pixels, self.weight, self.geometry, sizes(region), out)
@@ -181,6 +183,16 @@ class Correlation:
             else:
                 blocks.append(work.keep(again))
         return out if out is not None else join(work.xp, blocks, tiles)
+
+    def _taps_apart(self, region: Region, work: Workspace) -> Array:
+        """Add up what the taps give one by one."""
+        total = None
+        for tap, offset in self.geometry.offsets():
+            one = self.geometry.single(offset)
+            pixels = slab(work, self.x, one, region, each=self.each)
+            weight = self.weight[(*(slice(t, t + 1) for t in tap), ...)]
+            total = work.add("apart", total, self.algorithm.correlate(work, pixels, weight, one, sizes(region), None))
+        return total
 
 
 def correlate_jobs(
@@ -224,13 +236,12 @@ def _prepared(
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
     shape = algorithm.prepared_shape(geometry)
     alone = workspace(xp, traits, dtypes.sums, dtypes)
-    quiet = alone.quiet if algorithm.spreads else contextlib.nullcontext  # what overflows is seen in the results
     if shape is None or not traits.buffers:
-        with quiet():
+        with alone.quiet():  # what overflows is seen in the results
             return algorithm.prepare(alone, w, geometry)
     first, *cuts = intervals(shape[-2], max(1, PREPARED * shape[-2] // math.prod(shape)))
     try:
-        with _threads.one_blas_thread, quiet():
+        with _threads.one_blas_thread, alone.quiet():
             block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
         target = held.empty((block.shape[0], *shape[1:]), block.dtype)
         target[:, slice(*first), :] = block
@@ -240,19 +251,11 @@ def _prepared(
         return target
 
     def compute(cut: Interval, work: Workspace) -> None:
-        with quiet():
+        with work.quiet():
             target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
 
-    run(
-        [Jobs(compute, cuts)],
-        xp,
-        traits,
-        dtypes.sums,
-        plan.workers,
-        2 * math.prod(shape) * geometry.taps,
-        False,
-        dtypes,
-    )
+    flops = 2 * math.prod(shape) * geometry.taps
+    run([Jobs(compute, cuts)], xp, traits, dtypes.sums, plan.workers, flops, False, dtypes)
     return target
 
 
@@ -283,8 +286,7 @@ def input_grad(
 ) -> Array:  # fmt: skip
     """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
 
-    A bias (C,) is added where the operation is a transposed convolution. With `each`, which makes magnitudes of both
-    factors, what the algorithm's rounding error is measured by.
+    A transposed convolution has a bias (C,). With `each`, which makes magnitudes, what the error is measured by.
     """
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
@@ -303,8 +305,7 @@ def input_grad(
             continue
         taken = plan(phase.geometry)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
-        if each is not None:
-            kernel = each(cast(xp, kernel, sums) if is_kind(xp, kernel.dtype, "real floating") else kernel)
+        kernel = kernel if each is None else each(kernel)
         with Held() as held:
             jobs = correlate_jobs(
                 dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
@@ -378,7 +379,7 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
     found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
-    return found[0]
+    return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
 
 
 def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xpconv._backend import Namespace, Traits, cast, empty, zeros
+from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
-from xpconv._geometry import Geometry, Interval
+from xpconv._geometry import Geometry, Interval, Region
 from xpconv._plan import Plan
 from xpconv._run import Each, Jobs, Tiles, intervals, run, sizes, slab, slices
-from xpconv._workspace import Workspace, workspace
+from xpconv._workspace import Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
 
@@ -105,15 +106,26 @@ class _Sums:
             place = self.target[cut.index]
         with self._quiet(work):
             for region in map(self.tiles.__getitem__, range(*share)):
-                pixels = slab(work, self.x[..., cut.inputs], cut.geometry, region, each=self.each, step=self.plan.step)
-                gradient = self.dz[(*slices(region)[:-1], cut.filters)]
-                if self.of_gradient is not None:
-                    gradient = cast(work.xp, self.of_gradient(gradient), work.sums)
-                found = self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+                found = self._tile(cut, region, work)
                 if held is not None and place is None:
                     place = held.empty(found.shape, found.dtype)
                 total = work.accumulate(total, found, place)
         return total
+
+    def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
+        """Give a tile's part of the sum."""
+        x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
+        if self.of_gradient is not None:
+            gradient = cast(work.xp, self.of_gradient(gradient), work.sums)
+        if not self.plan.apart:
+            pixels = slab(work, x, cut.geometry, region, each=self.each, step=self.plan.step)
+            return self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+        taps = []
+        for _, offset in cut.geometry.offsets():
+            one = cut.geometry.single(offset)
+            pixels = slab(work, x, one, region, each=self.each)
+            taps.append(work.keep(self.algorithm.weight_grad(work, pixels, gradient, one, sizes(region))))
+        return work.xp.reshape(work.xp.stack(taps), cut.geometry.kernel_shape)
 
     def finish(self, item: tuple[int, Any], work: Workspace, partial: list[Array]) -> Array | None:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""

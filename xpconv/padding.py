@@ -17,10 +17,10 @@ from xpconv._backend import (
     to_channels_last,
     write,
 )
+from xpconv._buffered import workspace
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Region, runs
 from xpconv._reading import channels_last, freeze, in_layout, read_padding, whole_shape
-from xpconv._workspace import workspace
 
 Array = Any
 Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]

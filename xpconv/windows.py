@@ -137,7 +137,7 @@ def _tiles(
 ) -> tuple[Ints, int]:
     options = current()
     return pool_tile(
-        geometry, shape, geometry.stride, elements, traits, itemsize(xp, dtype), options.max_workspace, options.threads
+        geometry, shape, geometry.stride, elements, traits, itemsize(xp, dtype), options.room, options.threads
     )
 
 

@@ -38,6 +38,9 @@ class Algorithm(Protocol):
     def grain(self, geometry: Geometry) -> float:
         """Say how many times the smallest normal number an underflow on the way can cost; 1 if nothing amplifies it."""
 
+    def amplification(self, geometry: Geometry) -> float:
+        """Say by how much rounding errors are magnified, for numbers of one size."""
+
     def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """Give the shape of a prepared weight whose axis -2 is that of (*kernel, C/G, F), if preparing is much work.
 

@@ -13,6 +13,7 @@ class Work:
     multiply_adds: float  # in matrix products, rounded up to what a kernel of a BLAS spends on thin matrices
     moved: int  # elements read or written outside matrix products
     runs: int  # contiguous pieces that the moves fall into
+    fused: float = 0.0  # multiply-adds element by element
     calls: int = 5  # of array functions, for each tile and for each call
     prepared: int = 0  # elements of the prepared weight, if that is a copy
     domain: int = 0  # elements of the sum that a weight gradient is taken in, if that is not the result

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from xpconv._backend import cast
+from xpconv._fused import neighbours
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms._exact import product as multiply
@@ -37,19 +38,29 @@ def _is_thin(geometry: Geometry) -> bool:
 def forward_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels, multiply, add up."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
+    if geometry.depthwise:
+        return _depthwise_work(geometry)
     if _is_thin(geometry):
-        return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, 3 * geometry.products)
+        return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, calls=3 * geometry.products)
     products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
-    return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps, 3 * geometry.taps)
+    return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps, calls=3 * geometry.taps)
 
 
 def weight_grad_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels and multiply them with the gradient."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
+    if geometry.depthwise:
+        return _depthwise_work(geometry)
     if _is_thin(geometry):
-        return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, 3 * geometry.products)
+        return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, calls=3 * geometry.products)
     products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
-    return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, 3 * geometry.taps)
+    return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, calls=3 * geometry.taps)
+
+
+def _depthwise_work(geometry: Geometry) -> Work:
+    f = geometry.filters
+    merged = neighbours(geometry.output[-1], f, geometry.taps) if geometry.stride[-1] == 1 else 1
+    return Work(2 * f, 0, 4 * f, math.ceil(geometry.taps / merged), fused=geometry.taps * f)
 
 
 def summed(geometry: Geometry) -> int:
@@ -63,7 +74,12 @@ def summed_pixels(geometry: Geometry, tile: Ints) -> int:
 
 
 def grain(geometry: Geometry) -> float:
-    """Nothing that underflows is multiplied again."""
+    """Give 1: nothing that underflows is multiplied again."""
+    return 1.0
+
+
+def amplification(geometry: Geometry) -> float:
+    """Give 1: nothing is magnified."""
     return 1.0
 
 
@@ -85,6 +101,9 @@ def correlate(
     """Sum over the taps."""
     xp, groups = work.xp, geometry.groups
     n = slab.shape[0]
+    if geometry.depthwise:
+        matrix = xp.reshape(cast(xp, weight, work.sums), (*geometry.kernel, geometry.filters))
+        return work.window_products("sum", slab, matrix, geometry, output, out)
     rows = n * math.prod(output)
     total = None
     for tap, offset in geometry.offsets():
@@ -113,6 +132,8 @@ def correlate(
 def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
     """Correlate each tap's pixels with the gradient of the output."""
     xp, groups = work.xp, geometry.groups
+    if geometry.depthwise:
+        return xp.reshape(work.window_products_grad(slab, dz, geometry, output), geometry.kernel_shape)
     rows = slab.shape[0] * math.prod(output)
     factors = work.sums if _is_thin(geometry) else work.factors
     gradient = xp.reshape(work.copy("gradient", dz, dz.shape, factors), (rows, groups, -1))

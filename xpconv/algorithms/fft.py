@@ -141,6 +141,10 @@ class Fourier:
         """Count the points, since what underflows at each adds up in the next transform."""
         return 16.0 * math.prod(self.lengths(geometry))
 
+    def amplification(self, geometry: Geometry) -> float:
+        """Give the norm of a tile of ones."""
+        return math.sqrt(math.prod(self.lengths(geometry)))
+
     def prepared_shape(self, geometry: Geometry) -> Ints | None:
         """(P, C/G, F)."""
         counts = self.lengths(geometry)

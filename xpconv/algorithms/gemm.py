@@ -67,7 +67,12 @@ def summed_pixels(geometry: Geometry, tile: Ints) -> int:
 
 
 def grain(geometry: Geometry) -> float:
-    """Nothing that underflows is multiplied again."""
+    """Give 1: nothing that underflows is multiplied again."""
+    return 1.0
+
+
+def amplification(geometry: Geometry) -> float:
+    """Give 1: nothing is magnified."""
     return 1.0
 
 

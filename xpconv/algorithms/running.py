@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Interval, Region
-from xpconv._workspace import BufferedWorkspace
 
 Array = np.ndarray[Any, Any]
 

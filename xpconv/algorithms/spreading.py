@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Interval
-from xpconv._workspace import BufferedWorkspace
 from xpconv.algorithms.running import Taps, along, last_digit
 
 Array = np.ndarray[Any, Any]
@@ -19,7 +19,7 @@ def spread(
 ) -> None:  # fmt: skip
     """Add each window's gradient to its pixels in `target`: to the numbered one, or to all that are its maximum.
 
-    `blank`: the target is zero as yet.
+    `blank`: the target is zero as yet, and no pixel is in two windows.
     """
     for taps, best in zip(reversed(stages), reversed(results), strict=True):
         first = taps.axis == 0

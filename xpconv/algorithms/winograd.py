@@ -46,6 +46,7 @@ POINTS: dict[int, tuple[Fraction, ...]] = {
 }
 LONGEST = {4: 3, 6: 5, 8: 7}  # taps that so many points serve; with fewer taps the outer points cost accuracy
 SHORTEST = {4: 2, 6: 2, 8: 6}
+MOST_MAGNIFIED = 500.0  # more points along an axis only as long as rounding errors stay below this
 FEWEST_TILES = 64  # in a tile of the driver: thinner products are bound by reading the weight
 
 
@@ -131,7 +132,19 @@ def points(kernel: Ints, output: Ints, batch: int, channels: int, filters: int) 
         weight = total * channels * filters * (math.prod(kernel) + 8)
         return tiles * (pixels + filtered + total * channels * filters) + weight
 
-    return min(itertools.product(*map(_options, kernel)), key=cost)
+    choices = list(itertools.product(*map(_options, kernel)))
+    accurate = [counts for counts in choices if magnification(counts, kernel) <= MOST_MAGNIFIED]
+    return min(accurate or choices, key=cost)
+
+
+@lru_cache(maxsize=256)
+def magnification(counts: Ints, kernel: Ints) -> float:
+    """Give the largest sum of abs(A) abs(G) abs(B) over the pixels of a tile, for any output and tap."""
+    total = 1.0
+    for count, taps in zip(counts, kernel, strict=True):
+        a, g, b = (np.abs(_matrix(name, count, taps, False)) for name in ("output", "weight", "pixels"))
+        total *= float(((a * b.sum(axis=1)) @ g).max())  # (m, n) * (n,) @ (n, r)
+    return total
 
 
 @dataclass(frozen=True)
@@ -214,6 +227,10 @@ class Winograd:
         """Take the largest sum of a row or a column that follows what underflows, and the least that precedes it."""
         counts = self.points(geometry)
         return 4 * sum(counts) * math.prod(itertools.starmap(_gain, zip(counts, geometry.kernel, strict=True)))
+
+    def amplification(self, geometry: Geometry) -> float:
+        """Say by how much rounding errors are magnified, for numbers of one size."""
+        return magnification(self.points(geometry), geometry.kernel)
 
     def prepared_shape(self, geometry: Geometry) -> Ints:
         """(P, C, F), or (P, 1, C) for one channel in each group."""

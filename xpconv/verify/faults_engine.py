@@ -62,8 +62,8 @@ def _shifted(slab: Function) -> Function:
     return off_by_one
 
 
-def _zero_filled(slab: Function) -> Function:
-    return lambda work, x, geometry, region, fill=0, each=None: slab(work, x, geometry, region, 0, each)
+def _zero_filled(right: Function) -> Function:
+    return lambda x, geometry, xp, fill, *rest: right(x, geometry, xp, 0, *rest)
 
 
 def _tap_slices(right: Function) -> Function:
@@ -103,21 +103,11 @@ def _groups_backwards(right: Function) -> Function:
 
 
 def _last_tap_left_out(right: Function) -> Function:
-    def window_reduce(work: Any, function: str, slab: Array, geometry: Any, output: Any) -> Array:
+    def line(geometry: Any, axis: int, windows: Any) -> Any:
         kernel = (*geometry.kernel[:-1], max(geometry.kernel[-1] - 1, 1))
-        return right(work, function, slab, replace(geometry, kernel=kernel), output)
+        return right(replace(geometry, kernel=kernel), axis, windows)
 
-    return window_reduce
-
-
-def _real(real: bool) -> Wrap:
-    return lambda right: lambda work, slab, geometry, region, ties, _: right(work, slab, geometry, region, ties, real)
-
-
-def _ties(wrong: str) -> Wrap:
-    return lambda right: (
-        lambda work, slab, geometry, region, ties, real: right(work, slab, geometry, region, wrong, real)
-    )
+    return line
 
 
 def _mutating(right: Function) -> Function:
@@ -196,7 +186,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "one thread's partial sum lost", "the sums of all workers but one are added", GRADIENTS[1:],
-        ("xpconv._run:run", _one_lost), core=False,
+        ("xpconv._run_weight_grad:run", _one_lost), core=False,
     ),
     _fault(
         "sums in float16", "float16 is not summed in float32", CONV,
@@ -237,14 +227,16 @@ FAULTS: tuple[Fault, ...] = (
         "bound too large", "error_bound promises nothing", CONV,
         ("xpconv:error_bound", _result(lambda bound: bound * 1000)), sign="promises less",
     ),
-    _fault("maximum padded with 0", "0 for minus infinity", ("max_pool",), (SLAB, _zero_filled)),
+    _fault(
+        "maximum padded with 0", "0 for minus infinity", ("max_pool",), ("xpconv._pool_tiles:max_pool", _zero_filled)
+    ),
     _fault(
         "last tap of a window left out", "a loop that ends one early", ("max_pool",),
-        ("xpconv.algorithms.pooling:window_reduce", _last_tap_left_out),
+        ("xpconv.algorithms.running:line", _last_tap_left_out),
     ),
     _fault(
         "NaN dropped", "a NaN equals nothing, so no pixel is the maximum", ("max_pool",),
-        ("xpconv.algorithms.pooling:maxima", _real(False)),
+        ("xpconv._pool_tiles:has_nan", lambda right: lambda work, values: False),
     ),
     _fault(
         "NaN ignored", "nanmax for max", ("max_pool",),
@@ -257,7 +249,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "first maximum for all", "an index instead of a mask", ("pool_backward",),
-        ("xpconv.algorithms.pooling:maxima", _ties("first")),
+        ("xpconv._pool_tiles:max_pool_vjp", lambda right: lambda *arguments: right(*arguments[:-1], "first")),
     ),
     _fault(
         "indices over the padded plane", "they are not shifted back", ("max_pool",),
@@ -269,11 +261,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "divisor of the windows at the edge", "ceil_mode's windows divide by all their taps", ("avg_pool",),
-        ("xpconv.pool:_divide", lambda right: lambda work, total, geometry, *_: total / geometry.taps),
+        ("xpconv.algorithms.running:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(
+            geometry.taps)),
     ),
     _fault(
         "average not divided", "a sum", ("avg_pool_vjp",),
-        ("xpconv.pool:_divide", lambda right: lambda work, total, *_: total),
+        ("xpconv.algorithms.running:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(1)),
     ),
     _fault("argument mutated", "it works in place", ("pad",), ("xpconv:pad", _mutating), sign="argument x was changed"),
     _fault(

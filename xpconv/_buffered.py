@@ -1,0 +1,238 @@
+"""A workspace for NumPy: work arrays in buffers that stay in the cache from one tile to the next."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xpconv import _fused
+from xpconv._backend import Array, DType, Namespace, Traits, is_bfloat16, window_view
+from xpconv._buffers import pool
+from xpconv._geometry import Geometry, Ints, Run
+from xpconv._workspace import Arithmetic, Workspace
+
+_PREDICATES = frozenset({"equal", "not_equal"})
+
+
+class BufferedWorkspace(Workspace):
+    """A workspace for NumPy: one buffer for each name, used again by each tile."""
+
+    def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
+        super().__init__(xp, traits, arithmetic)
+        self._blocks: dict[str, np.ndarray[Any, Any]] = {}  # of bytes
+        self._buffers: dict[str, np.ndarray[Any, Any]] = {}
+
+    def buffer(self, name: str, shape: Sequence[int], dtype: DType | None = None) -> np.ndarray[Any, Any]:
+        """Give the buffer of this name, made anew if it is too small or of another dtype, in this shape."""
+        size = math.prod(shape)
+        dtype = self.dtype if dtype is None else dtype
+        flat = self._buffers.get(name)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            flat = self._buffers[name] = self._block(name, size * np.dtype(dtype).itemsize).view(dtype)
+        return flat[:size].reshape(shape)
+
+    def _block(self, name: str, size: int) -> np.ndarray[Any, Any]:
+        block = self._blocks.get(name)
+        if block is None or block.size < size:
+            if block is not None:
+                pool.give([block])
+            block = self._blocks[name] = pool.take(size)
+        return block[:size]
+
+    def release(self) -> None:
+        blocks = list(self._blocks.values())
+        self._blocks.clear()
+        self._buffers.clear()
+        pool.give(blocks)
+
+    def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
+        dtype = self.factors if dtype is None else dtype
+        if view.flags.c_contiguous and view.dtype == dtype:
+            return view.reshape(shape)
+        target = self.buffer(name, view.shape, dtype)
+        np.copyto(target, view)
+        return target.reshape(shape)
+
+    def pixels(self, name: str, part: Array) -> Array:
+        if part.dtype == self.dtype and (part.strides[-1] == part.itemsize or part.shape[-1] == 1):
+            return part
+        target = self.buffer(name, part.shape)
+        np.copyto(target, part)
+        return target
+
+    def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
+        out = target[region]
+        return out if out.dtype == self.sums else None
+
+    def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
+        return None if out is None or not out.flags.c_contiguous else out.reshape(shape)
+
+    def quiet(self) -> Any:
+        return np.errstate(all="ignore")
+
+    def is_finite(self, block: Array) -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(np.sum(block, dtype=block.dtype)))
+
+    def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
+        out = target[region]
+        if bias is not None:
+            np.add(block, bias, out=out, casting="same_kind")
+        elif not np.may_share_memory(out, block):
+            np.copyto(out, block, casting="same_kind")
+
+    def keep(self, block: Array) -> Array:
+        return block.copy()
+
+    def accumulate(self, total: Array | None, block: Array, target: Array | None = None) -> Array:
+        if total is not None:
+            return np.add(total, block, out=total)
+        if target is None:
+            return block.copy()
+        np.copyto(target, block)
+        return target
+
+    def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
+        if out is None:
+            stack = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
+            out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]), a.dtype)
+        return np.matmul(a, b, out=out)
+
+    def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
+        if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is
+            return self.piece(name, whole.swapaxes(-1, -2), shift, mask, real).swapaxes(-1, -2)
+        target = self.buffer(name, whole.shape, real)
+        if shift or mask is not None:
+            bits = self.buffer("bits", whole.shape, whole.dtype)
+            np.right_shift(whole, shift, out=bits)
+            whole = bits if mask is None else np.bitwise_and(bits, mask, out=bits)
+        np.copyto(target, whole)
+        return target
+
+    def add_whole(
+        self, name: str, total: Array | None, real: Array, whole: DType, shift: int, out: Array | None
+    ) -> Array:
+        target = total
+        if target is None:
+            target = self.buffer(name, real.shape, self.sums) if out is None else out
+        if total is None and not shift and target.itemsize >= real.itemsize:
+            np.copyto(target, real, casting="unsafe")  # in range: what is unsigned is not negative either
+            return target
+        found = self.buffer("whole", real.shape, whole)
+        np.copyto(found, real, casting="unsafe")
+        if shift:
+            np.multiply(found, 1 << shift, out=found)
+        if total is None:
+            np.copyto(target, found, casting="unsafe")
+            return target
+        return np.add(target, found, out=target, dtype=target.dtype, casting="unsafe")
+
+    def call(self, name: str, function: str, *arrays: Array) -> Array:
+        boolean = function in _PREDICATES or arrays[0].dtype == np.bool_
+        shape = arrays[0].shape
+        if any(array.shape != shape for array in arrays):
+            shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        out = self.buffer(name, shape, np.bool_ if boolean else arrays[0].dtype)
+        if is_bfloat16(arrays[0].dtype):  # its maximum of a NaN warns, as that of no other dtype does
+            with np.errstate(invalid="ignore"):
+                return getattr(np, function)(*arrays, out=out)
+        return getattr(np, function)(*arrays, out=out)
+
+    def add_where(self, name: str, total: Array | None, mask: Array, value: Array) -> Array:
+        # bit patterns times 0 or 1, as integers: three times faster than where(), and infinity times 0 stays 0
+        bits = np.dtype(f"i{value.itemsize}")
+        share = self.buffer("share" if total is not None else name, value.shape)
+        np.multiply(value.view(bits), mask, out=share.view(bits))
+        return share if total is None else np.add(total, share, out=total)
+
+    def add(self, name: str, a: Array | None, b: Array) -> Array:
+        target = self.buffer(name, b.shape, self.sums)
+        if a is None:
+            np.copyto(target, b)
+            return target
+        return np.add(a, b, out=target)
+
+    def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
+        shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
+        target = self.buffer(name, shape)
+        inside: list[slice] = []
+        for n, (before, after) in zip(part.shape, widths, strict=True):
+            if before:
+                target[(*inside, slice(0, before))] = fill
+            if after:
+                target[(*inside, slice(before + n, None))] = fill
+            inside.append(slice(before, before + n))
+        np.copyto(target[tuple(inside)], part)
+        return target
+
+    def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
+        tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
+        slab, rank = self.extend(name, slab, size, step, tiles), len(output)
+        view = window_view(slab, size, tiles, step, (1,) * rank)
+        # (n, *tiles, *size, C) -> (*size, n, *tiles, C)
+        view = view.transpose((*range(rank + 1, 2 * rank + 1), *range(rank + 1), 2 * rank + 1))
+        target = self.buffer(name, view.shape, self.sums)
+        np.copyto(target, view)
+        return target
+
+    def interleave(self, name: str, blocks: Array, output: Sequence[int], out: Array | None) -> Array:
+        rank, n, filters = len(output), blocks.shape[len(output)], blocks.shape[-1]
+        if out is None:
+            out = self.buffer(name, (n, *output, filters), blocks.dtype)
+        step = blocks.shape[:rank]
+        # whole tiles along an axis, and the ragged one at its end
+        cuts = [
+            [(0, o // m, m)] * (o >= m) + [(o // m, 1, o % m)] * (o % m > 0) for o, m in zip(output, step, strict=True)
+        ]
+        order = (rank, *itertools.chain.from_iterable((rank + 1 + axis, axis) for axis in range(rank)), 2 * rank + 1)
+        for pieces in itertools.product(*cuts):
+            inside = [
+                slice(first * m, first * m + count * width)
+                for (first, count, width), m in zip(pieces, step, strict=True)
+            ]
+            shape = itertools.chain.from_iterable((count, width) for _, count, width in pieces)
+            view = out[(slice(None), *inside)].reshape((n, *shape, filters))  # axes are split, so this is a view
+            source = blocks[
+                (*(slice(width) for _, _, width in pieces), slice(None),
+                 *(slice(first, first + count) for first, count, _ in pieces))
+            ]  # fmt: skip
+            np.copyto(view, source.transpose(order))
+        return out
+
+    def window_products(
+        self, name: str, slab: Array, w: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        if out is None:
+            out = self.buffer(name, (slab.shape[0], *output, w.shape[-1]), self.sums)
+        slab = self.copy("thin", slab, slab.shape, self.sums) if slab.dtype != self.sums else slab
+        _fused.window_products(slab, w, output, geometry.stride, geometry.dilation, out)
+        return out
+
+    def window_products_grad(self, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        slab = self.copy("thin", slab, slab.shape, self.sums) if slab.dtype != self.sums else slab
+        dz = self.copy("gradient", dz, dz.shape, self.sums)
+        return _fused.window_products_grad(slab, dz, geometry.kernel, geometry.stride, geometry.dilation)
+
+    def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
+        if all(len(axis_runs) == 1 and axis_runs[0].step == 1 for axis_runs in pieces):
+            return self.pixels(name, x[(slice(None), *(axis_runs[0].source for axis_runs in pieces))])
+        origins = [axis_runs[0].first for axis_runs in pieces]
+        lengths = [sum(run.length for run in axis_runs) for axis_runs in pieces]
+        target = self.buffer(name, (x.shape[0], *lengths, x.shape[-1]))
+        for combination in itertools.product(*pieces):
+            place = tuple(
+                slice(run.first - origin, run.first - origin + run.length)
+                for run, origin in zip(combination, origins, strict=True)
+            )
+            np.copyto(target[(slice(None), *place)], x[(slice(None), *(run.source for run in combination))])
+        return target
+
+
+def workspace(xp: Namespace, traits: Traits, dtype: DType, arithmetic: Arithmetic | None = None) -> Workspace:
+    """Make the work arrays of one worker, all of one dtype unless an arithmetic says more."""
+    make = BufferedWorkspace if traits.buffers else Workspace
+    return make(xp, traits, Arithmetic(dtype, dtype, dtype) if arithmetic is None else arithmetic)
