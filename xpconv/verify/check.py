@@ -17,7 +17,7 @@ from xpconv.verify.dtypes import DTYPES, host, nearest
 from xpconv.verify.evidence import digest
 from xpconv.verify.operation import Array, Arrays, Call, Operation
 from xpconv.verify.oracle import Exact, Oracle
-from xpconv.verify.spread import spread
+from xpconv.verify.spread import promises, spreads
 from xpconv.verify.tasks import Task
 
 LOOSE = 4  # a promised bound may be so many times the verifier's own
@@ -103,28 +103,32 @@ class Bench:
 
     def _bound(self, task: Task) -> float:
         results, exact, bounds = self._results(task), self.oracle.exact(task), self.oracle.bounds(task)
-        spreading = spread(task)
-        if spreading > 1:
-            names = task.operation.results
+        spreading = spreads(task)
+        if spreading:
+            calls = promises(task)
             bounds = tuple(
-                bound if name == "db" else np.full(bound.shape, bound.max(initial=0) * spreading)
-                for name, bound in zip(names, bounds, strict=True)
+                self._promised(task, calls[name]) if name in calls else bound
+                for name, bound in zip(task.operation.results, bounds, strict=True)
             )
         worst = [
             _demand_bound(task.operation.results[number], number, *row)
             for number, row in enumerate(zip(results, exact, bounds, strict=True))
         ]
         if task.operation.promise is not None:
-            arrays = self._move(task, self.oracle.data(task))
             call = task.operation.promise(task.setup, task.algorithm)
-            promised = self.library.to_numpy(self._call(call, None, arrays)[0]).astype(np.float64)
+            promised = self._promised(task, call)
             _demand_bound(f"{task.operation.results[0]}, by {call.function}", 0, results[0], exact[0], promised)
             loose = max_ratio(promised, np.zeros(promised.shape), LOOSE * bounds[0])
-            if loose > 1 and spreading == 1:
+            if loose > 1 and not spreading:
                 raise Finding(
                     f"{call.function} promises less than it could", "a bound", f"{LOOSE * loose:.3g} times it"
                 )
         return max(worst)
+
+    def _promised(self, task: Task, call: Call) -> Array:
+        """Give the library's own bound of a result."""
+        arrays = self._move(task, call.names())
+        return self.library.to_numpy(self._call(call, None, arrays)[0]).astype(np.float64)
 
     def _adjoint(self, task: Task) -> None:
         operation, adjoint = task.operation, task.operation.adjoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,14 +47,14 @@ class Call:
         return tuple(found)
 
     def run(self, arrays: Arrays) -> Any:
-        """Call the function that has this name in xpconv now."""
+        """Call the function that has this name, which may be dotted, in xpconv now."""
 
         def fill(value: Any) -> Any:
             if isinstance(value, Name):
                 return arrays[value]
             return tuple(map(fill, value)) if isinstance(value, tuple) else value
 
-        return getattr(xpconv, self.function)(*map(fill, self.arguments), **self.keywords)
+        return operator.attrgetter(self.function)(xpconv)(*map(fill, self.arguments), **self.keywords)
 
     def __str__(self) -> str:
         words = [*map(repr, self.arguments), *(f"{name}={value!r}" for name, value in self.keywords.items())]

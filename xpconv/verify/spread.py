@@ -1,36 +1,28 @@
-"""Algorithms that transform: their errors spread over a tile and are amplified, so their bound is another one."""
+"""Algorithms that transform: their errors spread over a tile, so they are held against the library's own bounds."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
-import numpy as np
-
-import xpconv
 from xpconv.algorithms import REGISTRY
-from xpconv.verify.operation import keywords
+from xpconv.verify.operation import Call, Name, keywords
 from xpconv.verify.tasks import EXACT, Task, serves
 
-SAFETY = 4  # the gradients' transforms are not quite those of the convolution
 
-
-def spread(task: Task) -> float:
-    """Say how many times the largest bound of a sum bounds each result of an algorithm that transforms; 1 otherwise.
-
-    The library's own bound for the convolution of ones, over that of `gemm`, is the amplification.
-    """
+def spreads(task: Task) -> bool:
+    """Say whether an algorithm that transforms may have been at work."""
     if not task.operation.algorithms or task.algorithm in EXACT:
-        return 1.0
+        return False
     names = [name for name in REGISTRY if name not in EXACT] if task.algorithm == "auto" else [task.algorithm]
-    found = [_amplification(name, task.setup) for name in names if serves(name, task.setup, task.dtype)]
-    return SAFETY * max(found) if found else 1.0
+    return any(serves(name, task.setup, task.dtype) for name in names)
 
 
-@cache
-def _amplification(name: str, setup: Any) -> float:
-    x, w = np.ones(setup.shape("x")), np.ones(setup.shape("w"))
-    options = keywords(setup)
-    promised = xpconv.error_bound(x, w, algorithm=name, **options)
-    plain = xpconv.error_bound(x, w, algorithm="gemm", **options)
-    return max(1.0, float(np.max(promised / np.where(plain > 0, plain, np.inf), initial=1.0)))
+def promises(task: Task) -> dict[str, Call]:
+    """Give the calls that bound the results, by the results' names."""
+    setup, (x, w, dz) = task.setup, map(Name, ("x", "w", "dz"))
+    words = keywords(setup, task.algorithm)
+    found = {
+        "dx": Call("bounds.conv_input_grad_error_bound", (dz, w, setup.shape("x")), words),
+        "dw": Call("bounds.conv_weight_grad_error_bound", (dz, x, setup.shape("w")), words),
+    }
+    if task.operation.promise is not None:
+        found["z"] = task.operation.promise(setup, task.algorithm)
+    return {name: call for name, call in found.items() if name in task.operation.results}
