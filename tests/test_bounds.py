@@ -11,6 +11,7 @@ import pytest
 import xpconv as xc
 from tests.backends import Backend
 from tests.longdouble import FINER, convolve, ratio, wide
+from tests.test_workspace import MIB, beside
 from xpconv import _error_terms, _rounding, bounds
 from xpconv.algorithms import REGISTRY
 
@@ -229,6 +230,16 @@ def test_lp_pooling(p: float, dtype: str) -> None:
         worst = max(worst, ratio(y, exact, bound))
     assert worst <= 1
     assert worst > 0.001 or p == math.inf
+
+
+@pytest.mark.parametrize("algorithm", REGISTRY)
+def test_bounds_stay_in_the_workspace(algorithm: str) -> None:
+    x, w = np.ones((48, 64, 64, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    options = {"padding": 1, "algorithm": algorithm}
+    with xc.set_options(max_workspace=8 * MIB):
+        assert beside(lambda: xc.error_bound(x, w, **options)) <= 8 * MIB
+        assert beside(lambda: bounds.conv_input_grad_error_bound(x, w, x.shape, **options)) <= 8 * MIB
+        assert beside(lambda: bounds.conv_weight_grad_error_bound(x, x, w.shape, **options)) <= 8 * MIB
 
 
 def test_integers() -> None:
