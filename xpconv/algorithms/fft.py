@@ -150,7 +150,7 @@ class Fourier:
         xp, step = work.xp, self.step(geometry)
         product = Spectra(work, geometry).forward("product", self._pixels(work, slab, geometry, output), weight)
         rows = self._back(work, product, geometry)
-        blocks = rows[tuple(slice(m) for m in step)]
+        blocks = rows[(*(slice(m) for m in step), ...)]
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         blocks = xp.reshape(blocks, (*step, slab.shape[0], *tiles, geometry.filters))
         return work.interleave("outputs whole", blocks, output, out)
@@ -166,7 +166,7 @@ class Fourier:
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(P, C/G, F) -> (*kernel, C/G, F): the sum over all tiles, transformed back."""
         found = self._back(work, total, geometry)
-        return found[tuple(slice(0, r, d) for r, d in zip(geometry.span, geometry.dilation, strict=True))]
+        return found[(*(slice(0, r, d) for r, d in zip(geometry.span, geometry.dilation, strict=True)), ...)]
 
     def _pixels(self, work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
         """(n, *slab, C) -> (P, T, C): F x of each tile."""
