@@ -36,20 +36,25 @@ def limited(torch: Any, threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def tensor(torch: Any, array: Array, axes: tuple[int, ...], memory_format: str, dtype: str = "float32") -> Any:
+    """Copy an array with its axes in another order, in one of the memory formats if it is an image or a kernel."""
+    form = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[memory_format]
+    moved = torch.from_numpy(array).to(getattr(torch, dtype)).permute(*axes)
+    return moved.clone(memory_format=form if array.ndim == 4 else torch.contiguous_format)
+
+
 class TorchPeer:
     """One layer in one memory format and dtype."""
 
     def __init__(self, torch: Any, layer: Layer, data: Data, memory_format: str, dtype: str = "float32") -> None:
         self.torch, self.layer = torch, layer
-        form = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[memory_format]
 
-        def tensor(array: Array, *axes: int) -> Any:
-            moved = torch.from_numpy(array).to(getattr(torch, dtype)).permute(*axes)
-            return moved.clone(memory_format=form if array.ndim == 4 else torch.contiguous_format)
+        def take(array: Array, *axes: int) -> Any:
+            return tensor(torch, array, axes, memory_format, dtype)
 
-        # (N, H, W, C) -> (N, C, H, W), (K, K, C, F) -> (F, C, K, K)
-        self.x, self.dz = tensor(data.x, 0, 3, 1, 2), tensor(data.dz, 0, 3, 1, 2)
-        self.w, self.b = tensor(data.w, 3, 2, 0, 1), tensor(data.b, 0)
+        # (N, H, W, C) -> (N, C, H, W), (K, K, C/G, F) -> (F, C/G, K, K)
+        self.x, self.dz = take(data.x, 0, 3, 1, 2), take(data.dz, 0, 3, 1, 2)
+        self.w, self.b = take(data.w, 3, 2, 0, 1), take(data.b, 0)
         self.leaves = [leaf.detach().requires_grad_() for leaf in (self.x, self.w, self.b)]
 
     def _conv(self, x: Any, w: Any, b: Any) -> Any:
