@@ -72,11 +72,12 @@ def machine_line(machine: dict[str, Any]) -> str:
     """Say it in one line."""
     names = {
         "python": "Python", "numpy": "NumPy", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "jax": "JAX",
-        "cupy": "CuPy",
+        "cupy": "CuPy", "cuda": "CUDA", "cudnn": "cuDNN",
     }  # fmt: skip
     versions = (f"{names.get(name, name)} {version}" for name, version in machine["versions"].items() if version)
     cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads each"
-    return f"{cpu}; {', '.join(versions)}; {', '.join(machine['blas'])}; {machine['date'][:10]}"
+    device = f"{machine['device']['name']}; " if "device" in machine else ""
+    return f"{device}{cpu}; {', '.join(versions)}; {', '.join(machine['blas'])}; {machine['date'][:10]}"
 
 
 @contextmanager

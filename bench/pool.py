@@ -107,9 +107,11 @@ def draw(pool: Pool) -> tuple[Array, Array]:
     return x, rng.standard_normal(pool.forward(x).shape, np.float32)
 
 
-def torch_calls(torch: Any, pool: Pool, x: Array, dy: Array) -> dict[str, Callable[[], Any]]:
+def torch_calls(
+    torch: Any, pool: Pool, x: Array, dy: Array, dtype: str = "float32", device: str = "cpu"
+) -> dict[str, Callable[[], Any]]:
     """Give PyTorch's calls by pass."""
-    images, gradient = (tensor(torch, array, (0, 3, 1, 2), "channels_last") for array in (x, dy))
+    images, gradient = (tensor(torch, array, (0, 3, 1, 2), "channels_last", dtype, device) for array in (x, dy))
     leaf = images.detach().requires_grad_()
     functional = torch.nn.functional
 

@@ -47,6 +47,7 @@ class Session:
     def finish(
         self, table: Table, record: Mapping[str, Any], notes: Sequence[str] = (),
         judged: Sequence[Mapping[str, Any]] = (), picture: bytes | None = None,
+        more: Sequence[Table] = (),
     ) -> int:  # fmt: skip
         """Print the table and the lines below it, and write the files."""
         if self.options.quick:
@@ -65,7 +66,8 @@ class Session:
             write(self.options.json, to_json(whole | {"targets": list(judged)}))
         if self.options.markdown is not None:
             listed = [f"- {text}" for text in (machine_line(self.machine), *lines)]
-            write(self.options.markdown, "\n".join([*table.markdown(), "", *listed]) + "\n")
+            tables = [line for one in (table, *more) for line in (*one.markdown(), "")]
+            write(self.options.markdown, "\n".join([*tables, *listed]) + "\n")
         if self.options.png is not None and picture is not None:
             write(self.options.png, picture)
         return 0

@@ -36,21 +36,25 @@ def limited(torch: Any, threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def tensor(torch: Any, array: Array, axes: tuple[int, ...], memory_format: str, dtype: str = "float32") -> Any:
+def tensor(
+    torch: Any, array: Array, axes: tuple[int, ...], memory_format: str, dtype: str = "float32", device: str = "cpu"
+) -> Any:
     """Copy an array with its axes in another order, in one of the memory formats if it is an image or a kernel."""
     form = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[memory_format]
-    moved = torch.from_numpy(array).to(getattr(torch, dtype)).permute(*axes)
+    moved = torch.from_numpy(array).to(device, getattr(torch, dtype)).permute(*axes)
     return moved.clone(memory_format=form if array.ndim == 4 else torch.contiguous_format)
 
 
 class TorchPeer:
     """One layer in one memory format and dtype."""
 
-    def __init__(self, torch: Any, layer: Layer, data: Data, memory_format: str, dtype: str = "float32") -> None:
+    def __init__(
+        self, torch: Any, layer: Layer, data: Data, memory_format: str, dtype: str = "float32", device: str = "cpu"
+    ) -> None:
         self.torch, self.layer = torch, layer
 
         def take(array: Array, *axes: int) -> Any:
-            return tensor(torch, array, axes, memory_format, dtype)
+            return tensor(torch, array, axes, memory_format, dtype, device)
 
         # (N, H, W, C) -> (N, C, H, W), (K, K, C/G, F) -> (F, C/G, K, K)
         self.x, self.dz = take(data.x, 0, 3, 1, 2), take(data.dz, 0, 3, 1, 2)
