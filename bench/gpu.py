@@ -213,8 +213,10 @@ def _example_line(medians: Mapping[str, float]) -> str:
 
 
 def _picture(found: Run, chosen: Sequence[str], caption: str) -> bytes:
-    values = {}
-    for mode in chosen:
-        for passes in (FORWARD, BOTH):
-            values[f"{mode}, {passes}"] = contest.ratios(found.outcomes, f"{mode}, {passes}")
-    return plot.bars(values, "Time of xpconv ÷ time of PyTorch (less is better)", "as fast as PyTorch", caption)
+    panels = {
+        f"{mode}: time of xpconv ÷ PyTorch (less is better)": {
+            passes: contest.ratios(found.outcomes, f"{mode}, {passes}") for passes in (FORWARD, BOTH)
+        }
+        for mode in chosen
+    }
+    return plot.bars(panels, "as fast as PyTorch", caption)

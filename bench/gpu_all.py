@@ -224,6 +224,7 @@ def run(options: argparse.Namespace) -> int:
             write(options.out / "summary.md", "\n".join(summary(ended).markdown()) + "\n")
         if report.exists() and report.parent != options.out.resolve():
             shutil.copy(report, options.out)
+        sys.path.remove(str(site))
     summary(ended).show()
     return int(any(one.status for one in ended))
 

@@ -89,6 +89,6 @@ def run(options: argparse.Namespace) -> int:
         if options.png is not None:
             values = {passes: contest.ratios(found, passes) for passes in (INPUT, WEIGHT)}
             title = "Time of xpconv ÷ time of PyTorch (less is better)"
-            picture = plot.bars(values, title, "as fast as PyTorch", session.caption)
+            picture = plot.bars({title: values}, "as fast as PyTorch", session.caption)
         record = {"set": options.set, **contest.records(found)}
         return session.finish(contest.table(found, {"torch": "PyTorch", XPCONV: "xpconv"}), record, NOTES, (), picture)

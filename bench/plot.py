@@ -39,29 +39,39 @@ def tidy(axes: Any, grid: str) -> None:
     axes.tick_params(labelsize=8, which="both")
 
 
-def bars(values: Mapping[str, Mapping[str, float | None]], title: str, line: str, caption: str) -> bytes:
-    """Draw ratios as bars, ``{series: {case: ratio}}``, with a line at 1."""
-    cases = list(dict.fromkeys(case for series in values.values() for case in series))
-    drawn = figure(8.5, 1.6 + len(cases) * (0.22 + 0.2 * len(values)))
-    axes = drawn.subplots()
+Bars = Mapping[str, Mapping[str, float | None]]
+
+
+def bars(panels: Mapping[str, Bars], line: str, caption: str) -> bytes:
+    """Draw panels of ratios as bars, ``{title: {series: {case: ratio}}}``, each with a line at 1."""
+    cases = list(dict.fromkeys(case for one in panels.values() for series in one.values() for case in series))
+    most = max(len(one) for one in panels.values())
+    drawn = figure(3.0 + 5.0 * len(panels), 1.6 + len(cases) * (0.12 + 0.16 * most))
+    every = drawn.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (title, values) in zip(every, panels.items(), strict=True):
+        _bar_panel(axes, values, cases)
+        axes.set_title(title, fontsize=10, loc="left", pad=16)
+        axes.annotate(line, (1.0, 1.0), xycoords=("data", "axes fraction"), xytext=(4, 2),
+                      textcoords="offset points", fontsize=7, color=INK, va="bottom")  # fmt: skip
+    every[0].set_yticks(range(len(cases)), cases)
+    every[0].set_ylim(len(cases) - 0.4, -0.6)
+    if most > 1:
+        handles = every[0].get_legend_handles_labels()
+        drawn.legend(*handles, loc="outside upper right", ncols=4, frameon=False, fontsize=8)
+    return png(drawn, caption)
+
+
+def _bar_panel(axes: Any, values: Bars, cases: Sequence[str]) -> None:
     thick = 0.8 / max(1, len(values))
     for place, (name, series) in enumerate(values.items()):
         heights = [position + (place - (len(values) - 1) / 2) * thick for position in range(len(cases))]
         widths = [series.get(case) or 0.0 for case in cases]
         drawn_bars = axes.barh(heights, widths, 0.9 * thick, color=PALETTE[place % len(PALETTE)], label=name)
         axes.bar_label(drawn_bars, [number(w) if w else "" for w in widths], padding=3, fontsize=7, color=INK)
-    axes.set_yticks(range(len(cases)), cases)
-    axes.invert_yaxis()
     tidy(axes, "x")
     widest = max([1.2, *(v for series in values.values() for v in series.values() if v is not None)])
-    axes.set_xlim(0, 1.12 * widest)
+    axes.set_xlim(0, 1.14 * widest)
     axes.axvline(1.0, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
-    axes.annotate(line, (1.0, 1.0), xycoords=("data", "axes fraction"), xytext=(4, 2),
-                  textcoords="offset points", fontsize=7, color=INK, va="bottom")  # fmt: skip
-    axes.set_title(title, fontsize=10, loc="left", pad=16)
-    if len(values) > 1:
-        drawn.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=8)
-    return png(drawn, caption)
 
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]

@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
         picture = None
         if options.png is not None:
             title = "Pooling: time of xpconv ÷ time of the fastest rival (less is better)"
-            picture = plot.bars(by_pass, title, "as fast as the fastest", session.caption)
+            picture = plot.bars({title: by_pass}, "as fast as the fastest", session.caption)
         titles = {"torch": "PyTorch", "onnx": "ONNX R.", "jax": "JAX", XPCONV: "xpconv"}
         notes = NOTES if session.peers.jax is None else (*NOTES, f"{jax_peer.NOTE}; forward only")
         return session.finish(contest.table(found, titles), contest.records(found), notes, judged, picture)

@@ -153,6 +153,6 @@ def _finish(session: Session, found: list[Outcome]) -> int:
     picture = None
     if session.options.png is not None:
         title = "A training step: time of xpconv ÷ time of PyTorch (less is better)"
-        picture = plot.bars({STEP: ratios}, title, "as fast as PyTorch", session.caption)
+        picture = plot.bars({title: {STEP: ratios}}, "as fast as PyTorch", session.caption)
     table = contest.table(found, {"torch": "PyTorch", XPCONV: "xpconv"})
     return session.finish(table, contest.records(found), NOTES, judged, picture)
