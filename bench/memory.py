@@ -19,6 +19,7 @@ from bench.layers import Layer
 from bench.report import Table, number
 from bench.session import opened
 from xpconv import _options
+from xpconv._buffers import pool as buffers
 
 HELP = "measure the work memory of calls over batches and image sizes (NumPy)"
 MIB = 2**20
@@ -50,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def extra(call: Callable[[], Any]) -> int:
-    """Give the greatest number of bytes that a call held at once, without what it gave back."""
+    """Give the greatest number of bytes that a call held at once, without what it gave back.
+
+    Memory that earlier calls kept for later ones is let go of first, so that all the call uses is counted.
+    """
+    buffers.clear()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -91,7 +96,7 @@ def measure(over: str, layers: tuple[Layer, ...], until: float) -> tuple[list[Pe
         print(f"[{over} {place + 1}/{len(layers)}] {layer.name}", file=sys.stderr, flush=True)
         size = layer.batch if over == "batch" else layer.height
         for name, call in calls(layer).items():
-            call()  # what a first call keeps for later ones is not its work memory
+            call()  # plans and modules that a first call loads are not its work memory
             found.append(Peak(layer.name, over, size, name, extra(call), im2col(layer)))
     return found, []
 
@@ -133,8 +138,8 @@ def run(options: argparse.Namespace) -> int:
         goal = targets.Goal("work memory of every call, over max_workspace", worst=1.0)
         shares: dict[str, float | None] = {f"{p.call}, {p.case}": max(p.bytes, 1) / limit for p in peaks}
         notes = [
-            f"work memory: peak of tracemalloc in a call, less the results, with max_workspace {limit // MIB} MiB; "
-            "im2col: the matrix of windows that PyTorch's unfold makes of the batch, beside it"
+            "work memory: peak of tracemalloc in a call, less the results and with what it keeps for the next one, "
+            f"max_workspace {limit // MIB} MiB; im2col: the matrix of windows that PyTorch's unfold makes of the batch"
         ]
         if late:
             notes.append(f"left out after {options.seconds} s: {'; '.join(late)}")

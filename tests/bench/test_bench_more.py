@@ -81,6 +81,11 @@ def test_another_network_than_xpconvs_is_refused(monkeypatch):
 def test_memory_is_what_a_call_held_beside_its_result():
     assert 8_000_000 <= memory.extra(lambda: (np.ones(1_000_000) + np.ones(1_000_000))[:10].copy()) < 17_000_000
     assert memory.extra(lambda: np.empty(1_000_000)) < 10_000
+    x, w = np.ones((4, 32, 32, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    memory.xc.conv(x, w)
+    first = memory.extra(lambda: memory.xc.conv(x, w))
+    assert first > 50_000  # memory that the call before it kept counts
+    assert memory.extra(lambda: memory.xc.conv(x, w)) > first // 2
     assert memory.im2col(memory.BATCHES[0]) == 4 * 56 * 56 * 9 * 32
 
 
