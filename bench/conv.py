@@ -155,7 +155,7 @@ def run(options: argparse.Namespace) -> int:
         layer_records = [_layer_record(one) for one in measured]
     every = [row for one in measured for row in rows(one)]
     table = report.table(every)
-    targets = report.targets(every, [layer.name for layer in LAYERS]) if options.set in BY_LOOPS else []
+    targets = report.targets(every, [layer.name for layer in LAYERS]) if options.set == "first" else []
     judged = goals.judged([one.layer for one in measured], every)
     if options.quick:
         judged = [unmeasured(found) for found in judged]

@@ -174,7 +174,6 @@ def run(options: argparse.Namespace) -> int:
     device.set_mode(FLOAT32)
     layers = gpu_cases.QUICK_LIMITED if quick else gpu_cases.LIMITED
     bounds = limits(found, options.modes, rates, layers)
-    bounds.show()
     kinds = tuple(gpu_cases.QUICK_GROUPS if quick else gpu_cases.GROUPS)
     names = [name.replace("\n", " ") for name in bounds.columns]
     record = {

@@ -123,16 +123,9 @@ def doubles(session: Session, layer: Layer) -> list[Outcome]:
 def _curve_rows(table: Table, what: str, found: Mapping[str, Mapping[int, float]], threads: bool = False) -> None:
     for passes, seconds in found.items():
         first, last = seconds[min(seconds)], seconds[max(seconds)]
-        figure = f"{number(first / last)} times" if threads else f"slope {slope(seconds):.2f}"
+        figure = f"{number(first / last)} times" if threads else f"{slope(seconds):.2f}"
         sizes = f"{min(seconds)} to {max(seconds)}"
         table.rows.append((what, passes, sizes, number(1e3 * first), number(1e3 * last), figure))
-
-
-def _outcome_rows(table: Table, what: str, found: Sequence[Outcome]) -> None:
-    for outcome in found:
-        rival = None if outcome.fastest is None else 1e3 * outcome.timings[outcome.fastest].median
-        cells = (number(rival), number(1e3 * outcome.seconds), number(outcome.ratio))
-        table.rows.append((f"{what}: {outcome.case}", outcome.passes, "–", *cells))
 
 
 def _judged(name: str, mean: float, found: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -162,18 +155,18 @@ def run(options: argparse.Namespace) -> int:
             first += layouts(session, layer)
             session.progress(5, 5, f"float64, {layer.name}")
             wide += doubles(session, layer)
-        table = Table(["what", "pass", "sizes", "first or\nrival ms", "last or\nxpconv ms", "figure"])
+        table = Table(["over", "pass", "sizes", "least\nms", "greatest\nms", "slope or\nspeed-up"])
         for what, curves in found.items():
             _curve_rows(table, f"{what}: {base.name}", curves, what == "threads")
-        _outcome_rows(table, "channels_first ÷ channels_last", first)
-        _outcome_rows(table, "float64 ÷ PyTorch's", wide)
+        both = contest.table(first, {"channels_last": "channels_last", XPCONV: "channels_first"})
+        doubled = contest.table(wide, {"torch": "PyTorch float64", XPCONV: "xpconv float64"})
         judged = [*_judged("channels_first over channels_last", 1.3, first),
                   *_judged("float64 against PyTorch's float64", 1.2, wide)]  # fmt: skip
         record = {
             "seconds": found, "slopes": {w: {p: slope(s) for p, s in found[w].items()} for w in ("batch", "pixels")},
             "layouts": contest.records(first), "float64": contest.records(wide),
         }  # fmt: skip
-        return session.finish(table, record, NOTES, judged, _picture(session, found))
+        return session.finish(table, record, NOTES, judged, _picture(session, found), (both, doubled))
 
 
 def _picture(session: Session, found: Mapping[str, Mapping[str, Mapping[int, float]]]) -> bytes | None:

@@ -49,7 +49,7 @@ class Session:
         judged: Sequence[Mapping[str, Any]] = (), picture: bytes | None = None,
         more: Sequence[Table] = (),
     ) -> int:  # fmt: skip
-        """Print the table and the lines below it, and write the files."""
+        """Print the tables and the lines below them, and write the files."""
         if self.options.quick:
             judged = [targets.unmeasured(found) for found in judged]
         turns = TURNS.format(rounds=self.settings.rounds, pause=1e3 * self.settings.pause)
@@ -57,7 +57,8 @@ class Session:
         lines = [*control, *notes, *map(targets.line, judged)]
         if self.options.quick:
             lines.insert(0, QUICK_NOTE)
-        table.show()
+        for one in (table, *more):
+            one.show()
         print("\n".join(lines), flush=True)
         if self.options.json is not None:
             control_record = {"operations": 2 * self.control.size**3, "seconds": self.control.samples}

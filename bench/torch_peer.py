@@ -75,6 +75,7 @@ class TorchPeer:
 
     def results(self) -> tuple[Array, tuple[Array, Array, Array]]:
         """Give z and (dx, dw, db) in xpconv's layout."""
-        dx, dw, db = self.both()
+        z = self._conv(*self.leaves)
+        dx, dw, db = self.torch.autograd.grad(z, self.leaves, self.dz)
         gradients = dx.permute(0, 2, 3, 1).numpy(), dw.permute(2, 3, 1, 0).numpy(), db.numpy()
-        return self.forward().permute(0, 2, 3, 1).numpy(), gradients
+        return z.detach().permute(0, 2, 3, 1).numpy(), gradients

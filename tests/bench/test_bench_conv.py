@@ -157,6 +157,14 @@ def test_competitors_take_turns():
     assert {name: len(timing.samples) for name, timing in timings.items()} == {"a": 3, "b": 3}
 
 
+def test_a_slow_competitor_gets_a_few_rounds_only():
+    turns = []
+    settings = Settings(rounds=5, pause=0.0, least=0.0, slow=-1.0, slow_rounds=2)
+    timings = interleave({"a": lambda: turns.append("a")}, settings)
+    assert len(timings["a"].samples) == 2
+    assert len(turns) == 2 + 2  # warm-up, then nothing unmeasured
+
+
 def row(layer, passes, ratio, speedup):
     return Row(
         layer, passes, 1.0, speedup * 1e-3, 1e-3 / ratio, "contiguous", None, None, 1e-3, 1e-7, 1e-7, None
