@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import threadpoolctl
 
 import xpconv as xc
 from bench import contest, plot, targets
@@ -28,8 +27,9 @@ BASE = Layer(8, 28, 28, 64, 64, 3, padding=1)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 LINEAR = {passes: f"{passes}, linear" for passes in (FORWARD, BOTH)}
 SIDES = (14, 28, 56, 112, 224)
+LARGEST = 3
 NOTES = (
-    "slope: exponent of time over size by least squares on logarithms; 1 is linear",
+    f"slope: exponent of time over size by least squares on logarithms, on the greatest {LARGEST} sizes; 1 is linear",
     "layouts: the same images channels_first and channels_last, each given and got in its layout",
     "float64: against the faster memory format of PyTorch's float64",
 )
@@ -61,10 +61,11 @@ def over_sizes(session: Session, layers: Mapping[int, Layer]) -> dict[str, dict[
 
 
 def slope(seconds: Mapping[int, float]) -> float:
-    """Fit the exponent of time over size."""
-    if len(seconds) < 2:
+    """Fit the exponent of time over size, on the greatest sizes: on small ones a call's own cost counts."""
+    sizes = sorted(seconds)[-LARGEST:]
+    if len(sizes) < 2:
         return math.nan
-    return float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0])
+    return float(np.polyfit(np.log(sizes), np.log([seconds[size] for size in sizes]), 1)[0])
 
 
 def thread_counts(most: int) -> list[int]:
@@ -77,7 +78,7 @@ def over_threads(session: Session, layer: Layer) -> dict[str, dict[int, float]]:
     data, wanted = draw(layer), thread_counts(session.threads)
     result: dict[str, dict[int, float]] = {FORWARD: {}, BOTH: {}}
     for count in wanted:  # not in the same rounds: a change of threads in a round would be timed with it
-        with threads_set(count, session.peers.torch), threadpoolctl.threadpool_limits(count, "blas"):
+        with threads_set(count, session.peers.torch):
             found = session.time(calls(layer, data))
         for passes, seconds in result.items():
             seconds[count] = found[passes].median

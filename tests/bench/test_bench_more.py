@@ -90,7 +90,7 @@ def test_memory_is_what_a_call_held_beside_its_result():
 
 
 def test_slopes_and_threads():
-    assert scale.slope({1: 3.0, 2: 6.0, 8: 24.0}) == pytest.approx(1.0)
+    assert scale.slope({1: 9.0, 2: 6.0, 4: 12.0, 8: 24.0}) == pytest.approx(1.0)
     assert math.isnan(scale.slope({1: 1.0}))
     assert scale.thread_counts(1) == [1]
     assert scale.thread_counts(6) == [1, 2, 4, 6]
