@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import xpconv as xc
+from bench import chart, jax_peer, onnx_peer, plot
 from bench import conv_goals as goals
 from bench import conv_report as report
-from bench import jax_peer, onnx_peer
 from bench.arguments import add_common
 from bench.check import Errors, check
 from bench.conv_report import BOTH, FORWARD, Row
@@ -145,6 +145,17 @@ def _layer_record(measured: Measured) -> dict[str, Any]:
     }
 
 
+def _picture(every: list[Row], caption: str, loops: bool) -> bytes:
+    if loops:
+        return chart.ratios(every, caption)
+    values = {
+        FORWARD: {row.layer: row.to_fastest for row in every if row.passes == FORWARD},
+        BOTH: {row.layer: row.ratio for row in every if row.passes == BOTH},
+    }
+    title = "Time of xpconv ÷ time of the fastest rival (less is better)"
+    return plot.bars({title: values}, "as fast as the fastest", caption)
+
+
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
     layers, measured = chosen_layers(options), []
@@ -184,7 +195,5 @@ def run(options: argparse.Namespace) -> int:
         listed = [f"- {line}" for line in (machine_line(session.machine), *lines)]
         write(options.markdown, "\n".join([*table.markdown(), "", *listed]) + "\n")
     if options.png is not None:
-        from bench.chart import ratios
-
-        write(options.png, ratios(every, session.caption))
+        write(options.png, _picture(every, session.caption, options.set in BY_LOOPS))
     return 0

@@ -61,12 +61,12 @@ class Run:
     until: float
     outcomes: list[Outcome] = field(default_factory=list)
     kinds: dict[str, str] = field(default_factory=dict)  # of cases
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str, str]] = field(default_factory=list)  # kind, name, mode
 
     def case(self, kind: str, name: str, mode: str, calls: Any) -> None:
         """Measure a case, whose calls by pass and competitor `calls` gives, unless the time is up."""
         if time.perf_counter() > self.until:
-            self.left_out.append(f"{name}, {mode}")
+            self.left_out.append((kind, name, mode))
             return
         print(f"[{mode}] {name}", file=sys.stderr, flush=True)
         self.kinds[name] = kind
@@ -81,6 +81,10 @@ class Run:
         """Give the ratios of a kind's cases in a pass."""
         chosen = [outcome for outcome in self.outcomes if self.kinds[outcome.case] == kind]
         return contest.ratios(chosen, passes)
+
+    def complete(self, kind: str, mode: str) -> bool:
+        """Say whether every case of a kind was measured in a mode."""
+        return all((late, other) != (kind, mode) for late, _, other in self.left_out)
 
 
 def find_device(options: argparse.Namespace) -> tuple[Device | None, str]:
@@ -133,17 +137,16 @@ def limits(run: Run, chosen: Sequence[str], rates: Mapping[str, dict[str, float]
 
 def judged(run: Run, chosen: Sequence[str], kinds: Sequence[str], example: float) -> list[dict[str, Any]]:
     """Judge the targets; a kind of which cases were left out is not judged."""
-    complete = not run.left_out
     found = []
     for mode in chosen:
         mean, worst = LIMITS[mode]
         for kind in kinds:
             for passes in (FORWARD, BOTH):
                 goal = targets.Goal(f"{kind}, {mode}, {passes}, against PyTorch", mean, worst)
-                found.append(targets.judge(goal, run.ratios(kind, f"{mode}, {passes}"), complete))
+                found.append(targets.judge(goal, run.ratios(kind, f"{mode}, {passes}"), run.complete(kind, mode)))
     for passes in (FORWARD, BOTH):
         goal = targets.Goal(f"pooling, {passes}, against PyTorch", POOL_LIMIT)
-        found.append(targets.judge(goal, run.ratios(POOLING, f"{FLOAT32}, {passes}"), complete))
+        found.append(targets.judge(goal, run.ratios(POOLING, f"{FLOAT32}, {passes}"), run.complete(POOLING, FLOAT32)))
     goal = targets.Goal("the course's (2, 5, 7, 4) example, forward", worst=EXAMPLE_LIMIT, unit=" µs")
     return [*found, targets.judge(goal, {"example": 1e6 * example})]
 
@@ -176,8 +179,9 @@ def run(options: argparse.Namespace) -> int:
     bounds = limits(found, options.modes, rates, layers)
     kinds = tuple(gpu_cases.QUICK_GROUPS if quick else gpu_cases.GROUPS)
     names = [name.replace("\n", " ") for name in bounds.columns]
+    late = [f"{name}, {mode}" for _, name, mode in found.left_out]
     record = {
-        **contest.records(found.outcomes), "kinds": found.kinds, "left_out": found.left_out, "rates": rates,
+        **contest.records(found.outcomes), "kinds": found.kinds, "left_out": late, "rates": rates,
         "rates_after": again, "example": {name: timing.record() for name, timing in example.items()},
         "limits": [dict(zip(names, row, strict=True)) for row in bounds.rows],
     }  # fmt: skip

@@ -67,7 +67,9 @@ def _bar_panel(axes: Any, values: Bars, cases: Sequence[str]) -> None:
         heights = [position + (place - (len(values) - 1) / 2) * thick for position in range(len(cases))]
         widths = [series.get(case) or 0.0 for case in cases]
         drawn_bars = axes.barh(heights, widths, 0.9 * thick, color=PALETTE[place % len(PALETTE)], label=name)
-        axes.bar_label(drawn_bars, [number(w) if w else "" for w in widths], padding=3, fontsize=7, color=INK)
+        labels = [number(w) if w else "" for w in widths]
+        for label in axes.bar_label(drawn_bars, labels, padding=3, fontsize=7, color=INK, zorder=4):
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})
     tidy(axes, "x")
     widest = max([1.2, *(v for series in values.values() for v in series.values() if v is not None)])
     axes.set_xlim(0, 1.14 * widest)

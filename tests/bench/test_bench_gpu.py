@@ -42,7 +42,9 @@ def test_a_dry_run_writes_what_it_measured(tmp_path, capsys):
 def test_cases_are_left_out_when_the_time_is_up():
     run = gpu.measure(Host(None, None, FAST), (FLOAT32,), quick=True, seconds=-1.0)
     assert not run.outcomes
-    assert run.left_out[-1].endswith("depthwise, float32")
+    assert run.left_out[-1] == ("depthwise 3×3 and 7×7", QUICK_GROUPED[0].name, FLOAT32)
+    assert not run.complete("ResNet-50", FLOAT32)
+    assert run.complete("ResNet-50", FLOAT16)
     assert all(target["met"] is None for target in gpu.judged(run, (FLOAT32,), ("ResNet-50",), 1e-3)[:-1])
 
 
