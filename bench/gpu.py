@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.contest import XPCONV, Outcome
 from bench.conv_report import BOTH, FORWARD
 from bench.devices import FLOAT16, FLOAT32, MODES, TF32, Cuda, Device, Host, dtype_rates, find_cupy
 from bench.layers import Layer
-from bench.machine import available_cores, describe
+from bench.machine import available_cores, describe, threads_set
 from bench.report import Table, number
 from bench.session import Session
 from bench.timing import Control, Settings, Timing
@@ -62,6 +63,7 @@ class Run:
     outcomes: list[Outcome] = field(default_factory=list)
     kinds: dict[str, str] = field(default_factory=dict)  # of cases
     left_out: list[tuple[str, str, str]] = field(default_factory=list)  # kind, name, mode
+    failed: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def case(self, kind: str, name: str, mode: str, calls: Any) -> None:
         """Measure a case, whose calls by pass and competitor `calls` gives, unless the time is up."""
@@ -70,8 +72,13 @@ class Run:
             return
         print(f"[{mode}] {name}", file=sys.stderr, flush=True)
         self.kinds[name] = kind
-        for passes, timings in self._timed(calls()).items():
-            self.outcomes.append(Outcome(name, f"{mode}, {passes}", timings, ("torch",)))
+        try:
+            for passes, timings in self._timed(calls()).items():
+                self.outcomes.append(Outcome(name, f"{mode}, {passes}", timings, ("torch",)))
+        except Exception as error:  # wrong results, too little memory: the device's time is worth the other cases
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            print(f"  {text}", file=sys.stderr, flush=True)
+            self.failed[kind, name, mode] = text
         self.device.release()
 
     def _timed(self, calls: Mapping[str, gpu_cases.Calls]) -> dict[str, dict[str, Timing]]:
@@ -84,7 +91,7 @@ class Run:
 
     def complete(self, kind: str, mode: str) -> bool:
         """Say whether every case of a kind was measured in a mode."""
-        return all((late, other) != (kind, mode) for late, _, other in self.left_out)
+        return all((late, other) != (kind, mode) for late, _, other in [*self.left_out, *self.failed])
 
 
 def find_device(options: argparse.Namespace) -> tuple[Device | None, str]:
@@ -152,17 +159,23 @@ def judged(run: Run, chosen: Sequence[str], kinds: Sequence[str], example: float
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print, write; status 2 where there is no device."""
+    """Measure, print, write; status 1 where a case failed, 2 where there is no device."""
     check_files(options)
     device, reason = find_device(options)
     if device is None:
         print(f"bench gpu: {reason}", file=sys.stderr)
         return 2
+    # on the CPU, threads that wait for each other would take most of a dry run
+    with threads_set(1, device.torch) if options.dry_run else nullcontext():
+        return _run(options, device)
+
+
+def _run(options: argparse.Namespace, device: Device) -> int:
     options.quick = options.dry_run
     seen = device.describe()
     torch = device.torch if device.torch is not None else torch_peer.load()
     versions = {**seen.pop("versions"), "jax": None if device.jax is None else device.jax.__version__}
-    threads = available_cores()
+    threads = 1 if options.dry_run else available_cores()
     machine = describe(threads, torch, versions) | {"device": seen}
     settings = Settings(device.pace.rounds, 0.0, device.pace.least, device.pace.most_calls)
     session = Session(options, "gpu", peers.Peers(device.torch, None, device.jax), threads, settings,
@@ -180,18 +193,21 @@ def run(options: argparse.Namespace) -> int:
     kinds = tuple(gpu_cases.QUICK_GROUPS if quick else gpu_cases.GROUPS)
     names = [name.replace("\n", " ") for name in bounds.columns]
     late = [f"{name}, {mode}" for _, name, mode in found.left_out]
+    failed = [f"{name}, {mode}: {text}" for (_, name, mode), text in found.failed.items()]
     record = {
-        **contest.records(found.outcomes), "kinds": found.kinds, "left_out": late, "rates": rates,
+        **contest.records(found.outcomes), "kinds": found.kinds, "left_out": late, "failed": failed, "rates": rates,
         "rates_after": again, "example": {name: timing.record() for name, timing in example.items()},
         "limits": [dict(zip(names, row, strict=True)) for row in bounds.rows],
     }  # fmt: skip
     notes = [*_notes(rates, again), _example_line({n: t.median for n, t in example.items()})]
     if found.left_out:
         notes.append(f"left out after {options.seconds} s: {len(found.left_out)} cases, in the JSON file by name")
+    notes += [f"failed, not timed: {line}" for line in failed]
     titles = {"torch": "PyTorch", "jax": "JAX", "im2col": "im2col", XPCONV: "xpconv"}
     picture = None if options.png is None else _picture(found, options.modes, session.caption)
     every = judged(found, options.modes, kinds, example[XPCONV].median)
-    return session.finish(contest.table(found.outcomes, titles), record, notes, every, picture, [bounds])
+    session.finish(contest.table(found.outcomes, titles), record, notes, every, picture, [bounds])
+    return int(bool(failed))
 
 
 def _notes(rates: Mapping[str, dict[str, float]], again: Mapping[str, dict[str, float]]) -> list[str]:

@@ -48,6 +48,23 @@ def test_cases_are_left_out_when_the_time_is_up():
     assert all(target["met"] is None for target in gpu.judged(run, (FLOAT32,), ("ResNet-50",), 1e-3)[:-1])
 
 
+def test_a_case_that_fails_does_not_stop_the_others(tmp_path, capsys, monkeypatch):
+    right = gpu_cases.conv_calls
+
+    def conv_calls(device, layer, mode):
+        if layer == QUICK[0]:
+            raise MemoryError("no room")
+        return right(device, layer, mode)
+
+    monkeypatch.setattr(gpu_cases, "conv_calls", conv_calls)
+    path = tmp_path / "result.json"
+    assert main([*DRY, "--without", "torch,jax", "--modes", "float32", "--json", str(path)]) == 1
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["failed"] == [f"{QUICK[0].name}, float32: MemoryError: no room"]
+    assert {outcome["case"] for outcome in record["outcomes"]} >= {QUICK[1].name, QUICK_GROUPED[0].name}
+    assert "failed, not timed: " in capsys.readouterr().out
+
+
 def test_without_a_device_it_says_so(capsys, monkeypatch):
     monkeypatch.setattr(gpu, "find_cupy", lambda: (None, "there is no CUDA device"))
     assert main(["gpu"]) == 2
