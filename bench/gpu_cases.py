@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import xpconv as xc
-from bench import im2col, torch_peer
+from bench import im2col, jax_peer, torch_peer
 from bench.contest import XPCONV
 from bench.conv_report import BOTH, FORWARD
 from bench.devices import FLOAT16, FLOAT32, Device, fill, upload
@@ -26,7 +26,7 @@ from bench.layers import (
     Layer,
     resnet50,
 )
-from bench.pool import POOLS, QUICK_POOLS, Pool
+from bench.pool import POOLS, QUICK_POOLS, Pool, torch_calls
 from bench.timing import Call
 from bench.torch_peer import FORMATS, TorchPeer
 
@@ -106,8 +106,6 @@ def _conv_call(layer: Layer, own: Data, backward: bool) -> Call:
 
 
 def _jax_call(jax: Any, layer: Layer, data: Data, dtype: str) -> Call:
-    from bench import jax_peer
-
     return jax_peer.conv(jax, layer, Data(*(a.astype(dtype) for a in (data.x, data.w, data.b, data.dz))))
 
 
@@ -153,21 +151,22 @@ def pool_calls(device: Device, pool: Pool, mode: str) -> dict[str, Calls]:
     forward: Calls = {}
     both: Calls = {}
     if device.torch is not None:
-        calls = _torch_pool(device, pool, host, fill(tuple(y.shape), 4), dtype)
+        host_dy = fill(tuple(y.shape), 4)
+        peers = {form: _torch_pool(device, pool, host, host_dy, dtype, form) for form in FORMATS}
+        calls = peers["contiguous"]
         device.synchronize()
         tolerance = TOLERANCE.get(mode, COARSE)
         _demand(device, pool.name, "the result", y, calls[FORWARD]().permute(0, 2, 3, 1), tolerance)
         exact = calls[BOTH]()[0].permute(0, 2, 3, 1)
         _demand(device, pool.name, "the gradient", pool.backward(dy, x), exact, tolerance)
-        forward["torch"], both["torch"] = [calls[FORWARD]], [calls[BOTH]]
+        forward |= {f"torch {form}": [found[FORWARD]] for form, found in peers.items()}
+        both |= {f"torch {form}": [found[BOTH]] for form, found in peers.items()}
     forward[XPCONV], both[XPCONV] = [_pool_call(pool, x, dy, False)], [_pool_call(pool, x, dy, True)]
     return {FORWARD: forward, BOTH: both}
 
 
-def _torch_pool(device: Device, pool: Pool, x: Array, dy: Array, dtype: str) -> dict[str, Callable[[], Any]]:
-    from bench.pool import torch_calls
-
-    return torch_calls(device.torch, pool, x, dy, dtype, device.torch_device)
+def _torch_pool(device: Device, pool: Pool, x: Array, dy: Array, dtype: str, form: str) -> dict[str, Callable[[], Any]]:
+    return torch_calls(device.torch, pool, x, dy, dtype, device.torch_device, form)
 
 
 def example_calls(device: Device) -> Calls:

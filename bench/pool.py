@@ -108,10 +108,16 @@ def draw(pool: Pool) -> tuple[Array, Array]:
 
 
 def torch_calls(
-    torch: Any, pool: Pool, x: Array, dy: Array, dtype: str = "float32", device: str = "cpu"
+    torch: Any,
+    pool: Pool,
+    x: Array,
+    dy: Array,
+    dtype: str = "float32",
+    device: str = "cpu",
+    form: str = "channels_last",
 ) -> dict[str, Callable[[], Any]]:
     """Give PyTorch's calls by pass."""
-    images, gradient = (tensor(torch, array, (0, 3, 1, 2), "channels_last", dtype, device) for array in (x, dy))
+    images, gradient = (tensor(torch, array, (0, 3, 1, 2), form, dtype, device) for array in (x, dy))
     leaf = images.detach().requires_grad_()
     functional = torch.nn.functional
 
