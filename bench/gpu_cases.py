@@ -61,9 +61,13 @@ def dtype_of(mode: str) -> str:
     return FLOAT16 if mode == FLOAT16 else FLOAT32
 
 
-def sets(device: Device, layer: Layer, itemsize: int) -> int:
-    """Give how many sets of inputs are needed to be larger than the cache, twice."""
-    once = itemsize * (prod(layer.x_shape) + prod(layer.w_shape) + prod(layer.output_shape))
+def elements(layer: Layer) -> int:
+    """Count the numbers of a layer's images, kernels, bias and output."""
+    return prod(layer.x_shape) + prod(layer.w_shape) + layer.filters + prod(layer.output_shape)
+
+
+def sets(device: Device, once: int) -> int:
+    """Give how many sets of so many bytes are needed to be larger than twice the cache."""
     return max(1, min(MOST_SETS, -(-2 * device.cache_bytes // once)))
 
 
@@ -117,7 +121,7 @@ def conv_calls(device: Device, layer: Layer, mode: str) -> dict[str, Calls]:
     """Give the calls of a layer by pass and competitor, one for each set of inputs."""
     dtype, data = dtype_of(mode), draw(layer)
     itemsize = np.dtype(dtype).itemsize
-    count = sets(device, layer, itemsize)
+    count = sets(device, itemsize * elements(layer))
     owns = [Data(*(upload(device, array, dtype) for array in (data.x, data.w, data.b, data.dz))) for _ in range(count)]
     forward: Calls = {}
     both: Calls = {}
@@ -142,26 +146,29 @@ def _pool_call(pool: Pool, x: Any, dy: Any, backward: bool) -> Call:
 
 
 def pool_calls(device: Device, pool: Pool, mode: str) -> dict[str, Calls]:
-    """Give the calls of a pooling by pass and competitor."""
+    """Give the calls of a pooling by pass and competitor, one for each set of inputs."""
     dtype = dtype_of(mode)
     host = fill(pool.shape)
     x = upload(device, host, dtype)
     y = pool.forward(x)
-    dy = upload(device, fill(tuple(y.shape), 4), dtype)
+    host_dy = fill(tuple(y.shape), 4)
+    dy = upload(device, host_dy, dtype)
+    count = sets(device, x.nbytes + y.nbytes)
     forward: Calls = {}
     both: Calls = {}
     if device.torch is not None:
-        host_dy = fill(tuple(y.shape), 4)
-        peers = {form: _torch_pool(device, pool, host, host_dy, dtype, form) for form in FORMATS}
-        calls = peers["contiguous"]
+        for form in FORMATS:
+            peers = [_torch_pool(device, pool, host, host_dy, dtype, form) for _ in range(count)]
+            forward[f"torch {form}"] = [peer[FORWARD] for peer in peers]
+            both[f"torch {form}"] = [peer[BOTH] for peer in peers]
         device.synchronize()
         tolerance = TOLERANCE.get(mode, COARSE)
-        _demand(device, pool.name, "the result", y, calls[FORWARD]().permute(0, 2, 3, 1), tolerance)
-        exact = calls[BOTH]()[0].permute(0, 2, 3, 1)
+        _demand(device, pool.name, "the result", y, peers[0][FORWARD]().permute(0, 2, 3, 1), tolerance)
+        exact = peers[0][BOTH]()[0].permute(0, 2, 3, 1)
         _demand(device, pool.name, "the gradient", pool.backward(dy, x), exact, tolerance)
-        forward |= {f"torch {form}": [found[FORWARD]] for form, found in peers.items()}
-        both |= {f"torch {form}": [found[BOTH]] for form, found in peers.items()}
-    forward[XPCONV], both[XPCONV] = [_pool_call(pool, x, dy, False)], [_pool_call(pool, x, dy, True)]
+    inputs = [(x, dy), *((x.copy(), dy.copy()) for _ in range(count - 1))]
+    forward[XPCONV] = [_pool_call(pool, *one, False) for one in inputs]
+    both[XPCONV] = [_pool_call(pool, *one, True) for one in inputs]
     return {FORWARD: forward, BOTH: both}
 
 
@@ -188,7 +195,6 @@ def example_calls(device: Device) -> Calls:
 
 def floors(layer: Layer, mode: str, rates: dict[str, float]) -> dict[str, float]:
     """Count a forward pass's bytes, each array once, and operations; give them with the least seconds of both."""
-    elements = prod(layer.x_shape) + prod(layer.w_shape) + layer.filters + prod(layer.output_shape)
-    amount = {"bytes": float(np.dtype(dtype_of(mode)).itemsize * elements), "flops": 1e9 * layer.gflop}
+    amount = {"bytes": float(np.dtype(dtype_of(mode)).itemsize * elements(layer)), "flops": 1e9 * layer.gflop}
     seconds = {f"{name}_seconds": amount[name] / rates[name] for name in amount}
     return {**amount, **seconds, "floor": max(seconds.values())}

@@ -116,8 +116,10 @@ def test_inputs_rotate_and_competitors_take_turns():
 
 def test_sets_of_inputs_outgrow_the_cache():
     device = Host(None, None, FAST)
-    assert gpu_cases.sets(device, QUICK[0], 4) == -(-2 * device.cache_bytes // (4 * (512 + 144 + 512)))
-    assert gpu_cases.sets(device, gpu_cases.LIMITED[0], 4) == 1
+    assert gpu_cases.elements(QUICK[0]) == 512 + 144 + 4 + 512
+    assert gpu_cases.sets(device, 10_000) == 4
+    assert gpu_cases.sets(device, 1) == gpu_cases.MOST_SETS
+    assert gpu_cases.sets(device, 1 << 20) == 1
 
 
 def test_floors_are_the_greater_of_memory_and_arithmetic():
