@@ -10,7 +10,7 @@ from bench.arguments import Parser
 from bench.errors import ResultError, UsageError
 
 # each module offers HELP, add_arguments(parser) and run(options) -> exit status
-COMMANDS = ("conv", "plan", "points")
+COMMANDS = ("conv", "grad", "pool", "memory", "scale", "train", "gpu", "plan", "points")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import NoReturn
 
+from bench import peers
 from bench.errors import UsageError
 
 
@@ -36,15 +37,26 @@ def thread_count(text: str) -> int:
     return count
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add the rounds, the threads, the choice of layers and the files to write."""
+def add_common(parser: argparse.ArgumentParser, layers: bool = True) -> None:
+    """Add the rounds, the threads, the choice of layers and peers, and the files to write."""
     parser.add_argument("--rounds", type=positive_int, metavar="N", help="measured rounds (default 15; 2 with --quick)")
     parser.add_argument(
         "--threads", type=thread_count, metavar="N", help="threads of each library (default: the available cores)"
     )
-    parser.add_argument("--layers", default="", metavar="TEXT", help="only layers whose name holds TEXT, such as 3x3")
-    parser.add_argument("--quick", action="store_true", help="tiny layers, to see that the benchmark runs")
-    for kind, what in {"json": "everything measured", "markdown": "the table", "png": "a chart of the ratios"}.items():
+    if layers:
+        parser.add_argument(
+            "--layers", default="", metavar="TEXT", help="only layers whose name holds TEXT, such as 3x3"
+        )
+    parser.add_argument(
+        "--without", type=peers.names, default=(), metavar="NAME,...", help=f"leave out, of {', '.join(peers.NAMES)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny cases, to see that the benchmark runs")
+    add_files(parser)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the files to write."""
+    for kind, what in {"json": "everything measured", "markdown": "the table", "png": "a chart"}.items():
         parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write {what}")
 
 

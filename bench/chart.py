@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from bench.conv_report import BOTH, FORWARD, LEAST_TIMES_COURSE, PASSES, Row
+from bench.plot import FAINT, INK, figure, png
 from bench.report import number
 
 COLOURS = {FORWARD: "#2b6cb0", BOTH: "#dd8a2b"}
 LABELS = {FORWARD: "forward", BOTH: "forward and backward"}
-INK, FAINT = "#222222", "#8a8a8a"
 BAR = 0.36
 
 
 def ratios(rows: Sequence[Row], caption: str) -> bytes:
     """Draw xpconv ÷ PyTorch and course ÷ xpconv for each layer, and give the PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     layers = list(dict.fromkeys(row.layer for row in rows))
-    panels: list[Any] = [_beside_course]
+    panels: list[Any] = []
     if all(row.ratio is not None for row in rows):
-        panels.insert(0, _beside_torch)
-    figure = Figure(figsize=(1.2 + 5.4 * len(panels), 2.0 + 0.72 * len(layers)), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        panels.append(_beside_torch)
+    if all(row.speedup is not None for row in rows):
+        panels.append(_beside_course)
+    drawn = figure(1.2 + 5.4 * max(1, len(panels)), 2.0 + 0.72 * len(layers))
+    if not panels:
+        return png(drawn, f"nothing to compare with; {caption}")
+    axes = drawn.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for panel, one in zip(panels, axes, strict=True):
         panel(one, rows, layers)
         one.set_yticks(range(len(layers)), layers)
@@ -38,12 +36,8 @@ def ratios(rows: Sequence[Row], caption: str) -> bytes:
         one.tick_params(axis="x", colors=FAINT, labelsize=8)
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
-    wrapped = textwrap.fill(caption, int(12 * figure.get_figwidth()))
-    figure.supxlabel(wrapped, fontsize=7, color=FAINT)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+    drawn.legend(handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    return png(drawn, caption)
 
 
 def _bars(axes: Any, rows: Sequence[Row], layers: Sequence[str], values: dict[tuple[str, str], float]) -> None:
@@ -75,7 +69,7 @@ def _beside_torch(axes: Any, rows: Sequence[Row], layers: Sequence[str]) -> None
 def _beside_course(axes: Any, rows: Sequence[Row], layers: Sequence[str]) -> None:
     from matplotlib.ticker import NullFormatter
 
-    values = {(row.layer, row.passes): row.speedup for row in rows}
+    values = {(row.layer, row.passes): row.speedup for row in rows if row.speedup is not None}
     _bars(axes, rows, layers, values)
     axes.set_title("Time of the course's loops ÷ time of xpconv (more is better)", fontsize=11, loc="left", pad=18)
     axes.set_xscale("log")

@@ -11,6 +11,7 @@ import xpconv as xc
 from bench.course_loops import CourseLoops, Part
 from bench.errors import ResultError
 from bench.layers import Array, Data, Layer
+from bench.onnx_peer import OnnxPeer
 from bench.torch_peer import TorchPeer
 
 FLOAT32 = 1e-3  # no bound: larger than rounding can be, smaller than any mistake that is worth finding
@@ -43,8 +44,8 @@ def _demand(layer: Layer, who: str, error: float, tolerance: float) -> float:
     return error
 
 
-def check(layer: Layer, data: Data, part: Part, torch: Any) -> Errors:
-    """Compare xpconv and PyTorch with PyTorch in double precision, and all with the course's loops on their part.
+def check(layer: Layer, data: Data, part: Part, torch: Any, onnx: OnnxPeer | None = None) -> Errors:
+    """Compare the competitors with PyTorch in double precision, and all with the course's loops on their part.
 
     Without PyTorch the loops alone, in double precision, say what is exact.
     """
@@ -73,8 +74,11 @@ def check(layer: Layer, data: Data, part: Part, torch: Any) -> Errors:
         exact = "PyTorch in float64"
     _demand(layer, "xpconv's result beside the course's loops", on_part[0], FLOAT32)
     _demand(layer, "xpconv's gradient beside the course's loops", on_part[1], FLOAT32)
+    if onnx is not None:
+        forward["onnx"] = relative(onnx.result()[part.index], z_part)
     for name in forward:
         _demand(layer, f"the result of {name}", forward[name], FLOAT32)
+    for name in both:
         _demand(layer, f"a gradient of {name}", both[name], FLOAT32)
     _demand(layer, "xpconv's result, as a part of its bound,", over_bound, 1.0)
     return Errors(forward, both, over_bound, exact)

@@ -1,31 +1,46 @@
-"""``python -m bench conv``: the course's loops, PyTorch on the CPU and xpconv, forward and forward with backward."""
+"""``python -m bench conv``: xpconv beside PyTorch, ONNX Runtime, JAX and the course's loops, on sets of layers."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import xpconv as xc
+from bench import chart, jax_peer, onnx_peer, plot
+from bench import conv_goals as goals
 from bench import conv_report as report
-from bench import torch_peer
-from bench.arguments import add_common, check_files
+from bench.arguments import add_common
 from bench.check import Errors, check
 from bench.conv_report import BOTH, FORWARD, Row
 from bench.course_loops import CourseLoops, middle, scale
-from bench.layers import LAYERS, QUICK, Data, Layer, draw, select
-from bench.machine import available_cores, describe, machine_line, pause, threads_set
+from bench.layers import BY_LOOPS, LAYERS, QUICK, QUICK_GROUPED, SETS, Data, Layer, draw, select
+from bench.machine import machine_line
 from bench.report import to_json, write
-from bench.timing import CONTROL, Call, Control, Settings, Timing, interleave
+from bench.session import QUICK_NOTE, Session, opened
+from bench.targets import line as goal_line
+from bench.targets import unmeasured
+from bench.timing import Call, Timing
 from bench.torch_peer import FORMATS, TorchPeer
 
-HELP = "time convolutions beside PyTorch on the CPU and the course's loops"
+HELP = "time convolutions beside PyTorch, ONNX Runtime, JAX and the course's loops"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_common(parser)
+    add_set(parser)
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a set of layers."""
+    parser.add_argument("--set", choices=tuple(SETS), default="first", help="set of layers (default: first)")
+
+
+def chosen_layers(options: argparse.Namespace) -> tuple[Layer, ...]:
+    """Give the layers of the set whose names hold the text."""
+    quick = QUICK if options.set in BY_LOOPS else QUICK_GROUPED
+    return select(quick if options.quick else SETS[options.set], options.layers)
 
 
 @dataclass(frozen=True)
@@ -34,15 +49,18 @@ class Measured:
 
     layer: Layer
     errors: Errors
-    elements: int  # of the output, on which the course's loops were timed
+    elements: int  # of the output, on which the course's loops ran
     scale: float  # products of the layer for each that the loops did
     timings: dict[str, dict[str, Timing]]
 
 
-def competitors(layer: Layer, data: Data, control: Call, torch: Any) -> dict[tuple[str, str], Call]:
-    """Give the calls of a round, in order, by pass and name; the control comes first."""
-    loops = CourseLoops(layer, data, middle(layer))
+def competitors(
+    layer: Layer, data: Data, session: Session, onnx: onnx_peer.OnnxPeer | None, loops: bool
+) -> dict[tuple[str, str], Call]:
+    """Give the calls of a round, in order, by pass and name."""
     x, w, b, dz, keywords = data.x, data.w, data.b, data.dz, layer.keywords
+    torch, jax = session.peers.torch, session.peers.jax
+    course = CourseLoops(layer, data, middle(layer)) if loops else None
 
     def forward() -> Any:
         return xc.conv(x, w, b, **keywords)
@@ -51,26 +69,33 @@ def competitors(layer: Layer, data: Data, control: Call, torch: Any) -> dict[tup
         return xc.conv(x, w, b, **keywords), xc.conv_vjp(dz, x, w, **keywords)
 
     peers = {} if torch is None else {form: TorchPeer(torch, layer, data, form) for form in FORMATS}
-    calls: dict[tuple[str, str], Call] = {(CONTROL, CONTROL): control}
-    calls[FORWARD, "course"] = loops.forward
+    calls: dict[tuple[str, str], Call] = {}
+    if course is not None:
+        calls[FORWARD, "course"] = course.forward
     calls |= {(FORWARD, f"torch {form}"): peer.forward for form, peer in peers.items()}
+    if onnx is not None:
+        calls[FORWARD, "onnx"] = onnx.forward
+    if jax is not None:
+        calls[FORWARD, "jax"] = jax_peer.conv(jax, layer, data)
     calls[FORWARD, "xpconv"] = forward
-    calls[BOTH, "course"] = loops.both
+    if course is not None:
+        calls[BOTH, "course"] = course.both
     calls |= {(BOTH, f"torch {form}"): peer.both for form, peer in peers.items()}
     calls[BOTH, "xpconv"] = both
     return calls
 
 
-def measure(layer: Layer, settings: Settings, control: Control, torch: Any) -> Measured:
+def measure(layer: Layer, session: Session, loops: bool) -> Measured:
     """Check a layer's results, then time it."""
     data, part = draw(layer), middle(layer)
-    errors = check(layer, data, part, torch)
-    calls = competitors(layer, data, control, torch)
-    found = interleave(calls, settings)
-    control.samples += found.pop((CONTROL, CONTROL)).samples
+    runtime = session.peers.onnx
+    onnx = None if runtime is None else onnx_peer.conv(runtime, session.threads, layer, data)
+    errors = check(layer, data, part, session.peers.torch, onnx)
+    calls = competitors(layer, data, session, onnx, loops)
+    found = session.time({f"{passes}|{name}": call for (passes, name), call in calls.items()})
     timings: dict[str, dict[str, Timing]] = {FORWARD: {}, BOTH: {}}
-    for (passes, name), timing in found.items():
-        timings[passes][name] = timing
+    for passes, name in calls:
+        timings[passes][name] = found[f"{passes}|{name}"]
     return Measured(layer, errors, part.elements, scale(layer, part), timings)
 
 
@@ -86,9 +111,11 @@ def rows(measured: Measured) -> list[Row]:
                 layer=measured.layer.name,
                 passes=passes,
                 gflop=measured.layer.gflop * (1 if passes == FORWARD else 3),
-                course=timings["course"].median * measured.scale,
+                course=timings["course"].median * measured.scale if "course" in timings else None,
                 torch=None if fastest is None else peers[fastest],
                 torch_format=None if fastest is None else fastest.removeprefix("torch "),
+                onnx=timings["onnx"].median if "onnx" in timings else None,
+                jax=timings["jax"].median if "jax" in timings else None,
                 xpconv=timings["xpconv"].median,
                 error=errors["xpconv"],
                 torch_error=errors.get("torch"),
@@ -111,55 +138,62 @@ def _layer_record(measured: Measured) -> dict[str, Any]:
         "course_elements": measured.elements,
         "course_scale": measured.scale,
         "seconds": {p: {name: t.record() for name, t in timings.items()} for p, timings in measured.timings.items()},
-        "rows": [{**asdict(row), "ratio": row.ratio, "speedup": row.speedup} for row in rows(measured)],
+        "rows": [
+            {**asdict(row), "ratio": row.ratio, "speedup": row.speedup, "to_fastest": row.to_fastest}
+            for row in rows(measured)
+        ],
     }
+
+
+def _picture(every: list[Row], caption: str, loops: bool) -> bytes:
+    if loops:
+        return chart.ratios(every, caption)
+    values = {
+        FORWARD: {row.layer: row.to_fastest for row in every if row.passes == FORWARD},
+        BOTH: {row.layer: row.ratio for row in every if row.passes == BOTH},
+    }
+    title = "Time of xpconv ÷ time of the fastest rival (less is better)"
+    return plot.bars({title: values}, "as fast as the fastest", caption)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
-    check_files(options)
-    layers = select(QUICK if options.quick else LAYERS, options.layers)
-    rounds = options.rounds or (2 if options.quick else 15)
-    threads = options.threads or available_cores()
-    torch = torch_peer.load()
-    settings = Settings.quick(rounds) if options.quick else Settings(rounds, pause())
-    if torch is None:
-        print("PyTorch is not installed: comparing with the rest (python -m pip install torch)")
-    control, measured = Control(settings.control_size), []
-    with threads_set(threads, torch):
-        machine = describe(threads, torch)
-        print(machine_line(machine), flush=True)
+    layers, measured = chosen_layers(options), []
+    with opened(options, "conv") as session:
         for count, layer in enumerate(layers, 1):
-            print(f"[{count}/{len(layers)}] {layer.name}, {rounds} rounds", file=sys.stderr, flush=True)
-            measured.append(measure(layer, settings, control, torch))
+            session.progress(count, len(layers), layer.name)
+            measured.append(measure(layer, session, options.set in BY_LOOPS))
         layer_records = [_layer_record(one) for one in measured]
     every = [row for one in measured for row in rows(one)]
     table = report.table(every)
-    targets = report.targets(every, [layer.name for layer in LAYERS])
-    notes = report.notes(settings, torch is not None)
+    targets = report.targets(every, [layer.name for layer in LAYERS]) if options.set == "first" else []
+    judged = goals.judged([one.layer for one in measured], every)
     if options.quick:
-        notes.insert(0, "quick: tiny layers, to see that the benchmark runs; the times mean nothing")
+        judged = [unmeasured(found) for found in judged]
+    notes = report.notes(session.settings, session.peers, options.set in BY_LOOPS)
+    if options.quick:
+        notes.insert(0, QUICK_NOTE)
+    lines = [session.control.line(), *notes, *map(report.target_line, targets), *map(goal_line, judged)]
     table.show()
-    print("\n".join([control.line(), *notes, *map(report.target_line, targets)]), flush=True)
+    print("\n".join(lines), flush=True)
     if options.json is not None:
         record = {
             "benchmark": "conv",
-            "machine": machine,
+            "set": options.set,
+            "machine": session.machine,
             "dtype": "float32",
             "layout": "channels_last",
             "quick": options.quick,
-            "settings": asdict(settings),
-            "control": {"operations": 2 * control.size**3, "seconds": control.samples},
+            "settings": asdict(session.settings),
+            "control": {"operations": 2 * session.control.size**3, "seconds": session.control.samples},
             "layers": layer_records,
             "geometric_means": report.means(every),
-            "targets": targets,
+            "targets": [*targets, *judged],
         }
         write(options.json, to_json(record))
     if options.markdown is not None:
-        lines = [*table.markdown(), "", *(f"- {line}" for line in (machine_line(machine), control.line(), *notes))]
-        write(options.markdown, "\n".join([*lines, *(f"- {report.target_line(t)}" for t in targets)]) + "\n")
+        listed = [f"- {line}" for line in (machine_line(session.machine), *lines)]
+        write(options.markdown, "\n".join([*table.markdown(), "", *listed]) + "\n")
     if options.png is not None:
-        from bench.chart import ratios
-
-        write(options.png, ratios(every, machine_line(machine)))
+        write(options.png, _picture(every, session.caption, options.set in BY_LOOPS))
     return 0

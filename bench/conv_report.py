@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench import jax_peer
+from bench.peers import Peers
 from bench.report import Table, geometric_mean, number
 from bench.timing import Settings
 
@@ -23,9 +25,11 @@ class Row:
     layer: str
     passes: str
     gflop: float
-    course: float
+    course: float | None
     torch: float | None
     torch_format: str | None
+    onnx: float | None
+    jax: float | None
     xpconv: float
     error: float
     torch_error: float | None
@@ -37,9 +41,15 @@ class Row:
         return None if self.torch is None else self.xpconv / self.torch
 
     @property
-    def speedup(self) -> float:
+    def to_fastest(self) -> float | None:
+        """Time of xpconv over that of the faster of PyTorch and ONNX Runtime, which runs forward only."""
+        rivals = [time for time in (self.torch, self.onnx) if time is not None]
+        return self.xpconv / min(rivals) if rivals else None
+
+    @property
+    def speedup(self) -> float | None:
         """Time of the course's loops over that of xpconv."""
-        return self.course / self.xpconv
+        return None if self.course is None else self.course / self.xpconv
 
 
 def means(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
@@ -49,6 +59,7 @@ def means(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
         chosen = [row for row in rows if row.passes == passes]
         result[passes] = {
             "ratio": geometric_mean([row.ratio for row in chosen]),
+            "to_fastest": geometric_mean([row.to_fastest for row in chosen]),
             "speedup": geometric_mean([row.speedup for row in chosen]),
         }
     return result
@@ -59,36 +70,58 @@ def _milliseconds(seconds: float | None) -> str:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Lay the rows out, two for each layer, and the geometric means below."""
-    columns = ["layer", "GFLOP", "course\nms", "PyTorch\nms", "xpconv\nms"]
-    result = Table([*columns, "xpconv ÷\nPyTorch", "course ÷\nxpconv", "error", "error ÷\nbound"])
+    """Lay the rows out, two for each layer, and the geometric means below; what nobody measured has no column."""
+    times = {
+        "course": "course\nms",
+        "torch": "PyTorch\nms",
+        "onnx": "ONNX R.\nms",
+        "jax": "JAX\nms",
+        "xpconv": "xpconv\nms",
+    }
+    optional = {name for name in ("course", "onnx", "jax") if all(getattr(row, name) is None for row in rows)}
+    shown = [name for name in times if name not in optional]
+    ratios = {"ratio": "xpconv ÷\nPyTorch", "to_fastest": "xpconv ÷\nfastest", "speedup": "course ÷\nxpconv"}
+    if "onnx" in optional:
+        del ratios["to_fastest"]
+    if "course" in optional:
+        del ratios["speedup"]
+    result = Table(["layer", "GFLOP", *(times[n] for n in shown), *ratios.values(), "error", "error ÷\nbound"])
     for row in rows:
-        times = [_milliseconds(time) for time in (row.course, row.torch, row.xpconv)]
-        times[1] += "*" if row.torch_format == "contiguous" else ""
+        marks = {"torch": "*" if row.torch_format == "contiguous" else ""}
+        cells = [_milliseconds(getattr(row, name)) + marks.get(name, "") for name in shown]
         bound = "–" if row.over_bound is None else f"{row.over_bound:.2g}"
-        ratios = number(row.ratio), number(row.speedup)
         label = row.layer if row.passes == FORWARD else WITH_BACKWARD
-        result.rows.append((label, f"{row.gflop:.3g}", *times, *ratios, f"{row.error:.1e}", bound))
+        found = [number(getattr(row, name)) for name in ratios]
+        result.rows.append((label, f"{row.gflop:.3g}", *cells, *found, f"{row.error:.1e}", bound))
     for passes, mean in means(rows).items():
         label = "geometric mean" if passes == FORWARD else WITH_BACKWARD
-        result.summary.append((label, *["–"] * 4, number(mean["ratio"]), number(mean["speedup"]), *["–"] * 2))
+        dashes = ["–"] * (1 + len(shown))
+        result.summary.append((label, *dashes, *(number(mean[name]) for name in ratios), *["–"] * 2))
     return result
 
 
-def notes(settings: Settings, with_torch: bool) -> list[str]:
+def notes(settings: Settings, peers: Peers, loops: bool) -> list[str]:
     """Say how the figures came about."""
+    with_torch = peers.torch is not None
     exact = "PyTorch's in float64" if with_torch else "that of the course's loops in float64, on their part"
     lines = [
         f"times: float32, channels last, one process, medians of {settings.rounds} interleaved rounds; each turn is a "
         f"pause of {1e3 * settings.pause:.0f} ms, the same for all (idle BLAS and OpenMP threads spin for a while), "
-        "one unmeasured call, then the measured ones",
-        "course: float32 too, timed in each round on a few hundred numbers of the output and scaled by the number of "
-        "products; its padding and allocations are left out",
-        "error: largest error over the largest value, of z and, with backward, of dx, dw or db, compared with " + exact,
+        "one unmeasured call, then the measured ones"
     ]
     if with_torch:
-        lines.insert(1, "PyTorch: the faster of its channels_last and contiguous memory formats (* contiguous)")
-    return lines
+        lines.append("PyTorch: the faster of its channels_last and contiguous memory formats (* contiguous)")
+    if peers.onnx is not None:
+        lines.append("ONNX Runtime: channels first, the kernels as constants, forward only")
+    if peers.jax is not None:
+        lines.append(f"{jax_peer.NOTE}; forward only")
+    if loops:
+        lines.append(
+            "course: float32 too, timed in each round on a few hundred numbers of the output and scaled by the number "
+            "of products; its padding and allocations are left out"
+        )
+    error = "error: largest error over the largest value, of z and, with backward, of dx, dw or db, compared with "
+    return [*lines, error + exact]
 
 
 def targets(rows: Sequence[Row], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -103,7 +136,7 @@ def targets(rows: Sequence[Row], names: Sequence[str]) -> list[dict[str, Any]]:
         text = f"first three layers within {MOST_TIMES_PYTORCH} times PyTorch"
         result.append(_target(text, passes, near, names[:3], MOST_TIMES_PYTORCH, above=False))
     for passes in PASSES:
-        fast = {row.layer: row.speedup for row in chosen if row.passes == passes}
+        fast = {row.layer: row.speedup for row in chosen if row.passes == passes and row.speedup is not None}
         text = f"{LEAST_TIMES_COURSE:,.0f} times faster than the course's loops"
         result.append(_target(text, passes, fast, names, LEAST_TIMES_COURSE, above=True))
     return result

@@ -66,6 +66,9 @@ class CourseLoops:
         self.x = np.pad(data.x.astype(dtype), ((0, 0), *layer.pads, (0, 0)))
         self.w, self.b, self.dz = (array.astype(dtype) for array in (data.w, data.b.reshape(1, 1, 1, -1), data.dz))
         self.z: Array = np.zeros(layer.output_shape, dtype)
+        depth = layer.channels // layer.groups
+        groups = (channel * layer.groups // layer.filters for channel in range(layer.filters))
+        self.seen = [slice(group * depth, (group + 1) * depth) for group in groups]  # input channels, by output channel
         self.dx, self.dw, self.db = np.zeros_like(self.x), np.zeros_like(self.w), np.zeros_like(self.b)
 
     def forward(self) -> Array:
@@ -78,7 +81,7 @@ class CourseLoops:
                 for column in self.part.columns:
                     left = column * stride
                     for channel in self.part.channels:
-                        window = image[top : top + kernel, left : left + kernel, :]
+                        window = image[top : top + kernel, left : left + kernel, self.seen[channel]]
                         weights, bias = self.w[:, :, :, channel], self.b[:, :, :, channel]
                         self.z[i, row, column, channel] = single_step(window, weights, bias)
         return self.z[self.part.index]
@@ -94,8 +97,9 @@ class CourseLoops:
                     left = column * stride
                     for channel in self.part.channels:
                         dz = self.dz[i, row, column, channel]
-                        window = image[top : top + kernel, left : left + kernel, :]
-                        image_grad[top : top + kernel, left : left + kernel, :] += self.w[:, :, :, channel] * dz
+                        seen = self.seen[channel]
+                        window = image[top : top + kernel, left : left + kernel, seen]
+                        image_grad[top : top + kernel, left : left + kernel, seen] += self.w[:, :, :, channel] * dz
                         self.dw[:, :, :, channel] += window * dz
                         self.db[:, :, :, channel] += dz
 

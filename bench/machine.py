@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +48,8 @@ def pause() -> float:
     return LONG_PAUSE if names - {"libgomp"} else PAUSE
 
 
-def describe(threads: int, torch: Any) -> dict[str, Any]:
-    """Gather machine, versions, threads and date."""
+def describe(threads: int, torch: Any, others: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """Gather machine, versions (of other libraries as given), threads and date."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
@@ -63,16 +63,21 @@ def describe(threads: int, torch: Any) -> dict[str, Any]:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "torch": None if torch is None else torch.__version__,
+            **(others or {}),
         },
     }
 
 
 def machine_line(machine: dict[str, Any]) -> str:
     """Say it in one line."""
-    names = {"python": "Python", "numpy": "NumPy", "torch": "PyTorch"}
+    names = {
+        "python": "Python", "numpy": "NumPy", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "jax": "JAX",
+        "cupy": "CuPy", "cuda": "CUDA", "cudnn": "cuDNN",
+    }  # fmt: skip
     versions = (f"{names.get(name, name)} {version}" for name, version in machine["versions"].items() if version)
     cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads each"
-    return f"{cpu}; {', '.join(versions)}; {', '.join(machine['blas'])}; {machine['date'][:10]}"
+    device = f"{machine['device']['name']}; " if "device" in machine else ""
+    return f"{device}{cpu}; {', '.join(versions)}; {', '.join(machine['blas'])}; {machine['date'][:10]}"
 
 
 @contextmanager

@@ -27,6 +27,8 @@ class Settings:
     pause: float = PAUSE
     least: float = 0.01  # seconds that a sample lasts at least: short calls are repeated
     most_calls: int = 50
+    slow: float = 1.0  # seconds; a call that takes longer is measured in a few rounds only, at once
+    slow_rounds: int = 3
     control_size: int = 1024  # 2 * 1024**3 operations
 
     @classmethod
@@ -59,27 +61,31 @@ def _seconds(call: Call, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def _turn(call: Call, calls: int, pause: float) -> float:
+def _turn(call: Call, calls: int, settings: Settings, slow: bool) -> float:
     """Let all threads come to rest, call once to wake one's own and warm the caches, then measure."""
-    time.sleep(pause)
-    call()
+    time.sleep(settings.pause)
+    if not slow:
+        call()
     return _seconds(call, calls)
 
 
 def interleave(competitors: Mapping[Name, Call], settings: Settings) -> dict[Name, Timing]:
     """Time every competitor in turn, round after round, after a warm-up that also says how often to repeat each."""
-    timings = {}
+    timings, slow = {}, set()
     for name, call in competitors.items():
-        call()
+        call()  # may compile: only the second says how long one takes
         once = max(_seconds(call, 1), 1e-9)
+        if once > settings.slow:
+            slow.add(name)
         timings[name] = Timing(max(1, min(settings.most_calls, round(settings.least / once))))
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(settings.rounds):
+        for turn in range(settings.rounds):
             for name, call in competitors.items():
-                timings[name].samples.append(_turn(call, timings[name].calls, settings.pause))
+                if name not in slow or turn < settings.slow_rounds:
+                    timings[name].samples.append(_turn(call, timings[name].calls, settings, name in slow))
     finally:
         if collecting:
             gc.enable()

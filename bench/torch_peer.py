@@ -36,20 +36,29 @@ def limited(torch: Any, threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def tensor(
+    torch: Any, array: Array, axes: tuple[int, ...], memory_format: str, dtype: str = "float32", device: str = "cpu"
+) -> Any:
+    """Copy an array with its axes in another order, in one of the memory formats if it is an image or a kernel."""
+    form = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[memory_format]
+    moved = torch.from_numpy(array).to(device, getattr(torch, dtype)).permute(*axes)
+    return moved.clone(memory_format=form if array.ndim == 4 else torch.contiguous_format)
+
+
 class TorchPeer:
     """One layer in one memory format and dtype."""
 
-    def __init__(self, torch: Any, layer: Layer, data: Data, memory_format: str, dtype: str = "float32") -> None:
+    def __init__(
+        self, torch: Any, layer: Layer, data: Data, memory_format: str, dtype: str = "float32", device: str = "cpu"
+    ) -> None:
         self.torch, self.layer = torch, layer
-        form = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[memory_format]
 
-        def tensor(array: Array, *axes: int) -> Any:
-            moved = torch.from_numpy(array).to(getattr(torch, dtype)).permute(*axes)
-            return moved.clone(memory_format=form if array.ndim == 4 else torch.contiguous_format)
+        def take(array: Array, *axes: int) -> Any:
+            return tensor(torch, array, axes, memory_format, dtype, device)
 
-        # (N, H, W, C) -> (N, C, H, W), (K, K, C, F) -> (F, C, K, K)
-        self.x, self.dz = tensor(data.x, 0, 3, 1, 2), tensor(data.dz, 0, 3, 1, 2)
-        self.w, self.b = tensor(data.w, 3, 2, 0, 1), tensor(data.b, 0)
+        # (N, H, W, C) -> (N, C, H, W), (K, K, C/G, F) -> (F, C/G, K, K)
+        self.x, self.dz = take(data.x, 0, 3, 1, 2), take(data.dz, 0, 3, 1, 2)
+        self.w, self.b = take(data.w, 3, 2, 0, 1), take(data.b, 0)
         self.leaves = [leaf.detach().requires_grad_() for leaf in (self.x, self.w, self.b)]
 
     def _conv(self, x: Any, w: Any, b: Any) -> Any:
@@ -66,6 +75,7 @@ class TorchPeer:
 
     def results(self) -> tuple[Array, tuple[Array, Array, Array]]:
         """Give z and (dx, dw, db) in xpconv's layout."""
-        dx, dw, db = self.both()
+        z = self._conv(*self.leaves)
+        dx, dw, db = self.torch.autograd.grad(z, self.leaves, self.dz)
         gradients = dx.permute(0, 2, 3, 1).numpy(), dw.permute(2, 3, 1, 0).numpy(), db.numpy()
-        return self.forward().permute(0, 2, 3, 1).numpy(), gradients
+        return z.detach().permute(0, 2, 3, 1).numpy(), gradients

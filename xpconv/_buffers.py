@@ -64,8 +64,8 @@ class Pool:
 
     def _trim(self) -> None:
         """Let go of the oldest blocks, as far as those in use leave no room for them."""
-        # an eighth is left to what is not taken from here
-        room = _options.current().max_workspace // 8 * 7 - self._used
+        # the rest is left to what is not taken from here
+        room = _options.current().room - self._used
         while self._free and (self._held > room or len(self._free) > MOST):
             self._held -= self._free.pop(0).size
 

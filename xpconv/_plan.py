@@ -17,6 +17,7 @@ CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
+THIN = 16  # rows of a matrix product that cost as much time as reading its right-hand side
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
@@ -219,13 +220,19 @@ def counts(work: Work, geometry: Geometry, itemsize: int, plan: Plan) -> tuple[f
     tile = plan.tile
     pixels, wide = max(geometry.positions, 1), itemsize / 4
     tiles = math.prod(-(-n // m) for n, m in zip((geometry.batch, *geometry.output), tile, strict=True))
-    padded = 0  # pixels copied for their padding, which matters where dilated windows span far more than they read
+    again = 0  # what each tile reads or copies beside
     if max(geometry.dilation) > 1 and not plan.apart and any(map(any, geometry.padding)):
         slab = math.prod(geometry.slab_size(axis, n) for axis, n in enumerate(tile[1:]))
-        padded = 2 * tiles * tile[0] * slab * geometry.channels
+        again += (
+            2 * tiles * tile[0] * slab * geometry.channels
+        )  # padded slabs, where windows span far more than they read
+    thin = 1.0
+    if work.step:
+        thin += THIN * math.prod(work.step) / math.prod(tile)  # products of few rows each
+        again += tiles * work.prepared  # a transformed weight is too large for the cache, and read for each tile
     return (
-        wide * (pixels * work.multiply_adds + work.fixed_multiply_adds),
-        itemsize * (pixels * work.moved + work.fixed_moved + padded),
+        wide * (pixels * work.multiply_adds * thin + work.fixed_multiply_adds),
+        itemsize * (pixels * work.moved + work.fixed_moved + again),
         pixels * work.runs,
         wide * pixels * work.fused,
         wide * (pixels * work.points + work.fixed_points),

@@ -11,11 +11,12 @@ from bench import conv_report, torch_peer
 from bench.__main__ import main
 from bench.conv_report import BOTH, FORWARD, Row
 from bench.course_loops import CourseLoops, Part, middle, scale
-from bench.layers import LAYERS, QUICK, draw, select
+from bench.layers import LAYERS, QUICK, QUICK_GROUPED, SETS, draw, select
 from bench.report import Table, geometric_mean, number
 from bench.timing import Settings, interleave
 
 QUICK_RUN = ("conv", "--quick", "--rounds", "1", "--threads", "1")
+PACKAGE = {"onnx": "onnxruntime", "jax": "jax"}
 NAMES = [layer.name for layer in LAYERS]
 
 
@@ -39,23 +40,25 @@ def test_the_run_writes_what_it_measured(tmp_path, capsys):
     names = {"course", "xpconv"}
     if torch_peer.load() is not None:
         names |= {"torch channels_last", "torch contiguous"}
+    peers = {name for name in ("onnx", "jax") if record["machine"]["versions"][PACKAGE[name]]}
     for layer, found in zip(QUICK, record["layers"], strict=True):
         assert found["name"] == layer.name
         assert found["errors"]["over_bound"] <= 1
         for passes in (FORWARD, BOTH):
-            assert set(found["seconds"][passes]) == names
+            assert set(found["seconds"][passes]) == names | (peers if passes == FORWARD else set())
             assert all(len(timing["samples"]) == 1 for timing in found["seconds"][passes].values())
 
     lines = files["markdown"].read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + 2 * len(QUICK) + 2
-    assert all(line.count("|") == 10 for line in lines if line.startswith("|"))
+    columns = 10 + len(peers) + ("onnx" in peers)  # each its time, and one for the ratio to the fastest
+    assert all(line.count("|") == columns for line in lines if line.startswith("|"))
     assert files["png"].read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_pytorch_it_compares_with_the_rest(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch_peer, "load", lambda: None)
     path = tmp_path / "result.json"
-    assert main([*QUICK_RUN, "--layers", "7X7", "--json", str(path)]) == 0
+    assert main([*QUICK_RUN, "--layers", "7X7", "--without", "onnx,jax", "--json", str(path)]) == 0
     assert capsys.readouterr().out.startswith("PyTorch is not installed")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["geometric_means"][FORWARD]["ratio"] is None
@@ -90,6 +93,8 @@ def test_wrong_results_are_not_timed(fault, without_torch, capsys, monkeypatch):
         (["conv", "--rounds", "0"], "argument --rounds: wants an integer of at least 1; got '0'"),
         (["conv", "--threads", "many"], "argument --threads: wants an integer of at least 1; got 'many'"),
         (["conv", "--threads", "9999999999"], "argument --threads: wants at most 512"),
+        (["conv", "--set", "vgg"], "argument --set: invalid choice: 'vgg'"),
+        (["conv", "--without", "torch,mxnet"], "argument --without: wants names of torch, onnx, jax; got 'mxnet'"),
         (["conv", "--colour"], "unrecognized arguments: --colour"),
         (["conv", "--json", "no/such/folder/file"], "there is no folder"),
         (["conv", "--png", "."], "--png wants a file; . is a folder"),
@@ -123,16 +128,18 @@ def test_the_layers_are_the_ones_named():
     assert select(LAYERS, "->") == LAYERS
 
 
-@pytest.mark.parametrize("layer", [*LAYERS, *QUICK], ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", [*SETS["all"], *QUICK, *QUICK_GROUPED], ids=lambda layer: layer.name)
 def test_layers_have_the_shape_that_xpconv_gives(layer):
     assert xc.explain(layer.x_shape, layer.w_shape, **layer.keywords).flops == round(1e9 * layer.gflop)
     part = middle(layer)
-    assert 512 <= part.elements < 1200 or part.elements * layer.batch == np.prod(layer.output_shape)
+    assert 512 <= part.elements <= max(1200, layer.filters) or part.elements * layer.batch == np.prod(
+        layer.output_shape
+    )
     assert scale(layer, part) * part.elements == pytest.approx(np.prod(layer.output_shape))
     assert np.empty(layer.output_shape, bool)[part.index].size == part.elements
 
 
-@pytest.mark.parametrize("layer", QUICK, ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", [*QUICK, *QUICK_GROUPED], ids=lambda layer: layer.name)
 def test_the_loops_over_all_of_the_output_are_the_courses_blocks(layer):
     data = draw(layer)
     loops = CourseLoops(layer, data, Part(*map(range, layer.output_shape)), np.float64)
@@ -150,8 +157,18 @@ def test_competitors_take_turns():
     assert {name: len(timing.samples) for name, timing in timings.items()} == {"a": 3, "b": 3}
 
 
+def test_a_slow_competitor_gets_a_few_rounds_only():
+    turns = []
+    settings = Settings(rounds=5, pause=0.0, least=0.0, slow=-1.0, slow_rounds=2)
+    timings = interleave({"a": lambda: turns.append("a")}, settings)
+    assert len(timings["a"].samples) == 2
+    assert len(turns) == 2 + 2  # warm-up, then nothing unmeasured
+
+
 def row(layer, passes, ratio, speedup):
-    return Row(layer, passes, 1.0, speedup * 1e-3, 1e-3 / ratio, "contiguous", 1e-3, 1e-7, 1e-7, None)
+    return Row(
+        layer, passes, 1.0, speedup * 1e-3, 1e-3 / ratio, "contiguous", None, None, 1e-3, 1e-7, 1e-7, None
+    )  # fmt: skip
 
 
 def test_targets_are_judged_by_the_worst_layer():

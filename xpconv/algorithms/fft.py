@@ -163,7 +163,7 @@ class Fourier:
         xp, step = work.xp, self.step(geometry)
         product = Spectra(work, geometry).forward("product", self._pixels(work, slab, geometry, output), weight)
         rows = self._back(work, product, geometry)
-        blocks = rows[(*map(slice, step), ...)]
+        blocks = rows[(*(slice(m) for m in step), ...)]
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         blocks = xp.reshape(blocks, (*step, slab.shape[0], *tiles, geometry.filters))
         return work.interleave("outputs whole", blocks, output, out)

@@ -1,0 +1,34 @@
+"""The plain way on any library with strided views: all windows as one matrix, one product."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from bench.layers import Layer
+
+MOST_BYTES = 4 * 2**30
+
+
+def column_bytes(layer: Layer, itemsize: int) -> int:
+    """Bytes of the matrix of windows."""
+    return itemsize * prod(layer.output_shape[:3]) * layer.kernel**2 * layer.channels
+
+
+def conv(xp: Any, x: Any, w: Any, b: Any, layer: Layer) -> Any:
+    """Pad, copy every window, multiply."""
+    padded = xp.pad(x, ((0, 0), *layer.pads, (0, 0)))
+    batch, height, width, filters = layer.output_shape
+    kernel, groups = layer.kernel, layer.groups
+    depth = layer.channels // groups
+    n, row, column, channel = padded.strides
+    windows = xp.lib.stride_tricks.as_strided(
+        padded,
+        (batch, height, width, kernel, kernel, groups, depth),
+        (n, row * layer.stride, column * layer.stride, row, column, channel * depth, channel),
+    )
+    # (N, OH, OW, K, K, G, C/G) -> (G, N·OH·OW, K·K·C/G), (K, K, C/G, F) -> (G, K·K·C/G, F/G)
+    columns = windows.transpose(5, 0, 1, 2, 3, 4, 6).reshape(groups, batch * height * width, -1)
+    kernels = w.reshape(-1, groups, filters // groups).transpose(1, 0, 2)
+    product = columns @ kernels
+    return product.transpose(1, 0, 2).reshape(batch, height, width, filters) + b
