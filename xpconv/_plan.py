@@ -177,8 +177,11 @@ def _plan(
 
 def _error(name: str, geometry: Geometry, roundoff: float) -> float:
     """Bound the rounding error of an output relative to max(abs(x)) times the sum of abs(w) of its filter."""
-    steps = REGISTRY[name].summed(geometry) * roundoff
-    return math.inf if steps >= 1 else steps / (1 - steps) * REGISTRY[name].amplification(geometry)
+    count = REGISTRY[name].summed(geometry)
+    if REGISTRY[name].spreads:  # a tile may be computed again
+        count = max(count, geometry.products)
+    relative = count * roundoff
+    return math.inf if relative >= 1 else relative / (1 - relative) * REGISTRY[name].amplification(geometry)
 
 
 def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
