@@ -111,6 +111,8 @@ def test_lp_pool(ceiling: int, name: str, p: float) -> None:
 @pytest.mark.parametrize("name", IMAGES)
 def test_adaptive_pools(ceiling: int, name: str, parts: str) -> None:
     shape, layout = IMAGES[name]
+    if parts != "uneven" and ceiling > 2 * MIB:
+        pytest.skip("the smallest ceiling is the hardest to keep")
     x = images(shape)
     scale = {
         "few": lambda n: n // 12,

@@ -174,7 +174,7 @@ def sweep(
     # pixels touched for each of the result's, and work arrays beside them
     reach = [cut.size / cut.parts + 2 if over_output else cut.parts / cut.size + 2 for cut in cuts]
     wide = 8 if len(dtypes) > 1 else max(itemsize(xp, work_dtype), 4)  # places take eight bytes
-    pixel = math.ceil(3 * (math.prod(reach) + 12)) * shape[-1] * wide
+    pixel = math.ceil(4 * (math.prod(reach) + 12)) * shape[-1] * wide
     room = options.room // (4 if traits.threads else 2)
     tile = block(shape[:-1], max(min(room, traits.cache or room) // pixel, 1))
     workers = max(1, min(options.threads, options.room // max(pixel * math.prod(tile), 1)))
