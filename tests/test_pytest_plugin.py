@@ -62,7 +62,7 @@ def test_each_backend_in_turn(run):
             else:
                 x[0] = 3
         """,
-        *FEW, "-v", "-W", "error",
+        *FEW, "-v", *STRICT,
     )  # fmt: skip
     result.assert_outcomes(passed=8)
     assert set(passed(result)) == {
