@@ -281,6 +281,8 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     if case.gradient:
         domain = work.domain * itemsize or weight
         pieces = _pieces(geometry, domain, room, spectral=work.domain > 0)
+        if work.domain and pieces[1] > 2:
+            return f"would transform the output's gradient {pieces[1]} times, for its sums to fit the workspace"
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
         product += -(-domain // pieces[1])  # one tile's contribution
@@ -352,8 +354,10 @@ def _tile(work: Work, case: Case, room: int) -> Ints:
     cache = share if traits.cache is None else min(traits.cache, share)
     pixels = max(cache // max(work.elements * itemsize, 1), 1)
     if traits.threads:
-        # thin enough to share among cores, but thick enough not to be bound by packing the weight
-        thick = work.thick or min(-(-geometry.products * geometry.filters // (1 << 11)), 256)
+        # thin enough to share among cores, but thick enough not to be bound by packing the weight, or by adding up
+        # the parts of its gradient
+        size = geometry.products * geometry.filters
+        thick = work.thick or (min(size >> 9, 1024) if case.gradient else min(size >> 11, 256))
         thin = max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1)
         pixels = min(max(min(pixels, thin), thick), max(share // max(work.elements * itemsize, 1), 1))
     step = (1, *(work.step or (1,) * geometry.rank))
