@@ -6,6 +6,8 @@ the length of a call BLAS is limited to one thread. The limit belongs to the pro
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -78,6 +80,45 @@ class _OneBlasThread:
 one_blas_thread = _OneBlasThread()
 
 
+@lru_cache(maxsize=1)
+def _current_core() -> Callable[[], int] | None:
+    """Find the C library's function that says on which core the calling thread runs, where there is one."""
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+class _Elsewhere:
+    """Keep the pool's threads off the caller's core.
+
+    A thread that is woken may be put on the core of the one that wakes it and wait there for milliseconds, while others
+    are idle (measured with two cores: 4.9 ms instead of 2.3 ms for a pointwise layer).
+    """
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+        self._last: tuple[int, frozenset[int], int] | None = None
+
+    def join(self) -> None:
+        """Count the calling thread among the pool's."""
+        self.threads.append(threading.get_native_id())
+
+    def leave_caller(self) -> None:
+        """Let the pool's threads run on all of the caller's cores but the one where it is."""
+        getcpu = _current_core()
+        if getcpu is None or not hasattr(os, "sched_setaffinity"):
+            return
+        core, allowed = getcpu(), frozenset(os.sched_getaffinity(0))
+        state = core, allowed, len(self.threads)
+        if state == self._last or len(allowed) < 2:
+            return
+        self._last = state
+        for thread in self.threads:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(thread, allowed - {core})
+
+
 class _Pool:
     """A thread pool that grows with the number of threads asked for."""
 
@@ -89,6 +130,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._size = 0
+        self._places = _Elsewhere()
 
     def submit(self, count: int, task: Callable[[], None]) -> list[Future[None]]:
         """Start `task` on up to `count` threads, each in a copy of the caller's context (np.errstate)."""
@@ -96,7 +138,10 @@ class _Pool:
             if self._executor is None or self._size < count:
                 if self._executor is not None:
                     self._executor.shutdown(wait=False)
-                self._executor, self._size = ThreadPoolExecutor(count, thread_name_prefix="xpconv"), count
+                self._places = _Elsewhere()
+                self._executor = ThreadPoolExecutor(count, "xpconv", initializer=self._places.join)
+                self._size = count
+            self._places.leave_caller()
             try:
                 return [self._executor.submit(copy_context().run, task) for _ in range(count)]
             except RuntimeError:  # the interpreter is shutting down: the caller does the work alone
