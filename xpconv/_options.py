@@ -63,7 +63,9 @@ class set_options:
     Parameters
     ----------
     max_workspace : int, optional
-        Bytes that one call may allocate beside its results (64 MiB at the start, at least 1 MiB).
+        Bytes of work memory that one call may have beside its results (64 MiB at the start, at least 1 MiB); calls that
+        overlap each have as much. NumPy's work memory is kept for later calls, in all at most so many bytes; lowering
+        the value frees what is too much at the next call.
     threads : int, optional
         Threads that NumPy calls are spread over; at the start the number of cores this process may run on,
         or the environment variable ``XPCONV_NUM_THREADS``. Results do not depend on it, to the bit.

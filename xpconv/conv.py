@@ -82,7 +82,11 @@ def conv(
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``.
     algorithm : str
-        ``"auto"`` (default), or one that is obeyed or refused: ``"direct"``, ``"gemm"``.
+        ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
+        ``"gemm"``, ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1).
+        The last two serve floating and complex dtypes, are not exact on whole numbers and have a larger `error_bound`.
+        A NaN or an infinity stays in its windows on NumPy and on PyTorch's CPU tensors; elsewhere it reaches its whole
+        tile, and ``"auto"`` does not take them.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 
@@ -95,7 +99,8 @@ def conv(
     Raises
     ------
     ValueError
-        A shape or an option is unfit, or one pixel's work does not fit in ``max_workspace``.
+        A shape or an option is unfit, the named algorithm does not serve the case, or one pixel's work does not fit in
+        ``max_workspace``.
     TypeError
         The arrays differ in library, device or dtype, or are not numeric.
 
@@ -103,7 +108,7 @@ def conv(
     -----
     ``z[n, o, f] = b[f] + sum over k, c of x[n, o * stride + k * dilation - before, c] * w[k, c, f]``: the kernel is not
     flipped. 16-bit floating types are summed in float32, integers exactly, wrapping as NumPy's do. On NumPy a call
-    allocates at most ``max_workspace`` bytes beside its result (see `set_options`). The result does not
+    has at most ``max_workspace`` bytes of work memory beside its result (see `set_options`). The result does not
     depend on the number of threads. Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep
     learning", arXiv 1603.07285.
 
@@ -179,7 +184,7 @@ def conv_input_grad(
     Notes
     -----
     Input pixels are taken by their residue modulo the stride; those of one residue receive a stride-1 correlation of
-    dz with every stride-th tap, flipped. No zero is multiplied and nothing is scattered. Complex kernels are
+    dz with every stride-th tap, flipped. No zeros are put between the pixels of dz, and nothing is scattered. Complex kernels are
     conjugated, as in PyTorch.
 
     Examples
