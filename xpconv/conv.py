@@ -184,8 +184,8 @@ def conv_input_grad(
     Notes
     -----
     Input pixels are taken by their residue modulo the stride; those of one residue receive a stride-1 correlation of
-    dz with every stride-th tap, flipped. No zeros are put between the pixels of dz, and nothing is scattered. Complex kernels are
-    conjugated, as in PyTorch.
+    dz with every stride-th tap, flipped. No zeros are put between the pixels of dz, and nothing is scattered. Complex
+    kernels are conjugated, as in PyTorch.
 
     Examples
     --------

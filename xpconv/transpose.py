@@ -90,8 +90,8 @@ def conv_transpose(
     Notes
     -----
     ``z[n, i, f] = b[f] + sum of x[n, o, c] * w[k, f, c]`` over o, k with ``o * stride + k * dilation = i + before``.
-    No zeros are put between the pixels of x. Pixels that no tap reaches hold the bias. Complex kernels are not conjugated. Source: ONNX
-    operator ConvTranspose; V. Dumoulin, F. Visin, arXiv 1603.07285.
+    No zeros are put between the pixels of x. Pixels that no tap reaches hold the bias. Complex kernels are not
+    conjugated. Source: ONNX operator ConvTranspose; V. Dumoulin, F. Visin, arXiv 1603.07285.
 
     Examples
     --------
