@@ -151,7 +151,7 @@ def test_every_library(other: Backend, dtype: str, wide: str, algorithm: str) ->
     slow = str(other).startswith(("jax", "dask"))  # each new shape is compiled, each graph built
     if str(other) == "jax-jit" and wide not in (dtype, "int32"):
         pytest.skip("traced with fewer pairs")
-    if slow and (algorithm == "direct" or str(other) == "jax-x64" and wide != dtype):
+    if slow and (algorithm == "direct" or (str(other) == "jax-x64" and wide != dtype)):
         pytest.skip("compiled with fewer pairs")
     for name in ("many inputs",) if slow else LAYERS:
         check(other, name, dtype, wide, "random", algorithm)
