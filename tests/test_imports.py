@@ -23,7 +23,6 @@ LAYERS = (
     ("_derivatives", "torch", "jax"),
     ("_course_checks", "course"),
     ("nn",),
-    ("dask",),
     ("_error_terms", "bounds"),
     ("_guises",),
     ("testing",),
@@ -144,7 +143,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
     """At the top of a file, below the tools: the standard library and the four core dependencies."""
-    if layer(name) and LEVEL.get(layer(name), 99) >= LEVEL["dask"]:
+    if layer(name) and LEVEL.get(layer(name), 99) >= LEVEL["bounds"]:
         return
     for imported, at_top in imports(MODULES[name], name):
         root = imported.split(".")[0]
