@@ -177,7 +177,7 @@ def sweep(
     pixel = math.ceil(4 * (math.prod(reach) + 12)) * shape[-1] * wide
     room = options.room // (4 if traits.threads else 2)
     tile = block(shape[:-1], max(min(room, traits.cache or room) // pixel, 1))
-    workers = max(1, min(options.threads, options.room // max(pixel * math.prod(tile), 1)))
+    workers = max(1, min(options.threads, options.room // 4 * 3 // max(pixel * math.prod(tile), 1)))
     targets = [empty(xp, shape, dtype, like, layout) for dtype in dtypes] if traits.mutable else []
 
     def run_tile(region: Region, work: Workspace) -> list[Array] | None:
