@@ -35,8 +35,8 @@ class Rates:
     measured: str
 
 
-# `python -m bench plan --count 200 --fit` fits 2.7e-11, 2.4e-11, 1.0e-9, 2.0e-10, 3.3e-10 and 3.4e-6 to the times of one
-# core, which choose no better on those layers (mean regret 1.037 against 1.039)
+# `python -m bench plan --count 200 --fit` fits 2.7e-11, 2.4e-11, 1.0e-9, 2.0e-10, 3.3e-10 and 3.4e-6 to one
+# core's times, which choose no better on those layers (mean regret 1.037 against 1.039)
 RATES = {
     "cpu": Rates(
         1 / 48e9,
