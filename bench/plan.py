@@ -26,8 +26,8 @@ from bench.report import Table, number, to_json, write
 from xpconv import _options
 from xpconv._backend import NUMPY
 from xpconv._conv_run import plan_for
+from xpconv._cost import Rates, counts
 from xpconv._geometry import Geometry
-from xpconv._plan import Rates, counts
 from xpconv.algorithms import REGISTRY
 from xpconv.conv import read_geometry
 
@@ -108,7 +108,7 @@ def _counted(geometry: Geometry, passes: str, algorithm: str) -> tuple[float, ..
         plan = _planned(part, gradient, algorithm)
         found = REGISTRY[plan.algorithm]
         work = found.weight_grad_work(part) if gradient else found.forward_work(part)
-        total += counts(work, part, 4, plan)
+        total += counts(work, part, 4, plan.tile, plan.apart)
     return tuple(total)
 
 

@@ -129,6 +129,8 @@ def package_modules() -> list[str]:
 
 @pytest.mark.parametrize("name", package_modules())
 def test_docstring_examples(name: str) -> None:
+    if name in ("xpconv.torch", "xpconv.jax"):  # bindings, which import their library
+        pytest.importorskip(name.partition(".")[2])
     module = importlib.import_module(name)
     outcome = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert outcome.failed == 0

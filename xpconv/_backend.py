@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,26 +25,26 @@ class Traits:
     """What a library can do on one kind of device, as far as the plan and the driver care."""
 
     name: str
-    mutable: bool  # results are allocated first and written tile by tile
-    strided: bool  # overlapping windows can be had as a view
-    threads: bool  # array calls let other Python threads run
-    buffers: bool  # work arrays are written with out= and used again
-    cache: int | None  # bytes that a tile's working set should fit; None: as large as the workspace allows
+    mutable: bool = False  # results are allocated first and written tile by tile
+    strided: bool = False  # overlapping windows can be had as a view
+    threads: bool = False  # array calls let other Python threads run
+    buffers: bool = False  # work arrays are written with out= and used again
+    cache: int | None = None  # bytes that a tile's working set should fit; None: as large as the workspace allows
     kind: str = "cpu"
     looks: bool = False  # a value can be looked at without waiting for a device, and is no trace
-    fft: bool = True
+    lazy: bool = False  # arrays may be cut into chunks, along which nothing can be transformed or put in place
+    indexed: bool = False  # values can be put at places that arrays of indices give
 
 
 # 2 MiB was the fastest of 0.5 to 4 MiB on a core with a 1 MiB second-level and a shared 32 MiB third-level cache.
 NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, cache=2 * MIB, looks=True)
-TORCH = Traits("torch", mutable=True, strided=True, threads=False, buffers=False, cache=4 * MIB, looks=True)
+TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True)
 # Fewer, larger kernels: a tile's columns should fit a GPU's second-level cache (40 to 60 MB on data-centre parts).
-CUPY = Traits("cupy", mutable=True, strided=True, threads=False, buffers=False, cache=24 * MIB, kind="cuda")
-TORCH_CUDA = Traits("torch", mutable=True, strided=True, threads=False, buffers=False, cache=24 * MIB, kind="cuda")
-JAX = Traits("jax", mutable=False, strided=False, threads=False, buffers=False, cache=None)
-# a dask array cut into chunks along an axis has no transform along it
-DASK = Traits("dask", mutable=False, strided=False, threads=False, buffers=False, cache=None, fft=False)
-OTHER = Traits("array api", mutable=False, strided=False, threads=False, buffers=False, cache=None)
+CUPY = Traits("cupy", mutable=True, strided=True, cache=24 * MIB, kind="cuda", indexed=True)
+TORCH_CUDA = replace(CUPY, name="torch")
+JAX = Traits("jax", indexed=True)
+DASK = Traits("dask", lazy=True)
+OTHER = Traits("array api")
 
 
 def _traits(array: Array, device: Any) -> Traits:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from xpconv._backend import Traits
+from xpconv._cost import RATES, UNMEASURED, exact_work, predict
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Exact
 from xpconv.algorithms import REGISTRY
@@ -17,38 +18,8 @@ CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
-THIN = 16  # rows of a matrix product that cost as much time as reading its right-hand side
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Measured speeds of one kind of device, for one core on a CPU; seconds for a unit."""
-
-    multiply_add: float  # of float32, in matrix products
-    byte: float  # read or written outside of them
-    run: float  # for each contiguous piece of what is moved
-    fused: float  # a multiply-add element by element
-    point: float  # of a Fourier transform, for each halving of its length
-    call: float  # of an array function
-    measured: str
-
-
-# `python -m bench plan --count 200 --fit` fits 2.7e-11, 2.4e-11, 1.0e-9, 2.0e-10, 3.3e-10 and 3.4e-6 to one
-# core's times, which choose no better on those layers (mean regret 1.037 against 1.039)
-RATES = {
-    "cpu": Rates(
-        1 / 48e9,
-        1 / 32e9,
-        4e-9,
-        0.16e-9,
-        0.5e-9,
-        3e-6,
-        "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11",
-    ),
-}
-UNMEASURED = Rates(1 / 10e12, 1 / 1e12, 0.0, 1e-11, 1e-12, 1e-5, "")
 
 
 @dataclass(frozen=True)
@@ -152,13 +123,13 @@ def _plan(
             continue
         work = algorithm.weight_grad_work(geometry) if gradient else algorithm.forward_work(geometry)
         if exact is not None:
-            work = _exact_work(work, exact, geometry, itemsize)
+            work = exact_work(work, exact, geometry, itemsize)
         found = _fit(name, work, case, max_workspace)
         if isinstance(found, str):
             refusals[name] = found
         else:
             plans[name] = found
-            seconds[name] = _seconds(work, geometry, rates, itemsize, found)
+            seconds[name] = predict(work, geometry, rates, itemsize, found.tile, found.apart)
     if wanted == "auto":
         best = min(plans, key=seconds.__getitem__, default=None)
     else:
@@ -192,7 +163,7 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
         return reason
     if whole and not algorithm.exact:
         return "serves floating dtypes only: it is not exact on integers"
-    if name == "fft" and not case.traits.fft:
+    if algorithm.fourier and case.traits.lazy:
         return f"serves no arrays of {case.traits.name}"
     if algorithm.spreads and wanted == "auto":
         if not case.traits.looks:
@@ -210,43 +181,6 @@ def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str
     if wanted != "auto":
         return "not taken: another was named"
     return f"not taken: {seconds[name] / seconds[best]:.1f} times the predicted time"
-
-
-def _exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> Work:
-    """Charge a product for each pair of pieces, and its conversion."""
-    stretches = -(-geometry.products // exact.terms)
-    moved = work.moved + 3 * geometry.filters * exact.products * stretches
-    return replace(work, multiply_adds=work.multiply_adds * exact.products * exact.itemsize / itemsize, moved=moved)
-
-
-def counts(work: Work, geometry: Geometry, itemsize: int, plan: Plan) -> tuple[float, ...]:
-    """Count what a call does, in the order of the constants of `Rates`; those of float32 for the arithmetic."""
-    tile = plan.tile
-    pixels, wide = max(geometry.positions, 1), itemsize / 4
-    tiles = math.prod(-(-n // m) for n, m in zip((geometry.batch, *geometry.output), tile, strict=True))
-    again = 0  # what each tile reads or copies beside
-    if max(geometry.dilation) > 1 and not plan.apart and any(map(any, geometry.padding)):
-        slab = math.prod(geometry.slab_size(axis, n) for axis, n in enumerate(tile[1:]))
-        again += (
-            2 * tiles * tile[0] * slab * geometry.channels
-        )  # padded slabs, where windows span far more than they read
-    thin = 1.0
-    if work.step:
-        thin += THIN * math.prod(work.step) / math.prod(tile)  # products of few rows each
-        again += tiles * work.prepared  # a transformed weight is too large for the cache, and read for each tile
-    return (
-        wide * (pixels * work.multiply_adds * thin + work.fixed_multiply_adds),
-        itemsize * (pixels * work.moved + work.fixed_moved + again),
-        pixels * work.runs,
-        wide * pixels * work.fused,
-        wide * (pixels * work.points + work.fixed_points),
-        (max(tiles, 1) + 1) * work.calls,
-    )
-
-
-def _seconds(work: Work, geometry: Geometry, rates: Rates, itemsize: int, plan: Plan) -> float:
-    prices = (rates.multiply_add, rates.byte, rates.run, rates.fused, rates.point, rates.call)
-    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, plan), prices, strict=True))
 
 
 @dataclass(frozen=True)
@@ -298,7 +232,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         pixel, worker = scratch(case.exact, geometry, work.elements, case.gradient)
         work, product = replace(work, elements=work.elements + pixel), product + worker * itemsize
     room -= fixed
-    apart = name == "direct" and max(geometry.dilation) > 1 and not geometry.depthwise
+    apart = REGISTRY[name].by_tap and max(geometry.dilation) > 1 and not geometry.depthwise
     if apart:
         case = replace(case, geometry=replace(geometry.single((0,) * geometry.rank), output=geometry.output))
         work = replace(work, elements=work.elements + geometry.filters)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpconv import _options, _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, fresh, plain, write, zeros
+from xpconv import _threads
+from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
-from xpconv._plan import Plan, block
+from xpconv._plan import Plan
 from xpconv._workspace import Arithmetic, Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
@@ -28,7 +28,6 @@ Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
 PREPARED = 1 << 18  # elements of a prepared weight that are made at once
-STRETCH = 128  # numbers that are summed one after another
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
@@ -149,19 +148,18 @@ def join(xp: Namespace, blocks: list[Array], tiles: Any) -> Array:
 
 @dataclass(frozen=True)
 class Correlation:
-    """correlate(x, w) + b with its algorithm and weight at hand, for one region of the output at a time."""
+    """correlate(x, w) with its algorithm and weight at hand, for one region of the output at a time."""
 
     x: Array
     weight: Array
-    b: Array | None
     geometry: Geometry
     algorithm: Algorithm
     plan: Plan
     each: Each | None
-    safe: Correlation | None  # what computes a tile again in which values spread that are not finite
+    safe: Callable[[], Correlation] | None  # what computes a tile again in which values spread that are not finite
 
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
-        """Give the block (n, *output, F) of a region, in `out` where that is possible; without the bias."""
+        """Give the block (n, *output, F) of a region, in `out` where that is possible."""
         algorithm = self.algorithm
         if self.plan.apart:
             return self._taps_apart(region, work)
@@ -172,12 +170,13 @@ class Correlation:
             found = algorithm.correlate(work, pixels, self.weight, self.geometry, sizes(region), out)
         if self.safe is None or work.is_finite(found):
             return found
-        tiles = Tiles(tuple(stop - start for start, stop in region), self.safe.plan.tile)
+        safe = self.safe()
+        tiles = Tiles(tuple(stop - start for start, stop in region), safe.plan.tile)
         blocks = []
         for tile in tiles:
             part = tuple((first + a, first + b) for (first, _), (a, b) in zip(region, tile, strict=True))
             inside = None if out is None else out[slices(tile)]
-            again = self.safe.block(part, work, inside)
+            again = safe.block(part, work, inside)
             if inside is not None:
                 work.store(out, slices(tile), again, None)
             else:
@@ -208,13 +207,16 @@ def correlate_jobs(
     algorithm = (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm]
     w = cast(xp, w, dtypes.factors)
     bias = None if b is None else cast(xp, b, dtypes.sums)
+
+    def task_of(algorithm: Algorithm, plan: Plan, safe: Callable[[], Correlation] | None) -> Correlation:
+        weight = _prepared(w, geometry, algorithm, plan, xp, traits, dtypes, held)
+        return Correlation(x, weight, geometry, algorithm, plan, each, safe)
+
     safe = None
-    if plan.safe is not None and not magnitudes:
-        exact = REGISTRY[plan.safe.algorithm]
-        weight = _prepared(w, geometry, exact, plan.safe, xp, traits, dtypes, held)
-        safe = Correlation(x, weight, None, geometry, exact, plan.safe, each, None)
-    weight = _prepared(w, geometry, algorithm, plan, xp, traits, dtypes, held)
-    task = Correlation(x, weight, bias, geometry, algorithm, plan, each, safe)
+    if (safer := plan.safe) is not None and not magnitudes:
+        # its weight may be a copy, so it is made when the first tile needs it
+        safe = _threads.once(lambda: task_of(REGISTRY[safer.algorithm], safer, None))
+    task = task_of(algorithm, plan, safe)
 
     def compute(region: Region, work: Workspace) -> Array | None:
         if target is None:
@@ -355,46 +357,3 @@ def interleave(xp: Namespace, pieces: list[Array], geometry: Geometry) -> Array:
             joined.append(whole[tuple(index)])
         pieces = joined
     return pieces[0]
-
-
-def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
-    """(n, *pixels, F) -> (F,), in a tree of short sums, so that it is near exact; `shape` is (n, *pixels)."""
-    positions, filters = math.prod(shape), dz.shape[-1]
-    if positions == 0:
-        return zeros(xp, (filters,), sums, dz)
-    dz = plain(dz)
-    split = traits.threads and positions * filters > SMALL
-    tile = block(shape, max(SMALL // (2 * filters), 1)) if split else shape
-
-    def compute(region: Region, work: Workspace) -> Array:
-        total = dz[slices(region)]
-        if traits.buffers and total.flags.c_contiguous:  # all pixels in a row
-            total = total.reshape(-1, filters)
-        for axis in reversed(range(total.ndim - 1)):
-            total = _axis_sum(xp, total, axis, sums)
-        return total
-
-    jobs = Jobs(compute, Tiles(shape, tile))
-    threads = _options.current().threads
-    found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
-    while len(found) > 1:
-        found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
-    return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
-
-
-def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:
-    """Sum along an axis, `STRETCH` numbers at a time."""
-    lead = (slice(None),) * axis
-    while array.shape[axis] > STRETCH:
-        count, rest = divmod(array.shape[axis], STRETCH)
-        whole = array[(*lead, slice(0, count * STRETCH), ...)]
-        parts = xp.reshape(whole, (*array.shape[:axis], count, STRETCH, *array.shape[axis + 1 :]))
-        pieces = [xp.sum(parts, axis=axis + 1, dtype=sums)]
-        if rest:
-            pieces.append(
-                xp.sum(array[(*lead, slice(count * STRETCH, None), ...)], axis=axis, keepdims=True, dtype=sums)
-            )
-        array = xp.concat(pieces, axis=axis)
-    if array.shape[axis] == 1:
-        return cast(xp, array[(*lead, 0, ...)], sums)
-    return xp.sum(array, axis=axis, dtype=sums)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat as compat
 import array_api_extra as xpx
 import numpy as np
 
-from xpconv._backend import Namespace, arange, index_dtype, zeros
+from xpconv._backend import Namespace, Traits, arange, index_dtype, zeros
 
 Array = Any
 
 
-def scatter(function: str, xp: Namespace, values: Array, places: Array, size: int) -> Array:
+def scatter(function: str, xp: Namespace, traits: Traits, values: Array, places: Array, size: int) -> Array:
     """(N, M, C), (N, M, C) -> (N, size, C): put each value at its place along the middle axis, -1 nowhere."""
-    if isinstance(values, np.ndarray):
+    if traits.buffers:
         return _scatter_numpy(function, values, places, size)
-    if compat.is_dask_array(values):
+    if traits.lazy:
         return xpx.lazy_apply(
             lambda v, p: _scatter_numpy(function, v, p, size), values, places,
             shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
@@ -25,7 +24,7 @@ def scatter(function: str, xp: Namespace, values: Array, places: Array, size: in
     n, _, c = values.shape
     places = xp.astype(places, index_dtype(xp, places))
     places = xp.where(places < 0, xp.full_like(places, size), places)  # a row of its own, cut off below
-    if not (compat.is_torch_array(values) or compat.is_cupy_array(values) or compat.is_jax_array(values)):
+    if not traits.indexed:
         return _scatter_sorted(xp, values, places, size)
     image = xp.reshape(arange(xp, n, places.dtype, values), (n, 1, 1))
     channel = xp.reshape(arange(xp, c, places.dtype, values), (1, 1, c))

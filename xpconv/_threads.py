@@ -160,6 +160,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def once(make: Callable[[], Result]) -> Callable[[], Result]:
+    """Make something when it is first asked for, and once, whichever thread asks."""
+    lock = threading.Lock()
+    made: list[Result] = []
+
+    def give() -> Result:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return give
+
+
 def run(
     job: Callable[[int, State], Result], count: int, make_state: Callable[[], State], workers: int, collect: bool,
     release: Callable[[State], None] = lambda _: None,

@@ -14,6 +14,7 @@ from xpconv._backend import (
     result_dtype,
     to_channels_last,
 )
+from xpconv._channel_sum import channel_sum
 from xpconv._conv_run import input_grad, plan_for, weight_grad
 from xpconv._dtypes import signed, with_dtype
 from xpconv._geometry import Geometry, Ints
@@ -334,7 +335,7 @@ def conv_vjp(
     dx = input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
     dw = weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
     summed, dz = signed(xp, traits, dtype, dz)
-    db = _run.channel_sum(
+    db = channel_sum(
         to_channels_last(xp, dz, layout), (geometry.batch, *geometry.output), xp, traits, accumulator(xp, summed)
     )
     return dx, dw, with_dtype(xp, traits, cast(xp, db, summed), dtype)

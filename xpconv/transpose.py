@@ -16,6 +16,7 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
+from xpconv._channel_sum import channel_sum
 from xpconv._conv_run import plan_for
 from xpconv._dtypes import signed, with_dtype
 from xpconv._geometry import Geometry
@@ -190,7 +191,7 @@ def conv_transpose_vjp(
     )  # fmt: skip
     if is_complex:
         dw = xp.conj(dw)
-    db = _run.channel_sum(grads, (geometry.batch, *geometry.input), xp, traits, sums)
+    db = channel_sum(grads, (geometry.batch, *geometry.input), xp, traits, sums)
     dw = contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
     found = (from_channels_last(xp, dx, layout), dw, cast(xp, db, dtype))
     dx, dw, db = (with_dtype(xp, traits, array, wanted) for array in found)

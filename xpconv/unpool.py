@@ -61,7 +61,7 @@ def max_unpool(
     array([0., 3., 0., 5.])
     """
     name = "max_unpool"
-    xp, _ = inspect_apart(name, y=y, indices=indices)
+    xp, traits = inspect_apart(name, y=y, indices=indices)
     if not is_kind(xp, indices.dtype, "integral"):
         raise TypeError(f"{name}: indices are integers; got indices.dtype={dtype_name(indices.dtype)}")
     shape = freeze(tuple(y.shape))
@@ -80,9 +80,9 @@ def max_unpool(
         return from_channels_last(xp, zeros(xp, (0, *sizes, channels), y.dtype, y), layout)
     if layout == "channels_first":  # (N, C, *pooled) -> (N·C, pooled, 1), without a copy
         flat = (batch * channels, math.prod(pooled), 1)
-        found = scatter(name, xp, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+        found = scatter(name, xp, traits, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
         return xp.reshape(found, (batch, channels, *sizes))
     # (N, *pooled, C) -> (N, pooled, C)
     flat = (batch, math.prod(pooled), channels)
-    found = scatter(name, xp, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+    found = scatter(name, xp, traits, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
     return contiguous(xp, xp.reshape(found, (batch, *sizes, channels)))

@@ -19,6 +19,8 @@ class Algorithm(Protocol):
 
     exact: bool  # whole numbers give whole numbers, so it serves integers
     spreads: bool  # a NaN can reach windows that do not contain it
+    fourier: bool  # it needs the library's Fourier transforms
+    by_tap: bool  # it serves a kernel as the sum of its taps, each by itself
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""

@@ -22,6 +22,8 @@ Array = Any
 
 exact = True
 spreads = False
+fourier = False
+by_tap = True
 
 THIN = 4  # input channels in a group up to which a tap is multiplied element by element
 

@@ -65,7 +65,8 @@ def lengths(span: Ints, output: Ints, batch: int, depth: int, channels: int, fil
 class Fourier:
     """The algorithm."""
 
-    exact = False
+    exact = by_tap = False
+    fourier = True
     spreads = True  # a NaN reaches every output of its tile
 
     def refuses(self, geometry: Geometry) -> str:

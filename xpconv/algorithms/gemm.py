@@ -24,6 +24,8 @@ Array = Any
 
 exact = True
 spreads = False
+fourier = False
+by_tap = False
 
 
 def refuses(geometry: Geometry) -> str:

@@ -156,6 +156,7 @@ class Winograd:
 
     absolute: bool = False
     exact = False
+    fourier = by_tap = False
     spreads = True  # a NaN reaches every output of its tile
 
     def refuses(self, geometry: Geometry) -> str:
