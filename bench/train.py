@@ -68,7 +68,7 @@ class Own:
         """Run a step and give the loss before it."""
         logits, caches = self.model.forward(self.params, self.images)
         loss, cache = self.loss.forward(logits, self.labels)
-        _, gradients = self.model.backward(self.params, caches, self.loss.backward(cache))
+        gradients = self.model.gradients(self.params, caches, self.loss.backward(cache))
         self.params, self.state = self.optimizer.update(self.params, gradients, self.state)
         return float(loss)
 

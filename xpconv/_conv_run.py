@@ -20,6 +20,7 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
+from xpconv._channel_sum import channel_sum
 from xpconv._dtypes import limits, real_dtype, signed, with_dtype
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Geometry, Region
@@ -137,3 +138,11 @@ def weight_grad(
     )  # fmt: skip
     dw = contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
     return with_dtype(xp, traits, dw, wanted)
+
+
+def bias_grad(dz: Array, xp: Namespace, traits: Traits, dtype: Any, layout: str) -> Array:
+    """Sum the gradient of an output over batch and pixels; in `dtype`."""
+    summed, dz = signed(xp, traits, dtype, dz)
+    dz = to_channels_last(xp, dz, layout)
+    db = channel_sum(dz, tuple(dz.shape[:-1]), xp, traits, accumulator(xp, summed))
+    return with_dtype(xp, traits, cast(xp, db, summed), dtype)

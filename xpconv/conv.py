@@ -7,15 +7,13 @@ from typing import Any
 from xpconv import _run
 from xpconv._backend import (
     accumulator,
-    cast,
     from_channels_last,
     inspect,
     kernel_to_channels_last,
     result_dtype,
     to_channels_last,
 )
-from xpconv._channel_sum import channel_sum
-from xpconv._conv_run import input_grad, plan_for, weight_grad
+from xpconv._conv_run import bias_grad, input_grad, plan_for, weight_grad
 from xpconv._dtypes import signed, with_dtype
 from xpconv._geometry import Geometry, Ints
 from xpconv._reading import conv_geometry, freeze, in_layout, whole_shape
@@ -334,8 +332,4 @@ def conv_vjp(
     dtype = result_dtype(name, xp, x.dtype, dtype)
     dx = input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
     dw = weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    summed, dz = signed(xp, traits, dtype, dz)
-    db = channel_sum(
-        to_channels_last(xp, dz, layout), (geometry.batch, *geometry.output), xp, traits, accumulator(xp, summed)
-    )
-    return dx, dw, with_dtype(xp, traits, cast(xp, db, summed), dtype)
+    return dx, dw, bias_grad(dz, xp, traits, dtype, layout)

@@ -156,6 +156,22 @@ def test_max_pool_gives_the_first_of_equal_maxima_the_gradient():
     assert dx[0, :, :, 0].tolist() == [[5.0, 0.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "longdouble"])
+@pytest.mark.parametrize("turned", [False, True], ids=["in order", "turned"])
+def test_relu_of_many_numbers(dtype, turned):
+    """Enough for several threads and a rest."""
+    rng = np.random.default_rng(6)
+    x, dy = (rng.standard_normal((700, 701)).astype(dtype) for _ in range(2))
+    x[5, :3], dy[6, :3] = (np.nan, np.inf, -np.inf), (np.nan, np.inf, -np.inf)
+    if turned:
+        x, dy = x.T, dy.T
+    y, cache = ReLU().forward({}, x)
+    dx, _ = ReLU().backward({}, cache, dy)
+    np.testing.assert_array_equal(y, np.where(x <= 0, 0, x))
+    np.testing.assert_array_equal(dx, np.where(x > 0, dy, 0))
+    assert y.dtype == dx.dtype == dtype
+
+
 @pytest.mark.parametrize("layer", [Flatten(), ReLU(), Dense(2), Conv(2, 3), MaxPool(2), AvgPool(2)])
 def test_an_empty_batch_goes_through(layer):
     shape = (5,) if isinstance(layer, Dense) else (4, 4, 3)

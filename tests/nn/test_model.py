@@ -68,6 +68,26 @@ def test_gradients_of_the_network_are_pytorchs():
         np.testing.assert_allclose(grad, leaves[name].grad.numpy(), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        NETWORK,
+        Sequential((ReLU(), MaxPool(2), Flatten(), Dense(3))),
+        Sequential((Flatten(), ReLU())),
+    ],
+    ids=["convolution first", "dense behind others", "nothing to learn"],
+)
+def test_gradients_alone_are_those_of_backward(model):
+    rng = np.random.default_rng(5)
+    params, x = model.init(rng, (8, 8, 1)), rng.standard_normal((3, 8, 8, 1)).astype(np.float32)
+    y, caches = model.forward(params, x)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    grads, (_, expected) = model.gradients(params, caches, dy), model.backward(params, caches, dy)
+    assert list(grads) == list(expected) == list(params)
+    for name, grad in grads.items():
+        np.testing.assert_array_equal(grad, expected[name])
+
+
 def test_activations_end_in_the_prediction():
     x = np.random.default_rng(4).standard_normal((2, 8, 8, 1))
     outputs = NETWORK.activations(draw(), x)
@@ -102,6 +122,7 @@ X = np.zeros((2, 8, 8, 1))
     [
         (lambda: Sequential(()), "Sequential: layers holds at least one layer; got none"),
         (lambda: NETWORK.forward({}, X), r"Conv: params holds 'weight'; got the keys \[\]"),
+        (lambda: NETWORK.gradients(draw(), [], X), "Sequential: caches has one entry per layer, 8; got 0"),
         (lambda: NETWORK.backward(draw(), [], X), "Sequential: caches has one entry per layer, 8; got 0"),
         (lambda: Sequential([Flatten(), MaxPool(2)]).init(np.random.default_rng(0), (4, 4, 1)), "max_pool: "),
         (lambda: Sequential([ReLU(), Dense(2)]).init(np.random.default_rng(0), (4, 4)), "put a Flatten before"),

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from array_api_compat import device
 
+from xpconv.nn import _rectify
 from xpconv.nn._check import Array, Params, entry, positive_int, real_floating, same_shape
 
 HostParams = dict[str, np.ndarray[Any, Any]]
@@ -19,6 +20,8 @@ class Layer(Protocol):
 
     ``init`` draws the parameters on the host, ``forward`` gives the output and what ``backward`` needs, and
     ``backward`` gives the gradients by the input and, under the same keys, by the parameters. Nothing is mutated.
+    A layer with parameters may have ``gradients``, with the arguments of ``backward``, which gives those by the
+    parameters alone; the first layer of a network needs no more.
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -60,16 +63,21 @@ class ReLU:
         return {}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
-        """``(*any) -> (*any)``; the cache is the mask x > 0."""
+        """``(*any) -> (*any)``; the cache is the output."""
         xp = real_floating("ReLU", "x", x)
-        zero = xp.zeros((), dtype=x.dtype, device=device(x))
-        return xp.maximum(x, zero), x > zero
+        if _rectify.takes(x):
+            y = _rectify.rectified(xp, x)
+        else:
+            y = xp.maximum(x, xp.zeros((), dtype=x.dtype, device=device(x)))
+        return y, y
 
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(*any) -> (*any)``."""
         xp = real_floating("ReLU", "dy", dy)
         same_shape("ReLU", "dy", dy, cache.shape)
-        return xp.where(cache, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
+        if _rectify.takes(cache, dy):
+            return _rectify.passed(xp, cache, dy), {}
+        return xp.where(cache > 0, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,11 @@ class Dense:
         """``(N, F) -> (N, D)``, and the gradients of ``weight`` and ``bias``."""
         xp = real_floating("Dense", "dy", dy)
         weight = entry("Dense", params, "weight")
-        same_shape("Dense", "dy", dy, (cache.shape[0], weight.shape[1]))
-        grads = {"weight": xp.matrix_transpose(cache) @ dy, "bias": xp.sum(dy, axis=0)}
+        grads = self.gradients(params, cache, dy)
         return dy @ xp.matrix_transpose(weight), grads
+
+    def gradients(self, params: Params, cache: Array, dy: Array) -> Params:
+        """``(N, F) ->`` the gradients of ``weight`` and ``bias``."""
+        xp = real_floating("Dense", "dy", dy)
+        same_shape("Dense", "dy", dy, (cache.shape[0], entry("Dense", params, "weight").shape[1]))
+        return {"weight": xp.matrix_transpose(cache) @ dy, "bias": xp.sum(dy, axis=0)}

@@ -107,10 +107,27 @@ class Sequential:
 
     def backward(self, params: Params, caches: list[Any], dy: Array) -> tuple[Array, Params]:
         """Give the gradients by the input and by every parameter, from the caches of `forward`."""
+        return self._back(params, caches, dy, 0)
+
+    def gradients(self, params: Params, caches: list[Any], dy: Array) -> Params:
+        """Give the gradients by every parameter, as `backward` does, without what only the input's gradient needs."""
+        names = self.names
+        first = next((place for place, name in enumerate(names) if _own(params, name)), len(names))
+        dy, grads = self._back(params, caches, dy, first + 1)
+        if first == len(names):
+            return grads
+        layer, own, cache = self.layers[first], _own(params, names[first]), caches[first]
+        give = getattr(layer, "gradients", None)
+        found = layer.backward(own, cache, dy)[1] if give is None else give(own, cache, dy)
+        return {f"{names[first]}.{key}": value for key, value in found.items()} | grads
+
+    def _back(self, params: Params, caches: list[Any], dy: Array, first: int) -> tuple[Array, Params]:
+        """Go back through the layers from the last to the first of these."""
         if len(caches) != len(self.layers):
             raise ValueError(f"Sequential: caches has one entry per layer, {len(self.layers)}; got {len(caches)}")
         by_layer = []
-        for name, layer, cache in zip(self.names[::-1], self.layers[::-1], caches[::-1], strict=True):
+        steps = list(zip(self.names, self.layers, caches, strict=True))[first:]
+        for name, layer, cache in reversed(steps):
             dy, own = layer.backward(_own(params, name), cache, dy)
             by_layer.append({f"{name}.{key}": value for key, value in own.items()})
         return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}

@@ -253,7 +253,7 @@ def _step(model: Sequential, optimizer: Optimizer) -> Callable[..., tuple[Params
     def step(params: Params, state: Any, images: Array, labels: Array) -> tuple[Params, Any, Array, Array]:
         logits, caches = model.forward(params, images)
         loss, cache = loss_function.forward(logits, labels)
-        _, grads = model.backward(params, caches, loss_function.backward(cache))
+        grads = model.gradients(params, caches, loss_function.backward(cache))
         params, state = optimizer.update(params, grads, state)
         xp = array_namespace(logits)
         right = xp.astype(xp.argmax(logits, axis=1), labels.dtype) == labels

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv.conv import conv, conv_vjp
+from xpconv._backend import inspect
+from xpconv._conv_run import bias_grad
+from xpconv.conv import conv, conv_vjp, conv_weight_grad
 from xpconv.nn._check import Array, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
 from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
@@ -99,6 +101,12 @@ class Conv:
         """``(N, *out, F) -> (N, *spatial, C)``, and the gradients of ``weight`` and ``bias``."""
         dx, dw, db = conv_vjp(dy, cache, entry("Conv", params, "weight"), **self._options())
         return dx, {"weight": dw, "bias": db}
+
+    def gradients(self, params: Params, cache: Array, dy: Array) -> Params:
+        """``(N, *out, F) ->`` the gradients of ``weight`` and ``bias``."""
+        shape = entry("Conv", params, "weight").shape
+        dw = conv_weight_grad(dy, cache, shape, **self._options())
+        return {"weight": dw, "bias": bias_grad(dy, *inspect("Conv", dy=dy), dy.dtype, self.layout)}
 
     def _options(self) -> dict[str, Any]:
         names = ("stride", "padding", "dilation", "groups", "padding_mode", "layout", "algorithm")
