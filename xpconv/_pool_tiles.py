@@ -29,6 +29,9 @@ PIECES = 8  # that a small call is cut into, so that threads can share it
 Step = Callable[[BufferedWorkspace, Region, slice, Geometry], None]
 
 
+Count = Callable[[Ints, int], int]  # (tile, channels) -> bytes
+
+
 @dataclass(frozen=True)
 class Footprint:
     """Bytes that a tile takes: for each element of an axis's input, of its result, and of the windows."""
@@ -38,23 +41,34 @@ class Footprint:
     sorted: int = 0  # of the pixels of the last axis, if they are sorted by residue
     scratch: int = 0  # of the largest axis's result
     windows: int = 0
+    last_first: bool = False  # the order of the axes
 
-    def bytes(self, geometry: Geometry, tile: Ints, channels: int) -> int:
-        """Count for a tile (n, *windows)."""
-        box = [
-            min(n, geometry.slab_size(axis, count))
-            for axis, (n, count) in enumerate(zip(geometry.input, tile[1:], strict=True))
-        ]
-        images = tile[0] * channels
-        results = [images * math.prod((*tile[1 : a + 2], *box[a + 1 :])) for a in range(geometry.rank)]
-        last = results[-2] if geometry.rank > 1 and geometry.stride[-1] > 1 else 0
-        return (
-            self.pixels * images * math.prod(box)
-            + self.stages * sum(results)
-            + self.sorted * last
-            + self.scratch * max(results)
-            + self.windows * results[-1]
-        )
+    def of(self, geometry: Geometry) -> Count:
+        """Give the count for a tile (n, *windows) of so many channels."""
+        axes = list(reversed(range(geometry.rank))) if self.last_first else list(range(geometry.rank))
+
+        def count(tile: Ints, channels: int) -> int:
+            sizes = [
+                n if count == geometry.output[axis] else min(n, geometry.slab_size(axis, count))
+                for axis, (n, count) in enumerate(zip(geometry.input, tile[1:], strict=True))
+            ]
+            images = tile[0] * channels
+            box = images * math.prod(sizes)
+            results, last = [], 0
+            for axis in axes:
+                if axis == geometry.rank - 1 and geometry.stride[axis] > 1:
+                    last = images * math.prod(sizes)
+                sizes[axis] = tile[1 + axis]
+                results.append(images * math.prod(sizes))
+            return (
+                self.pixels * box
+                + self.stages * sum(results)
+                + self.sorted * last
+                + self.scratch * max(results)
+                + self.windows * results[-1]
+            )
+
+        return count
 
 
 def images_last(geometry: Geometry, layout: str, *arrays: Array) -> tuple[Geometry, list[Array]]:
@@ -67,19 +81,22 @@ def images_last(geometry: Geometry, layout: str, *arrays: Array) -> tuple[Geomet
     return geometry, [array if layout == "channels_last" else np.moveaxis(array, 1, -1) for array in arrays]
 
 
-def cut(geometry: Geometry, shape: Ints, footprint: Footprint, least: Footprint) -> tuple[Ints, int, int]:
-    """Cut (n, *windows) into tiles: (tile, channels, workers); `footprint` should fit the cache, `least` has to fit."""
+def cut(geometry: Geometry, shape: Ints, comfortable: Count, needed: Count) -> tuple[Ints, int, int]:
+    """Cut `shape` (n, *spatial) into tiles: (tile, channels, workers).
+
+    What a tile takes comfortably should fit the cache, what it needs has to fit the workspace.
+    """
     options = _options.current()
     room = options.room - UFUNC_BUFFERS
     cache = min(CACHE, room // 4)
     channels = geometry.channels
     pixels = max(-(-math.prod(shape) // PIECES), SMALL // channels, 1)
     tile = block(shape, pixels)
-    while math.prod(tile) > 1 and footprint.bytes(geometry, tile, channels) > cache:
+    while math.prod(tile) > 1 and comfortable(tile, channels) > cache:
         tile = block(shape, math.prod(tile) // 2)
-    while channels > 1 and least.bytes(geometry, tile, channels) > room // 2:
+    while channels > 1 and needed(tile, channels) > room // 2:
         channels = -(-channels // 2)
-    size = least.bytes(geometry, tile, channels) + UFUNC_BUFFERS
+    size = needed(tile, channels) + UFUNC_BUFFERS
     return tile, channels, max(1, min(options.threads, options.room // size))
 
 
@@ -116,7 +133,7 @@ def max_pool(
         wide = number.itemsize
         least = Footprint(stages=size + wide, sorted=size + wide, scratch=2 + 2 * wide + size, windows=32 + 4 * wide)
     shape = (geometry.batch, *geometry.output)
-    tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
+    tile, channels, workers = cut(geometry, shape, replace(least, pixels=size).of(geometry), least.of(geometry))
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         spot = (*_run.slices(region)[:-1], own)
@@ -140,28 +157,6 @@ def has_nan(work: BufferedWorkspace, values: Array) -> bool:
     return bool(np.not_equal(values, values, out=found).any())
 
 
-def _route(
-    work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Geometry, region: Region,
-    rules: _Rules,
-) -> None:  # fmt: skip
-    """Add the gradient of a region's windows to the box of pixels that they read."""
-    with np.errstate(invalid="ignore"):
-        top, stages, tops = running.reduced(work, np.maximum, pixels, part, region, rules.fill, pixels.dtype)
-        careful = rules.real and has_nan(work, top)
-        values = work.copy("gradient", gradient, gradient.shape, home.dtype)
-        if rules.ties != "first":
-            plain = values
-            if careful:  # the first NaN of a window has it all
-                lost = top != top
-                plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
-            shares = spreading.shared(work, stages, tops, plain) if rules.ties == "split" else plain
-            spreading.spread(work, stages, tops, None, shares, home)
-            if not careful:
-                return
-        numbers = running.first_maxima(work, stages, tops, rules.number, careful)
-        spreading.spread(work, stages, tops, numbers, values, home, rules.blank)
-
-
 @dataclass(frozen=True)
 class _Rules:
     """What the gradient of max pooling needs to know beside the arrays."""
@@ -169,8 +164,30 @@ class _Rules:
     ties: str
     fill: Any
     real: bool
-    number: Any  # the dtype that numbers taps
-    blank: bool  # each pixel is written once, so that nothing has to be added
+
+
+def _route(
+    work: BufferedWorkspace, home: Array, written: int, gradient: Array, pixels: Array, part: Geometry, region: Region,
+    rules: _Rules,
+) -> None:  # fmt: skip
+    """Add the gradient of a region's windows to the box of pixels that they read; see `spreading.spread`."""
+    with np.errstate(invalid="ignore"):
+        top, stages, tops = running.reduced(
+            work, np.maximum, pixels, part, region, rules.fill, pixels.dtype, last_first=True
+        )
+        careful = rules.real and has_nan(work, top)
+        values = work.copy("gradient", gradient, gradient.shape, home.dtype)
+        if rules.ties == "first":
+            spreading.spread(work, stages, tops, values, home, written, True, careful)
+            return
+        plain = values
+        if careful:  # the first NaN of a window has it all
+            lost = top != top
+            plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
+        shares = spreading.shared(work, stages, tops, plain) if rules.ties == "split" else plain
+        spreading.spread(work, stages, tops, shares, home, written, False, False)
+        if careful:
+            spreading.spread(work, stages, tops, values, home, home.shape[1], True, True)
 
 
 def max_pool_vjp(
@@ -187,15 +204,15 @@ def max_pool_vjp(
         return result
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
     size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
-    number = running.number_dtype(geometry)
-    own, rules = number.itemsize, _Rules(ties, fill, real, number, disjoint and ties == "first")
+    rules = _Rules(ties, fill, real)
     least = Footprint(
-        stages=size + own + wide, sorted=size + own, scratch=2 + 3 * own + 2 * wide, windows=4 * own + 2 * wide
+        stages=size + wide, sorted=size + 2 * wide, scratch=2 + 2 * wide, windows=2 + 2 * wide, last_first=True
     )
     if ties != "first":
         least = replace(least, stages=least.stages + wide, windows=least.windows + 3 * wide)
     shape = (geometry.batch, *geometry.output)
-    tile, channels, workers = cut(geometry, shape, replace(least, pixels=size), least)
+    comfortable, needed = replace(least, pixels=size + wide).of(geometry), least.of(geometry)
+    tile, channels, workers = cut(geometry, shape, comfortable, needed)
     if not direct:
         image = math.prod(geometry.input) * wide
         room = _options.current().room // 3
@@ -205,7 +222,7 @@ def max_pool_vjp(
         workers = max(1, min(workers, room * 2 // (image * channels)))
     elif geometry.batch < 4 and workers > 1:
         channels = min(channels, max(-(-geometry.channels * geometry.batch // 4), 16))
-    images = tile[0]
+    images, rows = tile[0], tile[2:] == geometry.output[1:]  # whether tiles are whole rows
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         batch = region[0]
@@ -214,13 +231,17 @@ def max_pool_vjp(
             home = work.buffer("home", (batch[1] - batch[0], *part.input, part.channels), sums)
             home.fill(0)
             first = batch[0]
+        at, reached = (-1, -1), 0  # the images of the last tile, and the row that it reached
         for inner in _run.Tiles((batch[1] - batch[0], *part.output), (images, *tile[1:])):
             start, stop = (edge + batch[0] for edge in inner[0])
             region = ((start, stop), *inner[1:])
-            box = tuple(slice(*running.clipped(part, axis, windows)) for axis, windows in enumerate(region[1:]))
+            box = [running.clipped(part, axis, windows) for axis, windows in enumerate(region[1:])]
+            reached = reached if at == (start, stop) else 0
+            written = max(reached - box[0][0], 0) if rows else box[0][1] - box[0][0]
+            at, reached = (start, stop), box[0][1]
             gradient = grads[(*_run.slices(region)[:-1], own)]
-            spot = home[(slice(start - first, stop - first), *box)]
-            _route(work, spot, gradient, pixels[..., own], part, region, rules)
+            spot = home[(slice(start - first, stop - first), *(slice(*pixels) for pixels in box))]
+            _route(work, spot, written, gradient, pixels[..., own], part, region, rules)
         if not direct:
             np.copyto(target[(slice(*batch), ..., own)], home, casting="same_kind")
 
@@ -239,7 +260,9 @@ def avg_pool(x: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str
     size = np.dtype(sums).itemsize
     least = Footprint(stages=size, sorted=max(size, x.dtype.itemsize), scratch=size)
     shape = (geometry.batch, *geometry.output)
-    tile, channels, workers = cut(geometry, shape, replace(least, pixels=x.dtype.itemsize), least)
+    tile, channels, workers = cut(
+        geometry, shape, replace(least, pixels=x.dtype.itemsize).of(geometry), least.of(geometry)
+    )
     same = np.dtype(sums) == x.dtype
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
@@ -260,7 +283,8 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
     same = np.dtype(sums) == dy.dtype
     size = np.dtype(sums).itemsize
     shape = (geometry.batch, *(-(-n // s) for n, s in zip(geometry.input, geometry.stride, strict=True)))
-    tile, channels, workers = cut_strides(geometry, shape, size)
+    count = strides_count(geometry, size)
+    tile, channels, workers = cut(geometry, shape, count, count)
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         box = [
@@ -294,10 +318,8 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
     return dx
 
 
-def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, int]:
-    """Cut (n, *strides) into tiles: (tile, channels, workers)."""
-    options = _options.current()
-    room = options.room - UFUNC_BUFFERS
+def strides_count(geometry: Geometry, size: int) -> Count:
+    """Count the bytes of a tile of strides: the windows that read it, spread along one axis after another."""
 
     def count(tile: Ints, channels: int) -> int:
         windows = [
@@ -308,11 +330,4 @@ def cut_strides(geometry: Geometry, shape: Ints, size: int) -> tuple[Ints, int, 
         arrays = [math.prod((*windows[:axis], *pixels[axis:])) for axis in range(geometry.rank + 1)]
         return tile[0] * channels * size * sum(arrays)
 
-    channels = geometry.channels
-    tile = block(shape, max(-(-math.prod(shape) // PIECES), SMALL // channels, 1))
-    while math.prod(tile) > 1 and count(tile, channels) > min(CACHE, room // 4):
-        tile = block(shape, math.prod(tile) // 2)
-    while channels > 1 and count(tile, channels) > room // 2:
-        channels = -(-channels // 2)
-    worker = count(tile, channels) + UFUNC_BUFFERS
-    return tile, channels, max(1, min(options.threads, options.room // worker))
+    return count

@@ -2,6 +2,8 @@
 
 A maximum or a sum over a window of kh x kw taps costs kh + kw operations for a pixel. Only the first axes run over many
 pixels at a stretch; the last one, if its stride is above 1, is sorted by residue first, so that its taps do as well.
+Axes are taken in either order: the first one first leaves the last one, which is slower, fewer pixels; the last one
+first finds the first of equal maxima by itself.
 """
 
 from __future__ import annotations
@@ -28,8 +30,7 @@ class Tap:
     windows: slice  # counted from the first of the range
     whole: bool  # all of the range have it
     pixels: slice  # of the box
-    residue: int
-    sorted: slice  # of the box's pixels of that residue
+    sorted: slice  # of the box's pixels, sorted by residue
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Line:
     """The taps of a range of windows along one axis."""
 
     pixels: Interval  # the box: what lies inside the input, at least one
-    full: bool  # a tap lies inside for every window of the output; it comes first
-    taps: tuple[Tap, ...]
-    residues: tuple[int, ...]
+    full: bool  # a tap lies inside for every window of the output
+    taps: tuple[Tap, ...]  # in order, but with one that lies inside for every window first
+    in_order: tuple[Tap, ...]
 
 
 def line(geometry: Geometry, axis: int, windows: Interval) -> Line:
@@ -47,13 +48,17 @@ def line(geometry: Geometry, axis: int, windows: Interval) -> Line:
     make = _cached_line if geometry.kernel[axis] <= 32 else _line
     return make(
         geometry.input[axis], geometry.output[axis], geometry.kernel[axis], geometry.stride[axis],
-        geometry.dilation[axis], geometry.padding[axis][0], *windows,
+        geometry.dilation[axis], geometry.padding[axis][0], *windows, axis == geometry.rank - 1,
     )  # fmt: skip
 
 
-def _line(size: int, output: int, kernel: int, step: int, spread: int, before: int, start: int, stop: int) -> Line:
+def _line(
+    size: int, output: int, kernel: int, step: int, spread: int, before: int, start: int, stop: int, last: bool
+) -> Line:
     low = min(max(start * step - before, 0), size - 1)
     high = max(min((stop - 1) * step - before + (kernel - 1) * spread + 1, size), low + 1)
+    if last and stop - start == output:  # a whole row, which lies in one piece
+        low, high = 0, size
 
     def inside(tap: int, first: int, last: int) -> Interval:
         offset = tap * spread - before
@@ -64,17 +69,18 @@ def _line(size: int, output: int, kernel: int, step: int, spread: int, before: i
     least = -(-before // spread)
     most = (size - 1 - (output - 1) * step + before) // spread
     full = least <= min(most, kernel - 1)
-    order = [least, *(k for k in range(kernel) if k != least)] if full else list(range(kernel))
     taps = []
-    for tap in order:
-        first, last = inside(tap, start, stop)
-        if first == last:
+    for tap in range(kernel):
+        first, beyond = inside(tap, start, stop)
+        if first == beyond:
             continue
-        place, count = first * step + tap * spread - before - low, last - first
+        place, count = first * step + tap * spread - before - low, beyond - first
         pixels = slice(place, place + (count - 1) * step + 1, step)
-        ranked = slice(place // step, place // step + count)
-        taps.append(Tap(tap, slice(first - start, last - start), count == stop - start, pixels, place % step, ranked))
-    return Line((low, high), full, tuple(taps), tuple(sorted({tap.residue for tap in taps})))
+        rank = sum(len(range(residue, high - low, step)) for residue in range(place % step)) + place // step
+        ranked = slice(rank, rank + count)
+        taps.append(Tap(tap, slice(first - start, beyond - start), count == stop - start, pixels, ranked))
+    ahead = sorted(taps, key=lambda tap: tap.number != least) if full else taps
+    return Line((low, high), full, tuple(ahead), tuple(taps))
 
 
 _cached_line = lru_cache(maxsize=1024)(_line)
@@ -98,6 +104,13 @@ def every_window_has_taps(geometry: Geometry) -> bool:
     return True
 
 
+@lru_cache(maxsize=256)
+def by_residue(size: int, step: int) -> tuple[Array, Array]:
+    """Give the order of range(size) by residue, and the order that undoes it."""
+    order = np.concatenate([np.arange(residue, size, step) for residue in range(min(step, size))])
+    return order, np.argsort(order)
+
+
 class Taps:
     """The taps of a tile's windows along one axis, as views of the box of pixels, which may be sorted by residue."""
 
@@ -106,31 +119,35 @@ class Taps:
     ) -> None:
         self.array, self.geometry, self.axis, self.windows = array, geometry, axis, windows
         self.count = windows[1] - windows[0]
-        self.kernel = geometry.kernel[axis]
+        self.kernel, self.step = geometry.kernel[axis], geometry.stride[axis]
         self.line = line(geometry, axis, windows)
         self.lead = (slice(None),) * (axis + 1)
-        self.disjoint = geometry.stride[axis] >= geometry.span[axis]  # no pixel is in two windows
-        self.residues: dict[int, Array] = {}
-        step = geometry.stride[axis]
-        if step > 1 and axis == geometry.rank - 1 and self.count > 1 and array.flags.c_contiguous:
-            for residue in self.line.residues:
-                places = np.arange(residue, array.shape[axis + 1], step)
-                shape = (*array.shape[: axis + 1], len(places), *array.shape[axis + 2 :])
-                target = work.buffer(f"{name} residue {residue}", shape, array.dtype)
-                np.take(array, places, axis=axis + 1, out=target, mode="clip")  # "raise" would copy the target
-                self.residues[residue] = target
+        self.disjoint = self.step >= geometry.span[axis]  # no pixel is in two windows
+        self.ranked: Array | None = None
+        if axis == geometry.rank - 1 and self.count > 1 and self.kernel > 1 < self.step <= 2 * self.kernel:
+            if array.flags.c_contiguous:
+                self.ranked = work.buffer(f"{name} ranked", array.shape, array.dtype)
+                self.rank(array, self.ranked)
+
+    def rank(self, array: Array, out: Array) -> None:
+        """Sort pixels by residue."""
+        order = by_residue(array.shape[self.axis + 1], self.step)[0]
+        np.take(array, order, axis=self.axis + 1, out=out, mode="clip")  # "raise" would copy the target
+
+    def unrank(self, ranked: Array, out: Array) -> None:
+        """Put pixels that are sorted by residue back in their places."""
+        order = by_residue(ranked.shape[self.axis + 1], self.step)[1]
+        np.take(ranked, order, axis=self.axis + 1, out=out, mode="clip")
 
     @property
     def covered(self) -> bool:
-        """Say whether every pixel of the box is in a window."""
+        """Say whether every pixel of the box is in one window, and only one."""
         count = sum(tap.windows.stop - tap.windows.start for tap in self.line.taps)
         return self.disjoint and count == self.array.shape[self.axis + 1]
 
     def __call__(self, tap: Tap) -> Array:
         """Give a tap's pixels, one for each window that has it inside."""
-        if self.residues:
-            return self.residues[tap.residue][(*self.lead, tap.sorted)]
-        return self.array[(*self.lead, tap.pixels)]
+        return self.view(self.array, tap) if self.ranked is None else self.ranked_view(self.ranked, tap)
 
     def beside(self, work: BufferedWorkspace, name: str, array: Array) -> Taps:
         """Give the same taps of another array of the box."""
@@ -139,6 +156,10 @@ class Taps:
     def view(self, array: Array, tap: Tap) -> Array:
         """Give a tap's pixels in another array of the box."""
         return array[(*self.lead, tap.pixels)]
+
+    def ranked_view(self, array: Array, tap: Tap) -> Array:
+        """Give a tap's pixels in an array of the box that is sorted by residue."""
+        return array[(*self.lead, tap.sorted)]
 
     def own(self, array: Array, tap: Tap) -> Array:
         """Give the windows that have a tap inside."""
@@ -189,14 +210,15 @@ def pixels_of(x: Array, geometry: Geometry, region: Region) -> Array:
 
 def reduced(
     work: BufferedWorkspace, function: np.ufunc, x: Array, geometry: Geometry, region: Region, fill: Any, dtype: Any,
-    out: Array | None = None,
+    out: Array | None = None, last_first: bool = False,
 ) -> tuple[Array, list[Taps], list[Array]]:  # fmt: skip
     """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too."""
     array, stages, results = pixels_of(x, geometry, region), [], []
-    for axis, windows in enumerate(region[1:]):
-        taps = Taps(work, f"taps {axis}", array, geometry, axis, windows)
-        last = axis == geometry.rank - 1
-        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if last else None)
+    axes = range(geometry.rank)
+    for count, axis in enumerate(reversed(axes) if last_first else axes, 1):
+        taps = Taps(work, f"taps {axis}", array, geometry, axis, region[1 + axis])
+        final = count == geometry.rank
+        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if final else None)
         stages.append(taps)
         results.append(array)
     return array, stages, results

@@ -8,37 +8,92 @@ import numpy as np
 
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Interval
-from xpconv.algorithms.running import Taps, along, last_digit
+from xpconv.algorithms.running import Tap, Taps, along
 
 Array = np.ndarray[Any, Any]
 
 
 def spread(
-    work: BufferedWorkspace, stages: list[Taps], results: list[Array], numbers: list[Array] | None, gradient: Array,
-    target: Array, blank: bool = False,
+    work: BufferedWorkspace, stages: list[Taps], results: list[Array], gradient: Array, target: Array, written: int,
+    first: bool, careful: bool,
 ) -> None:  # fmt: skip
-    """Add each window's gradient to its pixels in `target`: to the numbered one, or to all that are its maximum.
+    """Add each window's gradient to its pixels in `target`: to the first that is its maximum, or to all of them.
 
-    `blank`: the target is zero as yet, and no pixel is in two windows.
+    The stages are from the last axis to the first, so that the first maximum is found axis by axis: the first row
+    that has it, and its first pixel there. If `careful`, NaN counts as a maximum. The first `written` rows of the
+    target hold sums to add to; the others are all zero.
     """
     for taps, best in zip(reversed(stages), reversed(results), strict=True):
-        first = taps.axis == 0
-        found = target if first else work.buffer(f"spread {taps.axis}", taps.array.shape, gradient.dtype)
-        if not first and not taps.covered:
-            found.fill(0)
-        digit = None if numbers is None else last_digit(work, numbers[taps.axis], taps.kernel)[0]
-        for tap in taps.line.taps:
-            value, view = taps.own(gradient, tap), taps.view(found, tap)
-            hit = work.buffer("hit", value.shape, np.dtype(np.bool_))
-            if digit is None:
-                np.equal(taps(tap), taps.own(best, tap), out=hit)
-            else:
-                np.equal(taps.own(digit, tap), digit.dtype.type(tap.number), out=hit)
-            if taps.disjoint and (blank or not first):
-                masked(work, value, hit, view)
-            else:
-                np.add(view, masked(work, value, hit), out=view)
-        gradient = found
+        final = taps is stages[0]
+        if final and taps.ranked is None:
+            home = target
+            blank = taps.disjoint and not written
+        else:
+            home = work.buffer(f"spread {taps.axis}", taps.array.shape, gradient.dtype)
+            blank = taps.disjoint
+            if not taps.covered:
+                home.fill(0)
+        _distribute(work, taps, best, gradient, home, blank, first, careful)
+        if final and home is not target:
+            _restore(work, taps, home, target, written)
+        gradient = home
+
+
+def _distribute(
+    work: BufferedWorkspace, taps: Taps, best: Array, gradient: Array, home: Array, blank: bool, first: bool,
+    careful: bool,
+) -> None:  # fmt: skip
+    """Give the windows' gradients to the taps of one axis; `blank` if nothing has to be added."""
+    order, left = taps.line.in_order, gradient
+    for tap in order:
+        view = taps.view(home, tap) if taps.ranked is None else taps.ranked_view(home, tap)
+        value, last = taps.own(left, tap), tap is order[-1]
+        if first and last and tap.whole:  # what is left is its own
+            share = value
+        else:
+            hit = _hits(work, taps(tap), taps.own(best, tap), careful)
+            share = masked(work, value, hit, view if blank else None)
+            if first and not last:
+                left = _remaining(work, taps, tap, left, share, left is gradient)
+        if not blank:
+            np.add(view, share, out=view)
+        elif share is not view:
+            np.copyto(view, share)
+
+
+def _hits(work: BufferedWorkspace, pixels: Array, best: Array, careful: bool) -> Array:
+    boolean = np.dtype(np.bool_)
+    hit = np.equal(pixels, best, out=work.buffer("hit", best.shape, boolean))
+    if careful:
+        np.logical_or(hit, np.not_equal(pixels, pixels, out=work.buffer("lost", best.shape, boolean)), out=hit)
+    return hit
+
+
+def _remaining(work: BufferedWorkspace, taps: Taps, tap: Tap, left: Array, share: Array, untouched: bool) -> Array:
+    """Take from what is left of the windows' gradients what a tap got: all or nothing, so by their bits."""
+    bits = np.dtype(f"i{left.itemsize}")
+    rest = work.buffer("left", left.shape, left.dtype)
+    if untouched and not tap.whole:
+        np.copyto(rest, left)
+    target = taps.own(rest, tap)
+    np.bitwise_xor(taps.own(left, tap).view(bits), share.view(bits), out=target.view(bits))
+    return rest
+
+
+def _restore(work: BufferedWorkspace, taps: Taps, ranked: Array, target: Array, written: int) -> None:
+    """Put gradients that are sorted by residue in their places."""
+    if taps.axis == 0 and written:  # the rows are what is sorted
+        written = target.shape[1]
+    for part, held in ((slice(0, written), True), (slice(written, None), False)):
+        rows, home = ranked[:, part], target[:, part]
+        if not rows.size:
+            continue
+        if held or not home.flags.c_contiguous:
+            placed = work.buffer("placed", home.shape, home.dtype)
+            taps.unrank(rows, placed)
+            np.add(home, placed, out=home)
+        else:
+            taps.unrank(rows, home)
 
 
 def masked(work: BufferedWorkspace, value: Array, hit: Array, out: Array | None = None) -> Array:
