@@ -298,12 +298,14 @@ def divisor(geometry: Geometry, region: Region, padded: bool, dtype: Any) -> Any
         (before, after), size = geometry.padding[axis], geometry.input[axis]
         low, high = (-before, size + after) if padded else (0, size)
         spread, kernel = geometry.dilation[axis], geometry.kernel[axis]
-        starts = np.arange(*windows) * geometry.stride[axis] - before
-        first = np.maximum(-((starts - low) // spread), 0)
-        last = np.minimum((high - 1 - starts) // spread, kernel - 1)
-        count = np.maximum(last - first + 1, 0)
-        if (count == kernel).all():
-            count = count[:1]
+        left, right = geometry.reach(axis, *windows)
+        if left >= low and right <= high:
+            count = np.full(1, kernel)
+        else:
+            starts = np.arange(*windows) * geometry.stride[axis] - before
+            first = np.maximum(-((starts - low) // spread), 0)
+            last = np.minimum((high - 1 - starts) // spread, kernel - 1)
+            count = np.maximum(last - first + 1, 0)
         shape = (1,) * (axis + 1) + (len(count),) + (1,) * (geometry.rank - axis)
         total = count.reshape(shape) if total is None else total * count.reshape(shape)
     if total.size == 1:
