@@ -151,10 +151,14 @@ def along(axis: int, part: slice) -> tuple[slice, ...]:
 
 
 def combine(
-    work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any, out: Array | None = None
-) -> Array:
-    """Combine the taps of each window along one axis with a ufunc, `fill` where there is none."""
-    axis, full = taps.axis, taps.line.full
+    work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any, out: Array | None = None,
+    sizes: bool = False,
+) -> Array:  # fmt: skip
+    """Combine the taps of each window along one axis, or their absolute values, with a ufunc; `fill` if there is none.
+
+    Absolute values are combined with `fill` in any case.
+    """
+    axis, full = taps.axis, taps.line.full and not sizes
     if full and taps.kernel == 1 and out is None:
         return taps(taps.line.taps[0])
     shape = (*taps.array.shape[: axis + 1], taps.count, *taps.array.shape[axis + 2 :])
@@ -164,6 +168,8 @@ def combine(
         total.fill(fill)
     for index, tap in enumerate(taps.line.taps):
         pixels = taps(tap)
+        if sizes:
+            pixels = np.abs(pixels, out=work.buffer("sizes", pixels.shape, total.dtype))
         if full and index == 0:
             first = pixels
             continue
@@ -189,14 +195,18 @@ def pixels_of(x: Array, geometry: Geometry, region: Region) -> Array:
 
 def reduced(
     work: BufferedWorkspace, function: np.ufunc, x: Array, geometry: Geometry, region: Region, fill: Any, dtype: Any,
-    out: Array | None = None,
+    out: Array | None = None, sizes: bool = False,
 ) -> tuple[Array, list[Taps], list[Array]]:  # fmt: skip
-    """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too."""
+    """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too.
+
+    With `sizes` the absolute values of the taps.
+    """
     array, stages, results = pixels_of(x, geometry, region), [], []
     for axis, windows in enumerate(region[1:]):
         taps = Taps(work, f"taps {axis}", array, geometry, axis, windows)
         last = axis == geometry.rank - 1
-        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if last else None)
+        first = sizes and axis == 0
+        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if last else None, first)
         stages.append(taps)
         results.append(array)
     return array, stages, results
