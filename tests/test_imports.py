@@ -33,7 +33,7 @@ LAYERS = (
     ("_derivatives", "torch", "jax"),
     ("_course_checks", "course"),
     ("nn",),
-    ("_error_terms", "bounds"),
+    ("_error_terms", "_pool_bounds", "bounds"),
     ("_guises",),
     ("testing",),
     ("pytest_plugin",),

@@ -23,8 +23,6 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
     if positions == 0:
         return zeros(xp, (filters,), sums, dz)
     dz = plain(dz)
-    split = traits.threads and positions * filters > SMALL
-    tile = block(shape, max(SMALL // (2 * filters), 1)) if split else shape
 
     def compute(region: Region, work: Workspace) -> Array:
         total = dz[slices(region)]
@@ -34,7 +32,7 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
             total = _axis_sum(xp, total, axis, sums)
         return total
 
-    jobs = Jobs(compute, Tiles(shape, tile))
+    jobs = Jobs(compute, _tiles(shape, filters, traits))
     threads = _options.current().threads
     found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
     while len(found) > 1:
@@ -42,18 +40,44 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
     return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
 
 
+def additions(shape: Ints, filters: int, traits: Traits) -> int:
+    """Count the additions that a number passes at most in `channel_sum`."""
+    if math.prod(shape) == 0:
+        return 0
+    if not traits.mutable:  # may be compiled, and a compiler may make one sum of several
+        return math.prod(shape) - 1
+    tiles = _tiles(shape, filters, traits)
+    # axis by axis, or all pixels in a row; then pairs of tiles
+    rows = (math.prod(tiles.tile),), tiles.tile
+    return max(sum(n - 1 for size in row for n in _stretches(size)) for row in rows) + (len(tiles) - 1).bit_length()
+
+
+def _tiles(shape: Ints, filters: int, traits: Traits) -> Tiles:
+    """Cut the pixels into the tiles that are summed side by side."""
+    split = traits.threads and math.prod(shape) * filters > SMALL
+    return Tiles(shape, block(shape, max(SMALL // (2 * filters), 1)) if split else shape)
+
+
+def _stretches(size: int) -> list[int]:
+    """Give how many numbers at a time an axis is summed, level after level; the last sum is all that is left."""
+    found = []
+    while size > STRETCH:
+        found.append(STRETCH)
+        size = -(-size // STRETCH)
+    return [*found, size]
+
+
 def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:
-    """Sum along an axis, `STRETCH` numbers at a time."""
+    """Sum along an axis, a stretch at a time."""
     lead = (slice(None),) * axis
-    while array.shape[axis] > STRETCH:
-        count, rest = divmod(array.shape[axis], STRETCH)
-        whole = array[(*lead, slice(0, count * STRETCH), ...)]
-        parts = xp.reshape(whole, (*array.shape[:axis], count, STRETCH, *array.shape[axis + 1 :]))
+    for stretch in _stretches(array.shape[axis])[:-1]:
+        count, rest = divmod(array.shape[axis], stretch)
+        whole = array[(*lead, slice(0, count * stretch), ...)]
+        parts = xp.reshape(whole, (*array.shape[:axis], count, stretch, *array.shape[axis + 1 :]))
         pieces = [xp.sum(parts, axis=axis + 1, dtype=sums)]
         if rest:
-            pieces.append(
-                xp.sum(array[(*lead, slice(count * STRETCH, None), ...)], axis=axis, keepdims=True, dtype=sums)
-            )
+            tail = array[(*lead, slice(count * stretch, None), ...)]
+            pieces.append(xp.sum(tail, axis=axis, keepdims=True, dtype=sums))
         array = xp.concat(pieces, axis=axis)
     if array.shape[axis] == 1:
         return cast(xp, array[(*lead, 0, ...)], sums)

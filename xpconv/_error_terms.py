@@ -42,6 +42,7 @@ class Steps:
     roundings: int
     matrices: int = 0  # matrix products one after another, whose factors TF32 rounds
     grain: float = 1.0  # how much more than the smallest number an underflow can cost
+    losses: int = 0  # numbers summed, each of which can underflow, where that is more than the roundings
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def terms(xp: Namespace, sums: Any, steps: Steps) -> Terms:
     """Turn steps into terms, for sums in a floating dtype."""
     eps, smallest = limits(xp, sums)
     # complex products are two real ones and an addition; their error is at most sqrt(8) u of the modulus
-    count = steps.roundings * (3 if is_kind(xp, sums, "complex floating") else 1)
+    times = 3 if is_kind(xp, sums, "complex floating") else 1
+    count = steps.roundings * times
     # what adds up the products of TF32 cuts off instead of rounding
     relative = gamma(count * (2 if steps.matrices else 1), eps / 2)
     relative = (1 + relative) * (1 + TF32) ** (2 * steps.matrices) - 1 if steps.matrices else relative
@@ -71,7 +73,7 @@ def terms(xp: Namespace, sums: Any, steps: Steps) -> Terms:
     widened = relative / (1 - relative) * (1 + 8 * eps) if relative < 1 else INFINITE
     least = 1.01 * smallest / widened if relative < 1 else 0.0  # more, since bfloat16 may round it
     added = least * steps.grain if steps.grain > 1 else 0.0
-    return Terms(widened, 2 * count * smallest * steps.grain, least, added)
+    return Terms(widened, 2 * times * max(steps.roundings, steps.losses) * smallest * steps.grain, least, added)
 
 
 def bounded(xp: Namespace, magnitude: Array, found: Terms, sums: Any, dtype: Any) -> Array:
@@ -118,7 +120,8 @@ def weight_gradient(plan: Plan, geometry: Geometry, like: Array) -> Steps:
     count = _summed_pixels(plan, geometry)
     if plan.safe is not None:
         count = max(count, _summed_pixels(plan.safe, geometry))
-    return Steps(count, _matrices(plan, geometry, like), REGISTRY[plan.algorithm].grain(geometry))
+    grain = REGISTRY[plan.algorithm].grain(geometry)
+    return Steps(count, _matrices(plan, geometry, like), grain, geometry.positions)
 
 
 def _summed_pixels(plan: Plan, geometry: Geometry) -> int:

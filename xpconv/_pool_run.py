@@ -22,6 +22,7 @@ from xpconv._backend import (
     zeros,
 )
 from xpconv._buffered import workspace
+from xpconv._dtypes import real_dtype
 from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._plan import pool_tile
 from xpconv._workspace import Workspace
@@ -124,7 +125,9 @@ def windows_of(geometry: Geometry, region: Region) -> Region:
     return tuple(windows)
 
 
-def gradient_slab(work: Workspace, dy: Array, geometry: Geometry, windows: Region) -> Array:
+def gradient_slab(
+    work: Workspace, dy: Array, geometry: Geometry, windows: Region, each: _run.Each | None = None
+) -> Array:
     """Give dy for a range of windows, zero beyond the output's ends."""
     index, widths = [slice(*windows[0])], [(0, 0)]
     for (start, stop), n in zip(windows[1:], geometry.output, strict=True):
@@ -134,6 +137,7 @@ def gradient_slab(work: Workspace, dy: Array, geometry: Geometry, windows: Regio
         index.append(slice(low, high))
         widths.append((before, stop - start - before - (high - low)))
     part = dy[(*index, slice(None))]
+    part = part if each is None else each(part)
     if any(before or after for before, after in widths):
         return work.pad("gradient", part, (*widths, (0, 0)), 0)
     return work.pixels("gradient", part)
@@ -171,13 +175,13 @@ def _fresh_if(xp: Namespace, array: Array, one_tap: bool) -> Array:
 
 
 def max_pool_vjp(
-    dy: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, ties: str, layout: str
+    dy: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, ties: str, layout: str, sizes: bool = False
 ) -> Array:
-    """Compare in the dtype of x, add in that of dy."""
+    """Compare in the dtype of x, add in that of dy; with `sizes` absolute values, which stay in the sums' dtype."""
     sums, fill = accumulator(xp, dy.dtype), least(xp, x.dtype)
     real = is_kind(xp, x.dtype, "real floating")
     if traits.buffers:
-        dx = _pool_tiles.max_pool_vjp(dy, x, geometry, xp, fill, sums, layout, real, ties)
+        dx = _pool_tiles.max_pool_vjp(dy, x, geometry, xp, fill, sums, layout, real, ties, sizes)
         if dx is not None:
             return dx
     pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
@@ -187,7 +191,7 @@ def max_pool_vjp(
         own = workspace(xp, traits, x.dtype)
         slab = _run.slab(own, pixels, geometry, windows, fill)
         hits = pooling.maxima(own, slab, geometry, windows, ties, real)
-        gradient = gradient_slab(work, grads, geometry, windows)
+        gradient = gradient_slab(work, grads, geometry, windows, xp.abs if sizes else None)
         if ties == "split":
             count = None
             for hit in hits.values():
@@ -203,4 +207,54 @@ def max_pool_vjp(
         return phase_gradient
 
     elements = (8 if ties == "split" else 5) + geometry.taps // 4
-    return over_input(tile, dy, geometry, xp, traits, sums, dy.dtype, elements, layout)
+    return over_input(tile, dy, geometry, xp, traits, sums, sums if sizes else dy.dtype, elements, layout)
+
+
+def avg_pool(
+    x: Array, geometry: Geometry, xp: Namespace, traits: Traits, padded: bool, layout: str, sizes: bool = False
+) -> Array:
+    """Give the means; with `sizes` those of absolute values, in the real dtype of the sums."""
+    sums = accumulator(xp, x.dtype)
+    sums = real_dtype(xp, sums) if sizes else sums
+    if traits.buffers:
+        return _pool_tiles.avg_pool(x, geometry, xp, sums, layout, padded, sizes)
+    pixels = to_channels_last(xp, x, layout)
+
+    def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
+        slab = _run.slab(work, pixels, geometry, region, each=xp.abs if sizes else None)
+        total = pooling.window_reduce(work, "add", slab, geometry, _run.sizes(region))
+        return (_divide(work, total, geometry, region, padded),)
+
+    return over_output(tile, pixels, geometry, xp, traits, sums, (sums if sizes else x.dtype,), 4, layout)[0]
+
+
+def avg_pool_vjp(
+    dy: Array, geometry: Geometry, xp: Namespace, traits: Traits, padded: bool, layout: str, sizes: bool = False
+) -> Array:
+    """Give the gradient of the images; with `sizes` that of absolute values, in the real dtype of the sums."""
+    sums = accumulator(xp, dy.dtype)
+    sums = real_dtype(xp, sums) if sizes else sums
+    if traits.buffers:
+        return _pool_tiles.avg_pool_vjp(dy, geometry, xp, sums, layout, padded, sizes)
+    grads = to_channels_last(xp, dy, layout)
+
+    def tile(work: Workspace, region: Region) -> PhaseGradient:
+        windows = windows_of(geometry, region)
+        slab = gradient_slab(work, grads, geometry, windows, xp.abs if sizes else None)
+        gradient = _divide(work, slab, geometry, windows, padded)
+
+        def phase_gradient(phase: Phase, part: Region) -> Array:
+            total = None
+            for _, index in gather(phase, part, geometry, windows):
+                total = gradient[index] if total is None else work.call("sum", "add", total, gradient[index])
+            return or_zeros(total, work, part, geometry, dy)
+
+        return phase_gradient
+
+    return over_input(tile, dy, geometry, xp, traits, sums, sums if sizes else dy.dtype, 6, layout)
+
+
+def _divide(work: Workspace, total: Array, geometry: Geometry, region: Region, padded: bool) -> Array:
+    if pooling.is_interior(geometry, region):
+        return total / geometry.taps
+    return total / pooling.count_taps(work, geometry, region, padded, total)

@@ -164,6 +164,7 @@ class _Rules:
     ties: str
     fill: Any
     real: bool
+    sizes: bool  # of absolute values
 
 
 def _route(
@@ -176,6 +177,8 @@ def _route(
             work, np.maximum, pixels, part, region, rules.fill, pixels.dtype, last_first=True
         )
         careful = rules.real and has_nan(work, top)
+        if rules.sizes:
+            gradient = np.abs(gradient, out=work.buffer("gradient", gradient.shape, home.dtype))
         values = work.copy("gradient", gradient, gradient.shape, home.dtype)
         if rules.ties == "first":
             spreading.spread(work, stages, tops, values, home, written, True, careful)
@@ -191,20 +194,24 @@ def _route(
 
 
 def max_pool_vjp(
-    dy: Array, x: Array, geometry: Geometry, xp: Namespace, fill: Any, sums: Any, layout: str, real: bool, ties: str
-) -> Array | None:
+    dy: Array, x: Array, geometry: Geometry, xp: Namespace, fill: Any, sums: Any, layout: str, real: bool, ties: str,
+    sizes: bool,
+) -> Array | None:  # fmt: skip
     """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace.
+
+    With `sizes` that of the absolute values of dy, in the dtype of the sums.
 
     A job has whole images, of which it takes the windows tile by tile, so overlapping windows add up in order.
     """
     disjoint = all(step >= span for step, span in zip(geometry.stride, geometry.span, strict=True))
-    direct = np.dtype(sums) == dy.dtype or (disjoint and ties == "first")
-    result = np.zeros(in_layout(geometry.input_shape, layout), dy.dtype)
+    dtype = np.dtype(sums) if sizes else dy.dtype
+    direct = np.dtype(sums) == dtype or (disjoint and ties == "first")
+    result = np.zeros(in_layout(geometry.input_shape, layout), dtype)
     if not geometry.batch:
         return result
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
     size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
-    rules = _Rules(ties, fill, real)
+    rules = _Rules(ties, fill, real, sizes)
     least = Footprint(
         stages=size + wide, sorted=size + 2 * wide, scratch=2 + 2 * wide, windows=2 + 2 * wide, last_first=True
     )
@@ -251,36 +258,46 @@ def max_pool_vjp(
     return result
 
 
-def avg_pool(x: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool) -> Array:
-    """Give the means."""
-    y: Array = from_channels_last(xp, empty(xp, geometry.output_shape, x.dtype, x, layout), layout)
+def avg_pool(
+    x: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool, sizes: bool
+) -> Array:  # fmt: skip
+    """Give the means; with `sizes` those of the absolute values, in the dtype of the sums, which is real."""
+    dtype = sums if sizes else x.dtype
+    y: Array = from_channels_last(xp, empty(xp, geometry.output_shape, dtype, x, layout), layout)
     if not geometry.positions:
         return y
     geometry, (pixels, target) = images_last(geometry, layout, x, y)
     size = np.dtype(sums).itemsize
-    least = Footprint(stages=size, sorted=max(size, x.dtype.itemsize), scratch=size)
+    least = Footprint(stages=size, sorted=max(size, x.dtype.itemsize), scratch=size * (1 + sizes))
     shape = (geometry.batch, *geometry.output)
     tile, channels, workers = cut(
         geometry, shape, replace(least, pixels=x.dtype.itemsize).of(geometry), least.of(geometry)
     )
-    same = np.dtype(sums) == x.dtype
+    same = np.dtype(sums) == dtype
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         out = target[(*_run.slices(region)[:-1], own)]
-        total = running.reduced(work, np.add, pixels[..., own], part, region, 0, sums, out if same else None)[0]
+        place = out if same else None
+        total = running.reduced(work, np.add, pixels[..., own], part, region, 0, sums, place, sizes)[0]
         np.divide(total, running.divisor(part, region, padded, np.dtype(sums)), out=out, casting="same_kind")
 
     sweep(step, geometry, shape, tile, channels, workers, sums, geometry.positions * geometry.channels * 2, xp)
     return y
 
 
-def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool) -> Array:
-    """Give the gradient of the images; the last axis is spread first, while there are few rows."""
-    dx: Array = from_channels_last(xp, empty(xp, geometry.input_shape, dy.dtype, dy, layout), layout)
+def avg_pool_vjp(
+    dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout: str, padded: bool, sizes: bool
+) -> Array:  # fmt: skip
+    """Give the gradient of the images; the last axis is spread first, while there are few rows.
+
+    With `sizes` that of the absolute values of dy, in the dtype of the sums, which is real.
+    """
+    dtype = sums if sizes else dy.dtype
+    dx: Array = from_channels_last(xp, empty(xp, geometry.input_shape, dtype, dy, layout), layout)
     if not geometry.batch:
         return dx
     geometry, (grads, target) = images_last(geometry, layout, dy, dx)
-    same = np.dtype(sums) == dy.dtype
+    same = np.dtype(sums) == dtype
     size = np.dtype(sums).itemsize
     shape = (geometry.batch, *(-(-n // s) for n, s in zip(geometry.input, geometry.stride, strict=True)))
     count = strides_count(geometry, size)
@@ -299,6 +316,8 @@ def avg_pool_vjp(dy: Array, geometry: Geometry, xp: Namespace, sums: Any, layout
         whole = (region[0], *windows)
         gradient = grads[(*_run.slices(whole)[:-1], own)]
         shares = work.buffer("shares", gradient.shape, sums)
+        if sizes:
+            gradient = np.abs(gradient, out=shares)
         np.divide(gradient, running.divisor(part, whole, padded, np.dtype(sums)), out=shares, dtype=sums)
         for axis in reversed(range(part.rank)):
             if axis == 0 and same:

@@ -278,6 +278,17 @@ def read_padding(function: str, name: str, shape: Ints, padding: Any, mode: Any,
     return size, pairs
 
 
+def read_images(function: str, name: str, shape: Ints, layout: Any) -> Ints:
+    """Check the shape of images on their own; give it channels last."""
+    call = Call(function, ((name, shape), ("layout", layout)))
+    call.choice("layout", layout, LAYOUTS)
+    rank = len(shape) - 2
+    if rank not in (1, 2, 3):
+        call.fail(f"{name} has {len(shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
+    call.sizes(name, shape, rank)
+    return channels_last(shape, layout)
+
+
 @lru_cache(maxsize=4096)
 def pool_geometry(
     function: str,

@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from xpconv import _conv_run, _run
+from xpconv import _conv_run, _options, _run
 from xpconv._backend import (
     accumulator,
     cast,
     from_channels_last,
     inspect,
     is_kind,
+    itemsize,
     kernel_from_channels_last,
     kernel_to_channels_last,
+    plain,
     result_dtype,
     to_channels_last,
     zeros,
 )
+from xpconv._channel_sum import additions, channel_sum
 from xpconv._conv_run import plan_for
 from xpconv._dtypes import real_dtype
 from xpconv._error_terms import (
@@ -35,17 +38,33 @@ from xpconv._error_terms import (
     worst,
 )
 from xpconv._geometry import Geometry
-from xpconv._plan import Plan
-from xpconv._reading import in_layout
+from xpconv._plan import Plan, block
+from xpconv._pool_bounds import (
+    avg_pool_error_bound,
+    avg_pool_vjp_error_bound,
+    lp_pool_error_bound,
+    max_pool_vjp_error_bound,
+)
+from xpconv._reading import freeze, in_layout, read_images, whole_shape
+from xpconv._run import SMALL, Tiles, slices
 from xpconv._run_weight_grad import correlate_weight_grad
 from xpconv.conv import Padding, Size, check_shape, read_geometry
-from xpconv.lp import lp_pool
-from xpconv.pool import avg_pool
-from xpconv.pool import read_geometry as read_pool
+from xpconv.transpose import phase_plan
+from xpconv.transpose import read_geometry as read_transpose
 
 Array = Any
 
-POWER = 16  # roundings of a power, which libraries give to some 8 units in the last place
+__all__ = [
+    "avg_pool_error_bound",
+    "avg_pool_vjp_error_bound",
+    "conv_bias_grad_error_bound",
+    "conv_input_grad_error_bound",
+    "conv_transpose_error_bound",
+    "conv_weight_grad_error_bound",
+    "error_bound",
+    "lp_pool_error_bound",
+    "max_pool_vjp_error_bound",
+]
 
 
 def error_bound(
@@ -278,25 +297,96 @@ def conv_weight_grad_error_bound(
     return kernel_from_channels_last(xp, bounded(xp, bound, found, sums, dtype), layout)
 
 
-def avg_pool_error_bound(
-    x: Array,
-    window: Size,
-    *,
-    stride: Size | None = None,
-    padding: Padding = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    layout: str = "channels_last",
-) -> Array:
-    """Bound the rounding error of `avg_pool`, element by element.
+def conv_bias_grad_error_bound(dz: Array, *, layout: str = "channels_last", dtype: Any = None) -> Array:
+    """Bound the rounding error of the db of `conv_vjp` and of `conv_transpose_vjp`, element by element.
 
-    ``(N, *spatial, C) -> (N, *out, C)``
+    ``(N, *out, F) -> (F,)``
 
     Parameters
     ----------
-    x, window, stride, padding, dilation, ceil_mode, count_include_pad, layout
-        As for `avg_pool`.
+    dz : array
+        The gradient that the function gets; one, two or three spatial axes.
+    layout : str
+        ``"channels_last"`` (default) or ``"channels_first"``.
+    dtype : dtype or str, optional
+        As for `conv_vjp`.
+
+    Returns
+    -------
+    array
+        At least ``abs(computed - exact)``, as `error_bound` gives it.
+
+    Raises
+    ------
+    ValueError
+        dz has no spatial axis or more than three, or an empty one, or layout is unknown.
+    TypeError
+        dz is not numeric, or dtype is unfit.
+
+    Notes
+    -----
+    The sum over all pixels is a tree of sums of at most 128 numbers, then of pairs of tiles. ``gamma(d)`` times the
+    sum of absolute values, d the additions from a leaf to the root: some hundreds where there are millions of pixels.
+    Where arrays cannot be written (JAX, Dask) a compiler may join the sums, so d is the number of pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpconv.bounds import conv_bias_grad_error_bound
+    >>> bool((conv_bias_grad_error_bound(np.ones((8, 64, 64, 2), np.float32)) < 1).all())
+    True
+
+    """
+    name = "conv_bias_grad_error_bound"
+    xp, traits = inspect(name, dz=dz)
+    *spatial, filters = read_images(name, "dz.shape", whole_shape(name, "dz.shape", dz.shape), freeze(layout))
+    dtype = result_dtype(name, xp, dz.dtype, dtype)
+    grads, sums = plain(to_channels_last(xp, dz, layout)), accumulator(xp, dtype)
+    if is_kind(xp, dtype, "integral"):
+        return zeros(xp, (filters,), dtype, dz)
+    real, shape, pixels = real_dtype(xp, sums), tuple(spatial), math.prod(spatial)
+    if not pixels:
+        return zeros(xp, (filters,), real, dz)
+    # absolute values of so many numbers at a time, and of their sums pairs: in the workspace, and no deeper a tree
+    room = min(SMALL, _options.current().room // (4 * itemsize(xp, dz.dtype) + 4 * itemsize(xp, real)))
+    tiles = Tiles(shape, block(shape, max(room // filters, 1)))
+
+    def magnitude(first: int, stop: int) -> Array:
+        if stop - first > 1:
+            middle = (first + stop) // 2
+            return magnitude(first, middle) + magnitude(middle, stop)
+        part = cast(xp, xp.abs(grads[slices(tiles[first])]), real)
+        return channel_sum(part, tuple(part.shape[:-1]), xp, traits, real)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound = magnitude(0, len(tiles))
+    own = additions(tiles.tile, filters, traits) + (len(tiles) - 1).bit_length()
+    count = max(additions(shape, filters, traits), own, 1)
+    return bounded(xp, bound, terms(xp, sums, Steps(count, losses=pixels)), sums, dtype)
+
+
+def conv_transpose_error_bound(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: Size = 1,
+    padding: Padding = 0,
+    output_padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    layout: str = "channels_last",
+) -> Array:
+    """Bound the rounding error of `conv_transpose`, element by element.
+
+    ``(N, *spatial, C), (*kernel, F/G, C), (F,) -> (N, *out, F)``
+
+    Parameters
+    ----------
+    x, w, b : array
+        The arrays that `conv_transpose` gets.
+    stride, padding, output_padding, dilation, groups, layout
+        As for `conv_transpose`.
 
     Returns
     -------
@@ -308,90 +398,42 @@ def avg_pool_error_bound(
     ValueError
         A shape or an option is unfit.
     TypeError
-        x is not floating.
+        The arrays differ in library, device or dtype, or are not numeric.
 
     Notes
     -----
-    ``gamma(K + 3)`` times the mean of the absolute values, K the taps of a window. It takes a copy of x.
+    That of the input gradient, with one rounding more for the bias.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from xpconv.bounds import avg_pool_error_bound
-    >>> bool((avg_pool_error_bound(np.ones((1, 4, 4, 2), np.float32), 2) < 1e-6).all())
+    >>> from xpconv.bounds import conv_transpose_error_bound
+    >>> x, w, b = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 8, 2), np.float32), np.ones(8, np.float32)
+    >>> bool((conv_transpose_error_bound(x, w, b, stride=2) < 1e-4).all())
     True
 
     """
-    name = "avg_pool_error_bound"
-    xp, _ = inspect(name, x=x)
-    geometry = read_pool(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
+    name = "conv_transpose_error_bound"
+    xp, traits = inspect(name, x=x, w=w, b=b)
+    geometry = read_transpose(name, x, w, stride, padding, output_padding, dilation, groups, layout)
+    if b is not None:
+        check_shape(name, "b", b, (geometry.channels,), "the output channels")
+    if is_kind(xp, x.dtype, "integral"):
+        return zeros(xp, in_layout(geometry.input_shape, layout), x.dtype, x)
     sums = accumulator(xp, x.dtype)
-    found = terms(xp, sums, Steps(geometry.taps + 3)) if not is_kind(xp, sums, "integral") else None
-    with np.errstate(over="ignore", invalid="ignore"):
-        size = avg_pool(
-            x if found is None else xp.abs(cast(xp, x, sums)), window, stride=stride, padding=padding,
-            dilation=dilation, ceil_mode=ceil_mode, count_include_pad=count_include_pad, layout=layout,
-        )  # fmt: skip
-    assert found is not None  # integers were refused
-    return bounded(xp, size, found, sums, x.dtype)
+    real, seen = real_dtype(xp, sums), []
 
+    def plan(part: Geometry) -> Plan:
+        found = phase_plan(name, part, geometry, xp, traits, sums, x.dtype)
+        steps = correlation(found, part, x)
+        seen.append(Steps(steps.roundings + (b is not None), steps.matrices, steps.grain))
+        return found
 
-def lp_pool_error_bound(
-    x: Array,
-    p: float,
-    window: Size,
-    *,
-    stride: Size | None = None,
-    padding: Padding = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    layout: str = "channels_last",
-) -> Array:
-    """Bound the rounding error of `lp_pool`, element by element.
+    def magnitude(values: Array) -> Array:
+        return terms(xp, sums, worst(seen)).factor(xp, values)
 
-    ``(N, *spatial, C) -> (N, *out, C)``
-
-    Parameters
-    ----------
-    x, p, window, stride, padding, dilation, ceil_mode, layout
-        As for `lp_pool`.
-
-    Returns
-    -------
-    array
-        At least ``abs(computed - exact)``, as `error_bound` gives it.
-
-    Raises
-    ------
-    ValueError
-        A shape or an option is unfit.
-    TypeError
-        x is not real and floating.
-
-    Notes
-    -----
-    A share of the norm itself, since nothing cancels, if the library's powers are good to 8 units in the last place.
-    It takes a copy of x.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpconv.bounds import lp_pool_error_bound
-    >>> bool((lp_pool_error_bound(np.ones((1, 4, 4, 2), np.float32), 2, 2) < 1e-5).all())
-    True
-
-    """
-    name = "lp_pool_error_bound"
-    xp, _ = inspect(name, x=x)
-    geometry = read_pool(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    sums = x.dtype if is_kind(xp, x.dtype, "integral") else accumulator(xp, x.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm = lp_pool(
-            cast(xp, x, sums), p, window, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode,
-            layout=layout,
-        )  # fmt: skip
-    taps = geometry.taps
-    # a tap's quotient, its power, the sum, and p itself rounded, all through the root; the root's power; the scale
-    steps = 2 if p == math.inf else math.ceil((p + POWER + 2 * taps + math.log(taps)) / p + POWER + 4)
-    grain = 1.0 if p == math.inf else float(taps) ** max(1.0, min(1 / p, 100.0))
-    return bounded(xp, norm, terms(xp, sums, Steps(steps, 0, grain)), sums, x.dtype)
+    bound = _run.input_grad(
+        to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry, plan, xp, traits,
+        sums=real, dtype=real, layout=layout, b=None if b is None else xp.abs(b), each=magnitude,
+    )  # fmt: skip
+    return from_channels_last(xp, bounded(xp, bound, terms(xp, sums, worst(seen)), sums, x.dtype), layout)

@@ -8,13 +8,14 @@ from typing import Any
 from xpconv import _pool_run, _run
 from xpconv._backend import (
     Namespace,
+    Traits,
     accumulator,
     dtype_name,
     inspect,
     is_kind,
     to_channels_last,
 )
-from xpconv._geometry import Phase, Region
+from xpconv._geometry import Geometry, Phase, Region
 from xpconv._pool_run import PhaseGradient
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
@@ -23,7 +24,8 @@ from xpconv.pool import Padding, Size, check_gradient, read_geometry
 Array = Any
 
 
-def _check(function: str, xp: Namespace, dtype: Any, p: Any) -> float:
+def check_norm(function: str, xp: Namespace, dtype: Any, p: Any) -> float:
+    """Check the dtype and the order of the norm, and give the order."""
     if not is_kind(xp, dtype, "real floating"):
         raise TypeError(
             f"{function}: x holds real floating numbers; got x.dtype={dtype_name(dtype)}; convert it with astype"
@@ -97,14 +99,19 @@ def lp_pool(
     array([5., 4.])
     """
     xp, traits = inspect("lp_pool", x=x)
-    p = _check("lp_pool", xp, x.dtype, p)
+    p = check_norm("lp_pool", xp, x.dtype, p)
     geometry = read_geometry("lp_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
+    return norms(x, p, geometry, xp, traits, x.dtype, layout)
+
+
+def norms(x: Array, p: float, geometry: Geometry, xp: Namespace, traits: Traits, dtype: Any, layout: str) -> Array:
+    """Give each window's p-norm in `dtype`."""
     pixels, sums = to_channels_last(xp, x, layout), accumulator(xp, x.dtype)
 
     def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
         return (_norm(work, _run.slab(work, pixels, geometry, region), p, geometry, region)[0],)
 
-    return _pool_run.over_output(tile, pixels, geometry, xp, traits, sums, (x.dtype,), 10, layout)[0]
+    return _pool_run.over_output(tile, pixels, geometry, xp, traits, sums, (dtype,), 10, layout)[0]
 
 
 def lp_pool_vjp(
@@ -157,7 +164,7 @@ def lp_pool_vjp(
     """
     name = "lp_pool_vjp"
     xp, traits = inspect(name, x=x, dy=dy)
-    p = _check(name, xp, x.dtype, p)
+    p = check_norm(name, xp, x.dtype, p)
     geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
     check_gradient(name, dy, geometry, layout)
     pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)

@@ -7,7 +7,6 @@ from typing import Any
 from xpconv import _pool_run, _pool_tiles, _run
 from xpconv._backend import (
     Namespace,
-    accumulator,
     dtype_name,
     index_dtype,
     inspect,
@@ -16,8 +15,7 @@ from xpconv._backend import (
     least,
     to_channels_last,
 )
-from xpconv._geometry import Geometry, Phase, Region
-from xpconv._pool_run import PhaseGradient
+from xpconv._geometry import Geometry, Region
 from xpconv._reading import freeze, in_layout, pool_geometry, whole_shape
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
@@ -62,6 +60,14 @@ def check_divisible(function: str, name: str, xp: Namespace, dtype: Any) -> None
             f"{function}: an average of integers is no integer; got {name}.dtype={dtype_name(dtype)}; convert it "
             f"first, with {name}.astype(float32) say"
         )
+
+
+def check_ties(function: str, xp: Namespace, dtype: Any, ties: str) -> None:
+    """Check what becomes of equal maxima; shares are no integers."""
+    if ties not in TIES:
+        raise ValueError(f"{function}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
+    if ties == "split":
+        check_divisible(function, "dy", xp, dtype)
 
 
 def max_pool(
@@ -214,12 +220,9 @@ def max_pool_vjp(
     name = "max_pool_vjp"
     xp, traits = inspect(name, x=x, dy=dy)
     check_order(name, xp, x.dtype)
-    if ties not in TIES:
-        raise ValueError(f"{name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
+    check_ties(name, xp, dy.dtype, ties)
     geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
     check_gradient(name, dy, geometry, layout)
-    if ties == "split":
-        check_divisible(name, "dy", xp, dy.dtype)
     return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, ties, layout)
 
 
@@ -289,23 +292,7 @@ def avg_pool(
     xp, traits = inspect("avg_pool", x=x)
     check_divisible("avg_pool", "x", xp, x.dtype)
     geometry = read_geometry("avg_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    sums, padded = accumulator(xp, x.dtype), bool(count_include_pad)
-    if traits.buffers:
-        return _pool_tiles.avg_pool(x, geometry, xp, sums, layout, padded)
-    pixels = to_channels_last(xp, x, layout)
-
-    def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
-        slab = _run.slab(work, pixels, geometry, region)
-        total = pooling.window_reduce(work, "add", slab, geometry, _run.sizes(region))
-        return (_divide(work, total, geometry, region, padded),)
-
-    return _pool_run.over_output(tile, pixels, geometry, xp, traits, sums, (x.dtype,), 4, layout)[0]
-
-
-def _divide(work: Workspace, total: Array, geometry: Geometry, region: Region, padded: bool) -> Array:
-    if pooling.is_interior(geometry, region):
-        return total / geometry.taps
-    return total / pooling.count_taps(work, geometry, region, padded, total)
+    return _pool_run.avg_pool(x, geometry, xp, traits, bool(count_include_pad), layout)
 
 
 def avg_pool_vjp(
@@ -358,21 +345,4 @@ def avg_pool_vjp(
     check_divisible(name, "dy", xp, dy.dtype)
     geometry = read_geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
     check_gradient(name, dy, geometry, layout)
-    sums, padded = accumulator(xp, dy.dtype), bool(count_include_pad)
-    if traits.buffers:
-        return _pool_tiles.avg_pool_vjp(dy, geometry, xp, sums, layout, padded)
-    grads = to_channels_last(xp, dy, layout)
-
-    def tile(work: Workspace, region: Region) -> PhaseGradient:
-        windows = _pool_run.windows_of(geometry, region)
-        gradient = _divide(work, _pool_run.gradient_slab(work, grads, geometry, windows), geometry, windows, padded)
-
-        def phase_gradient(phase: Phase, part: Region) -> Array:
-            total = None
-            for _, index in _pool_run.gather(phase, part, geometry, windows):
-                total = gradient[index] if total is None else work.call("sum", "add", total, gradient[index])
-            return _pool_run.or_zeros(total, work, part, geometry, dy)
-
-        return phase_gradient
-
-    return _pool_run.over_input(tile, dy, geometry, xp, traits, sums, dy.dtype, 6, layout)
+    return _pool_run.avg_pool_vjp(dy, geometry, xp, traits, bool(count_include_pad), layout)

@@ -6,6 +6,8 @@ from typing import Any
 
 from xpconv import _run
 from xpconv._backend import (
+    Namespace,
+    Traits,
     accumulator,
     cast,
     contiguous,
@@ -20,6 +22,7 @@ from xpconv._channel_sum import channel_sum
 from xpconv._conv_run import plan_for
 from xpconv._dtypes import signed, with_dtype
 from xpconv._geometry import Geometry
+from xpconv._plan import Plan
 from xpconv._reading import freeze, in_layout, transpose_geometry
 from xpconv._run_weight_grad import correlate_weight_grad
 from xpconv.conv import Padding, Size, check_shape
@@ -27,14 +30,23 @@ from xpconv.conv import Padding, Size, check_shape
 Array = Any
 
 
-def _geometry(
+def read_geometry(
     function: str, x: Array, w: Array, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: Any,
     layout: Any,
 ) -> Geometry:  # fmt: skip
+    """Read the shapes and options of a transposed convolution: the geometry of the convolution that it transposes."""
     return transpose_geometry(
         function, freeze(tuple(x.shape)), freeze(tuple(w.shape)), freeze(stride), freeze(padding),
         freeze(output_padding), freeze(dilation), freeze(groups), freeze(layout),
     )  # fmt: skip
+
+
+def phase_plan(
+    function: str, part: Geometry, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, inputs: Any
+) -> Plan:
+    """Plan one stride phase of a transposed convolution."""
+    share = 2 if len(geometry.phases) > 1 else 4
+    return plan_for(function, "auto", part, xp, traits, sums, share=share, inputs=inputs)
 
 
 def conv_transpose(
@@ -104,7 +116,7 @@ def conv_transpose(
     """
     name = "conv_transpose"
     xp, traits = inspect(name, x=x, w=w, b=b)
-    geometry = _geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
+    geometry = read_geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
     if b is not None:
         check_shape(name, "b", b, (geometry.channels,), "the output channels")
     wanted = x.dtype
@@ -112,10 +124,8 @@ def conv_transpose(
     sums = accumulator(xp, dtype)
     z = _run.input_grad(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry,
-        lambda part: plan_for(
-            name, "auto", part, xp, traits, sums, share=2 if len(geometry.phases) > 1 else 4, inputs=dtype
-        ),
-        xp, traits, sums=sums, dtype=dtype, layout=layout, b=b,
+        lambda part: phase_plan(name, part, geometry, xp, traits, sums, dtype), xp, traits,
+        sums=sums, dtype=dtype, layout=layout, b=b,
     )  # fmt: skip
     return with_dtype(xp, traits, from_channels_last(xp, z, layout), wanted)
 
@@ -173,7 +183,7 @@ def conv_transpose_vjp(
     """
     name = "conv_transpose_vjp"
     xp, traits = inspect(name, x=x, w=w, dz=dz)
-    geometry = _geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
+    geometry = read_geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
     check_shape(name, "dz", dz, in_layout(geometry.input_shape, layout), "the output")
     wanted = x.dtype
     dtype, dz, x, w = signed(xp, traits, wanted, dz, x, w)

@@ -124,10 +124,10 @@ class Taps:
         self.lead = (slice(None),) * (axis + 1)
         self.disjoint = self.step >= geometry.span[axis]  # no pixel is in two windows
         self.ranked: Array | None = None
-        if axis == geometry.rank - 1 and self.count > 1 and self.kernel > 1 < self.step <= 2 * self.kernel:
-            if array.flags.c_contiguous:
-                self.ranked = work.buffer(f"{name} ranked", array.shape, array.dtype)
-                self.rank(array, self.ranked)
+        sorts = axis == geometry.rank - 1 and self.count > 1 and self.kernel > 1 < self.step <= 2 * self.kernel
+        if sorts and array.flags.c_contiguous:
+            self.ranked = work.buffer(f"{name} ranked", array.shape, array.dtype)
+            self.rank(array, self.ranked)
 
     def rank(self, array: Array, out: Array) -> None:
         """Sort pixels by residue."""
@@ -172,10 +172,14 @@ def along(axis: int, part: slice) -> tuple[slice, ...]:
 
 
 def combine(
-    work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any, out: Array | None = None
-) -> Array:
-    """Combine the taps of each window along one axis with a ufunc, `fill` where there is none."""
-    axis, full = taps.axis, taps.line.full
+    work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any, out: Array | None = None,
+    sizes: bool = False,
+) -> Array:  # fmt: skip
+    """Combine the taps of each window along one axis, or their absolute values, with a ufunc; `fill` if there is none.
+
+    Absolute values are combined with `fill` in any case.
+    """
+    axis, full = taps.axis, taps.line.full and not sizes
     if full and taps.kernel == 1 and out is None:
         return taps(taps.line.taps[0])
     shape = (*taps.array.shape[: axis + 1], taps.count, *taps.array.shape[axis + 2 :])
@@ -185,6 +189,8 @@ def combine(
         total.fill(fill)
     for index, tap in enumerate(taps.line.taps):
         pixels = taps(tap)
+        if sizes:
+            pixels = np.abs(pixels, out=work.buffer("sizes", pixels.shape, total.dtype))
         if full and index == 0:
             first = pixels
             continue
@@ -210,15 +216,19 @@ def pixels_of(x: Array, geometry: Geometry, region: Region) -> Array:
 
 def reduced(
     work: BufferedWorkspace, function: np.ufunc, x: Array, geometry: Geometry, region: Region, fill: Any, dtype: Any,
-    out: Array | None = None, last_first: bool = False,
+    out: Array | None = None, sizes: bool = False, last_first: bool = False,
 ) -> tuple[Array, list[Taps], list[Array]]:  # fmt: skip
-    """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too."""
+    """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too.
+
+    With `sizes` the absolute values of the taps.
+    """
     array, stages, results = pixels_of(x, geometry, region), [], []
     axes = range(geometry.rank)
     for count, axis in enumerate(reversed(axes) if last_first else axes, 1):
         taps = Taps(work, f"taps {axis}", array, geometry, axis, region[1 + axis])
         final = count == geometry.rank
-        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if final else None)
+        first = sizes and axis == 0
+        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if final else None, first)
         stages.append(taps)
         results.append(array)
     return array, stages, results
@@ -320,12 +330,14 @@ def divisor(geometry: Geometry, region: Region, padded: bool, dtype: Any) -> Any
         (before, after), size = geometry.padding[axis], geometry.input[axis]
         low, high = (-before, size + after) if padded else (0, size)
         spread, kernel = geometry.dilation[axis], geometry.kernel[axis]
-        starts = np.arange(*windows) * geometry.stride[axis] - before
-        first = np.maximum(-((starts - low) // spread), 0)
-        last = np.minimum((high - 1 - starts) // spread, kernel - 1)
-        count = np.maximum(last - first + 1, 0)
-        if (count == kernel).all():
-            count = count[:1]
+        left, right = geometry.reach(axis, *windows)
+        if left >= low and right <= high:
+            count = np.full(1, kernel)
+        else:
+            starts = np.arange(*windows) * geometry.stride[axis] - before
+            first = np.maximum(-((starts - low) // spread), 0)
+            last = np.minimum((high - 1 - starts) // spread, kernel - 1)
+            count = np.maximum(last - first + 1, 0)
         shape = (1,) * (axis + 1) + (len(count),) + (1,) * (geometry.rank - axis)
         total = count.reshape(shape) if total is None else total * count.reshape(shape)
     if total.size == 1:

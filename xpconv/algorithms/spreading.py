@@ -63,7 +63,8 @@ def _distribute(
 
 def _hits(work: BufferedWorkspace, pixels: Array, best: Array, careful: bool) -> Array:
     boolean = np.dtype(np.bool_)
-    hit = np.equal(pixels, best, out=work.buffer("hit", best.shape, boolean))
+    hit = work.buffer("hit", best.shape, boolean)
+    np.equal(pixels, best, out=hit)
     if careful:
         np.logical_or(hit, np.not_equal(pixels, pixels, out=work.buffer("lost", best.shape, boolean)), out=hit)
     return hit
