@@ -205,14 +205,14 @@ def attack_transpose(data: Any, dtype: str, backend: Backend | None = None) -> d
     return found
 
 
-def tested(backend: Backend | None) -> list[str]:
+def windows_for(backend: Backend | None) -> list[str]:
     """Give the windows; on other libraries few taps, for their number of small steps."""
     return list(WINDOWS) if backend is None else ["dilated, ceil", "disjoint", "1-d"]
 
 
 def attack_max(data: Any, dtype: str, backend: Backend | None = None) -> dict[Any, float]:
     found = {}
-    for name in tested(backend):
+    for name in windows_for(backend):
         shape, window, options = WINDOWS[name]
         rng = np.random.default_rng(0)
         for kind, x in (("ties", rng.integers(0, 4, shape)), ("none", rng.permutation(math.prod(shape)) % 1999)):
@@ -229,7 +229,7 @@ def attack_max(data: Any, dtype: str, backend: Backend | None = None) -> dict[An
 
 def attack_avg(data: Any, dtype: str, backend: Backend | None = None) -> dict[Any, float]:
     found = {}
-    for name in tested(backend):
+    for name in windows_for(backend):
         shape, window, options = WINDOWS[name]
         x = np.zeros(shape, dtype)
         dy = draw(data, xc.avg_pool(x, window, **options).shape, "x", dtype)
@@ -244,7 +244,7 @@ def attack_avg(data: Any, dtype: str, backend: Backend | None = None) -> dict[An
 
 def attack_means(data: Any, dtype: str, backend: Backend | None = None) -> dict[Any, float]:
     found = {}
-    for name in tested(backend):
+    for name in windows_for(backend):
         shape, window, options = WINDOWS[name]
         x = draw(data, shape, "x", dtype)
         out = xc.avg_pool(x, window, **options).shape

@@ -84,6 +84,11 @@ class Geometry:
     padding: Pairs
     mode: str = "zeros"  # what the padding holds
 
+    def reads_all(self, axis: int) -> bool:
+        """Say whether no pixel lies between two windows of an axis, or behind the last."""
+        ahead = (self.output[axis] - 1) * self.stride[axis] - self.padding[axis][0]
+        return self.stride[axis] <= self.span[axis] and ahead + self.span[axis] >= self.input[axis]
+
     @cached_property
     def rank(self) -> int:
         """Count the spatial axes."""

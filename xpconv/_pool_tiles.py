@@ -23,9 +23,12 @@ from xpconv.algorithms import running, spreading
 
 Array = np.ndarray[Any, Any]
 
-CACHE = 8 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the fastest, beside a shared cache of 32 MiB
-SMALL = 1 << 13  # windows, times channels, that are not worth sharing among threads
-PIECES = 8  # that a small call is cut into, so that threads can share it
+CACHE = 12 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the fastest, beside a shared cache of 32 MiB
+# windows, times channels, that a thread has at least: threads whose calls of NumPy are short wait for each other. Of
+# 0.4 million two threads were no faster than one, of a million by 1.3 times
+SHARE = 1 << 18
+PROGRAMS = 4  # kinds of tiles, of the gradient of max pooling, whose calls a thread keeps
+CALLS = 6 << 10  # bytes that the calls take for each tap of each axis
 Step = Callable[[BufferedWorkspace, Region, slice, Geometry], None]
 
 
@@ -41,6 +44,7 @@ class Footprint:
     sorted: int = 0  # of the pixels of the last axis, if they are sorted by residue
     scratch: int = 0  # of the largest axis's result
     windows: int = 0
+    fixed: int = 0  # whatever the tile
     last_first: bool = False  # the order of the axes
 
     def of(self, geometry: Geometry) -> Count:
@@ -61,7 +65,8 @@ class Footprint:
                 sizes[axis] = tile[1 + axis]
                 results.append(images * math.prod(sizes))
             return (
-                self.pixels * box
+                self.fixed
+                + self.pixels * box
                 + self.stages * sum(results)
                 + self.sorted * last
                 + self.scratch * max(results)
@@ -90,14 +95,14 @@ def cut(geometry: Geometry, shape: Ints, comfortable: Count, needed: Count) -> t
     room = options.room - UFUNC_BUFFERS
     cache = min(CACHE, room // 4)
     channels = geometry.channels
-    pixels = max(-(-math.prod(shape) // PIECES), SMALL // channels, 1)
-    tile = block(shape, pixels)
+    workers = max(1, min(options.threads, math.prod(shape) * channels // SHARE))
+    tile = block(shape, -(-math.prod(shape) // workers))
     while math.prod(tile) > 1 and comfortable(tile, channels) > cache:
         tile = block(shape, math.prod(tile) // 2)
     while channels > 1 and needed(tile, channels) > room // 2:
         channels = -(-channels // 2)
     size = needed(tile, channels) + UFUNC_BUFFERS
-    return tile, channels, max(1, min(options.threads, options.room // size))
+    return tile, channels, max(1, min(workers, options.room // size))
 
 
 def sweep(
@@ -165,32 +170,42 @@ class _Rules:
     fill: Any
     real: bool
     sizes: bool  # of absolute values
+    large: bool  # the pixels of a window are too many for a copy
 
 
 def _route(
     work: BufferedWorkspace, home: Array, written: int, gradient: Array, pixels: Array, part: Geometry, region: Region,
     rules: _Rules,
 ) -> None:  # fmt: skip
-    """Add the gradient of a region's windows to the box of pixels that they read; see `spreading.spread`."""
+    """Add the gradient of a region's windows to the box of pixels that they read; see `MaximumGradient.spread`."""
+    box = running.pixels_of(pixels, part, region)
+    arguments = work, part, region, rules.fill, box.dtype, home.dtype
+    if rules.large:
+        tile = spreading.MaximumGradient(*arguments, (box, home))
+    else:
+        forms = (running.line(part, axis, windows).form for axis, windows in enumerate(region[1:]))
+        key = region[0][1] - region[0][0], part.channels, *forms
+        if key not in work.programs:
+            if len(work.programs) == PROGRAMS:
+                work.programs.clear()
+            work.programs[key] = spreading.MaximumGradient(*arguments)
+        tile = work.programs[key]
     with np.errstate(invalid="ignore"):
-        top, stages, tops = running.reduced(
-            work, np.maximum, pixels, part, region, rules.fill, pixels.dtype, last_first=True
-        )
-        careful = rules.real and has_nan(work, top)
+        tile.find(box)
+        careful = rules.real and tile.has_nan()
         if rules.sizes:
-            gradient = np.abs(gradient, out=work.buffer("gradient", gradient.shape, home.dtype))
-        values = work.copy("gradient", gradient, gradient.shape, home.dtype)
-        if rules.ties == "first":
-            spreading.spread(work, stages, tops, values, home, written, True, careful)
+            np.abs(gradient, out=tile.gradient)
+        else:
+            np.copyto(tile.gradient, gradient)
+        if rules.ties == "first" or not careful:
+            tile.spread(home, written, rules.ties, careful)
             return
-        plain = values
-        if careful:  # the first NaN of a window has it all
-            lost = top != top
-            plain, values = np.where(lost, 0, values), np.where(lost, values, 0)
-        shares = spreading.shared(work, stages, tops, plain) if rules.ties == "split" else plain
-        spreading.spread(work, stages, tops, shares, home, written, False, False)
-        if careful:
-            spreading.spread(work, stages, tops, values, home, home.shape[1], True, True)
+        # the first NaN of a window has it all
+        whole, lost = tile.gradient.copy(), tile.top != tile.top
+        tile.gradient[lost] = 0
+        tile.spread(home, written, rules.ties, False)
+        np.multiply(spreading.bits(whole), lost, out=spreading.bits(tile.gradient))
+        tile.spread(home, home.shape[1], "first", True)
 
 
 def max_pool_vjp(
@@ -206,20 +221,23 @@ def max_pool_vjp(
     disjoint = all(step >= span for step, span in zip(geometry.stride, geometry.span, strict=True))
     dtype = np.dtype(sums) if sizes else dy.dtype
     direct = np.dtype(sums) == dtype or (disjoint and ties == "first")
-    result = np.zeros(in_layout(geometry.input_shape, layout), dtype)
+    result = np.empty(in_layout(geometry.input_shape, layout), dtype)
     if not geometry.batch:
         return result
     geometry, (pixels, grads, target) = images_last(geometry, layout, x, dy, result)
     size, wide = x.dtype.itemsize, np.dtype(sums).itemsize
-    rules = _Rules(ties, fill, real, sizes)
     least = Footprint(
-        stages=size + wide, sorted=size + 2 * wide, scratch=2 + 2 * wide, windows=2 + 2 * wide, last_first=True
+        pixels=size + wide, stages=size + wide, scratch=2 + 2 * wide, windows=2 + 2 * wide, last_first=True
     )
-    if ties != "first":
-        least = replace(least, stages=least.stages + wide, windows=least.windows + 3 * wide)
+    if ties == "split":
+        least = replace(least, stages=least.stages + wide)
     shape = (geometry.batch, *geometry.output)
-    comfortable, needed = replace(least, pixels=size + wide).of(geometry), least.of(geometry)
-    tile, channels, workers = cut(geometry, shape, comfortable, needed)
+    calls = PROGRAMS * CALLS * sum(geometry.kernel)
+    most = (_options.current().room - UFUNC_BUFFERS) // 2
+    large = calls + least.of(geometry)((1,) * len(shape), geometry.channels) > most
+    rules = _Rules(ties, fill, real, sizes, large)
+    count = (replace(least, pixels=0) if large else replace(least, fixed=calls)).of(geometry)
+    tile, channels, workers = cut(geometry, shape, count, count)
     if not direct:
         image = math.prod(geometry.input) * wide
         room = _options.current().room // 3
@@ -229,7 +247,9 @@ def max_pool_vjp(
         workers = max(1, min(workers, room * 2 // (image * channels)))
     elif geometry.batch < 4 and workers > 1:
         channels = min(channels, max(-(-geometry.channels * geometry.batch // 4), 16))
-    images, rows = tile[0], tile[2:] == geometry.output[1:]  # whether tiles are whole rows
+    images, rows = tile[0], tile[-1] == geometry.output[-1] and tile[2:] == geometry.output[1:]  # are tiles whole rows?
+    if direct and (large or not rows or not all(map(geometry.reads_all, range(geometry.rank)))):
+        result.fill(0)
 
     def step(work: BufferedWorkspace, region: Region, own: slice, part: Geometry) -> None:
         batch = region[0]

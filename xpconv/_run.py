@@ -53,7 +53,9 @@ def run(
     count = ends[-1] if ends else 0
 
     def make() -> Workspace:
-        return workspace(xp, traits, dtype, arithmetic)
+        work = workspace(xp, traits, dtype, arithmetic)
+        work.begin()
+        return work
 
     if not traits.threads or flops <= SMALL:
         return _threads.run(job, count, make, 1, collect, lambda work: work.release())

@@ -63,6 +63,9 @@ class Workspace:
         self.xp, self.traits, self.arithmetic = xp, traits, arithmetic
         self.dtype, self.factors, self.sums = arithmetic.slabs, arithmetic.factors, arithmetic.sums
 
+    def begin(self) -> None:
+        """Set up the thread that is going to work with it; `release` sets it back."""
+
     def release(self) -> None:
         """Let others have the memory; no array that this workspace gave may be used any more."""
 

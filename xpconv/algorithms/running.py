@@ -8,8 +8,9 @@ first finds the first of equal maxima by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,34 @@ from xpconv._geometry import Geometry, Interval, Region
 
 Array = np.ndarray[Any, Any]
 
+Do = Callable[..., Any]  # (function, *arguments, **keywords): calls it, or remembers the call
+
+LONGEST = 4096  # pixels of a row whose order by residue is kept
 NOWHERE = 1 << 31  # at least the number of no tap, where windows without taps inside are numbered
+
+
+def at_once(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+    """Call a function."""
+    function(*arguments, **keywords)
+
+
+class Tape:
+    """Calls on arrays that stay where they are, to be made again for each tile of one shape.
+
+    Most of the time that a call takes on a small array is spent on finding the array.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[Callable[[], Any]] = []
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        """Remember a call."""
+        self._calls.append(partial(function, *arguments, **keywords))
+
+    def play(self) -> None:
+        """Make the calls, in order."""
+        for call in self._calls:
+            call()
 
 
 @dataclass(frozen=True)
@@ -40,7 +68,18 @@ class Line:
     pixels: Interval  # the box: what lies inside the input, at least one
     full: bool  # a tap lies inside for every window of the output
     taps: tuple[Tap, ...]  # in order, but with one that lies inside for every window first
-    in_order: tuple[Tap, ...]
+    windows: int
+
+    @cached_property
+    def form(self) -> tuple[Any, ...]:
+        """Give what is the same for ranges of windows that differ in their place only."""
+        taps = ((t.number, t.windows.start, t.windows.stop, t.sorted.start) for t in self.taps)
+        return self.pixels[1] - self.pixels[0], self.windows, *taps
+
+    @property
+    def in_order(self) -> list[Tap]:
+        """Give the taps in order."""
+        return sorted(self.taps, key=lambda tap: tap.number)
 
 
 def line(geometry: Geometry, axis: int, windows: Interval) -> Line:
@@ -80,7 +119,7 @@ def _line(
         ranked = slice(rank, rank + count)
         taps.append(Tap(tap, slice(first - start, beyond - start), count == stop - start, pixels, ranked))
     ahead = sorted(taps, key=lambda tap: tap.number != least) if full else taps
-    return Line((low, high), full, tuple(ahead), tuple(taps))
+    return Line((low, high), full, tuple(ahead), stop - start)
 
 
 _cached_line = lru_cache(maxsize=1024)(_line)
@@ -104,7 +143,7 @@ def every_window_has_taps(geometry: Geometry) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def by_residue(size: int, step: int) -> tuple[Array, Array]:
     """Give the order of range(size) by residue, and the order that undoes it."""
     order = np.concatenate([np.arange(residue, size, step) for residue in range(min(step, size))])
@@ -114,52 +153,88 @@ def by_residue(size: int, step: int) -> tuple[Array, Array]:
 class Taps:
     """The taps of a tile's windows along one axis, as views of the box of pixels, which may be sorted by residue."""
 
-    def __init__(
-        self, work: BufferedWorkspace, name: str, array: Array, geometry: Geometry, axis: int, windows: Interval
-    ) -> None:
+    def __init__(self, array: Array, geometry: Geometry, axis: int, windows: Interval) -> None:
         self.array, self.geometry, self.axis, self.windows = array, geometry, axis, windows
         self.count = windows[1] - windows[0]
         self.kernel, self.step = geometry.kernel[axis], geometry.stride[axis]
         self.line = line(geometry, axis, windows)
         self.lead = (slice(None),) * (axis + 1)
-        self.disjoint = self.step >= geometry.span[axis]  # no pixel is in two windows
+        last = axis == geometry.rank - 1
+        self.sorts = last and self.count > 1 and self.kernel > 1 < self.step <= 2 * self.kernel
         self.ranked: Array | None = None
-        sorts = axis == geometry.rank - 1 and self.count > 1 and self.kernel > 1 < self.step <= 2 * self.kernel
-        if sorts and array.flags.c_contiguous:
-            self.ranked = work.buffer(f"{name} ranked", array.shape, array.dtype)
-            self.rank(array, self.ranked)
+
+    def sort(self, work: BufferedWorkspace, name: str) -> None:
+        """Sort the pixels by residue, if that makes their taps lie in a row."""
+        if self.sorts:
+            self.ranked = work.buffer(f"{name} ranked", self.array.shape, self.array.dtype)
+            self.rank(self.array, self.ranked)
 
     def rank(self, array: Array, out: Array) -> None:
         """Sort pixels by residue."""
-        order = by_residue(array.shape[self.axis + 1], self.step)[0]
-        np.take(array, order, axis=self.axis + 1, out=out, mode="clip")  # "raise" would copy the target
+        if array.flags.c_contiguous and array.shape[self.axis + 1] <= LONGEST:
+            order = by_residue(array.shape[self.axis + 1], self.step)[0]
+            np.take(array, order, axis=self.axis + 1, out=out, mode="clip")  # "raise" would copy the target
+        else:
+            for place, ranked in self._residues(array.shape[self.axis + 1]):
+                np.copyto(out[(*self.lead, ranked)], array[(*self.lead, place)])
 
-    def unrank(self, ranked: Array, out: Array) -> None:
-        """Put pixels that are sorted by residue back in their places."""
-        order = by_residue(ranked.shape[self.axis + 1], self.step)[1]
-        np.take(ranked, order, axis=self.axis + 1, out=out, mode="clip")
+    def unrank(self, ranked: Array, out: Array, add: bool) -> None:
+        """Put pixels that are sorted by residue back in their places, or add them to what is there."""
+        if out.flags.c_contiguous and not add and out.shape[self.axis + 1] <= LONGEST:
+            order = by_residue(ranked.shape[self.axis + 1], self.step)[1]
+            np.take(ranked, order, axis=self.axis + 1, out=out, mode="clip")
+        else:
+            for place, part in self._residues(ranked.shape[self.axis + 1]):
+                view, values = out[(*self.lead, place)], ranked[(*self.lead, part)]
+                np.add(view, values, out=view) if add else np.copyto(view, values)
 
-    @property
-    def covered(self) -> bool:
-        """Say whether every pixel of the box is in one window, and only one."""
-        count = sum(tap.windows.stop - tap.windows.start for tap in self.line.taps)
-        return self.disjoint and count == self.array.shape[self.axis + 1]
+    def _residues(self, size: int) -> list[tuple[slice, slice]]:
+        found, start = [], 0
+        for residue in range(min(self.step, size)):
+            stop = start + len(range(residue, size, self.step))
+            found.append((slice(residue, None, self.step), slice(start, stop)))
+            start = stop
+        return found
+
+    def ahead(self, order: list[Tap]) -> list[Tap]:
+        """Give the first of the taps that share pixels, for each residue."""
+        found: dict[int, Tap] = {}
+        for tap in order:
+            found.setdefault(tap.pixels.start % self.step, tap)
+        return list(found.values())
+
+    def rests(self, array: Array, order: list[Tap]) -> list[Array]:
+        """Give what the first taps leave of an array of the box that is sorted as this one's are."""
+        size, ahead = array.shape[self.axis + 1], self.ahead(order)
+        first, found = {tap.pixels.start % self.step: tap for tap in ahead}, []
+        for residue, (place, ranked) in enumerate(self._residues(size)):
+            part = array[(*self.lead, place if self.ranked is None else ranked)]
+            tap = first.get(residue)
+            if tap is None:
+                found.append(part)
+                continue
+            start = tap.pixels.start // self.step
+            stop = start + tap.windows.stop - tap.windows.start
+            found += [part[(*self.lead, slice(0, start))], part[(*self.lead, slice(stop, None))]]
+        return [part for part in found if part.size]
 
     def __call__(self, tap: Tap) -> Array:
         """Give a tap's pixels, one for each window that has it inside."""
-        return self.view(self.array, tap) if self.ranked is None else self.ranked_view(self.ranked, tap)
+        return self.view(self.array, tap) if self.ranked is None else self.of(self.ranked, tap)
 
     def beside(self, work: BufferedWorkspace, name: str, array: Array) -> Taps:
         """Give the same taps of another array of the box."""
-        return Taps(work, name, array, self.geometry, self.axis, self.windows)
+        taps = Taps(array, self.geometry, self.axis, self.windows)
+        taps.sort(work, name)
+        return taps
 
     def view(self, array: Array, tap: Tap) -> Array:
-        """Give a tap's pixels in another array of the box."""
+        """Give a tap's pixels in another array of the box, which is not sorted."""
         return array[(*self.lead, tap.pixels)]
 
-    def ranked_view(self, array: Array, tap: Tap) -> Array:
-        """Give a tap's pixels in an array of the box that is sorted by residue."""
-        return array[(*self.lead, tap.sorted)]
+    def of(self, array: Array, tap: Tap) -> Array:
+        """Give a tap's pixels in another array of the box that is sorted as this one's are."""
+        return self.view(array, tap) if self.ranked is None else array[(*self.lead, tap.sorted)]
 
     def own(self, array: Array, tap: Tap) -> Array:
         """Give the windows that have a tap inside."""
@@ -172,8 +247,8 @@ def along(axis: int, part: slice) -> tuple[slice, ...]:
 
 
 def combine(
-    work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any, out: Array | None = None,
-    sizes: bool = False,
+    do: Do, work: BufferedWorkspace, function: np.ufunc, taps: Taps, name: str, fill: Any, dtype: Any,
+    out: Array | None = None, sizes: bool = False,
 ) -> Array:  # fmt: skip
     """Combine the taps of each window along one axis, or their absolute values, with a ufunc; `fill` if there is none.
 
@@ -186,25 +261,27 @@ def combine(
     total = work.buffer(name, shape, dtype) if out is None else out
     first: Array | None = None
     if not full:
-        total.fill(fill)
+        do(total.fill, fill)
     for index, tap in enumerate(taps.line.taps):
         pixels = taps(tap)
         if sizes:
-            pixels = np.abs(pixels, out=work.buffer("sizes", pixels.shape, total.dtype))
+            magnitudes = work.buffer("sizes", pixels.shape, total.dtype)
+            do(np.abs, pixels, out=magnitudes)
+            pixels = magnitudes
         if full and index == 0:
             first = pixels
             continue
         if first is not None and tap.whole:
-            function(first, pixels, out=total, dtype=total.dtype)
+            do(function, first, pixels, out=total, dtype=total.dtype)
             first = None
             continue
         if first is not None:
-            np.copyto(total, first, casting="unsafe")
+            do(np.copyto, total, first, casting="unsafe")
             first = None
         part = taps.own(total, tap)
-        function(part, pixels, out=part, dtype=total.dtype)
+        do(function, part, pixels, out=part, dtype=total.dtype)
     if first is not None:
-        np.copyto(total, first, casting="unsafe")
+        do(np.copyto, total, first, casting="unsafe")
     return total
 
 
@@ -216,19 +293,18 @@ def pixels_of(x: Array, geometry: Geometry, region: Region) -> Array:
 
 def reduced(
     work: BufferedWorkspace, function: np.ufunc, x: Array, geometry: Geometry, region: Region, fill: Any, dtype: Any,
-    out: Array | None = None, sizes: bool = False, last_first: bool = False,
+    out: Array | None = None, sizes: bool = False,
 ) -> tuple[Array, list[Taps], list[Array]]:  # fmt: skip
     """Combine the taps of a region's windows, in `out` if there is one; give the taps and results of each axis too.
 
     With `sizes` the absolute values of the taps.
     """
     array, stages, results = pixels_of(x, geometry, region), [], []
-    axes = range(geometry.rank)
-    for count, axis in enumerate(reversed(axes) if last_first else axes, 1):
-        taps = Taps(work, f"taps {axis}", array, geometry, axis, region[1 + axis])
-        final = count == geometry.rank
-        first = sizes and axis == 0
-        array = combine(work, function, taps, f"reduced {axis}", fill, dtype, out if final else None, first)
+    for axis, windows in enumerate(region[1:]):
+        taps = Taps(array, geometry, axis, windows)
+        taps.sort(work, f"taps {axis}")
+        place, first = (out if axis == geometry.rank - 1 else None), sizes and axis == 0
+        array = combine(at_once, work, function, taps, f"reduced {axis}", fill, dtype, place, first)
         stages.append(taps)
         results.append(array)
     return array, stages, results

@@ -2,127 +2,180 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 
 from xpconv._buffered import BufferedWorkspace
-from xpconv._geometry import Geometry, Interval
-from xpconv.algorithms.running import Tap, Taps, along
+from xpconv._geometry import Geometry, Interval, Region
+from xpconv.algorithms.running import Do, Tap, Tape, Taps, along, at_once, clipped, combine
 
 Array = np.ndarray[Any, Any]
 
 
-def spread(
-    work: BufferedWorkspace, stages: list[Taps], results: list[Array], gradient: Array, target: Array, written: int,
-    first: bool, careful: bool,
-) -> None:  # fmt: skip
-    """Add each window's gradient to its pixels in `target`: to the first that is its maximum, or to all of them.
+class MaximumGradient:
+    """The gradient of max pooling on tiles of one shape: arrays, and the calls on them, made once.
 
-    The stages are from the last axis to the first, so that the first maximum is found axis by axis: the first row
-    that has it, and its first pixel there. If `careful`, NaN counts as a maximum. The first `written` rows of the
-    target hold sums to add to; the others are all zero.
+    The axes are taken from the last to the first, so that the first maximum of a window is found axis by axis: the
+    first row that has it, and its first pixel there. Where windows are too large for copies of their pixels, `apart`
+    has those of one tile and the place of their gradients; it serves that tile only, and no call is kept.
     """
-    for taps, best in zip(reversed(stages), reversed(results), strict=True):
-        final = taps is stages[0]
-        if final and taps.ranked is None:
-            home = target
-            blank = taps.disjoint and not written
+
+    def __init__(
+        self, work: BufferedWorkspace, geometry: Geometry, region: Region, fill: Any, dtype: Any, sums: Any,
+        apart: tuple[Array, Array] | None = None,
+    ) -> None:  # fmt: skip
+        self.work, self.sums, self._apart = work, np.dtype(sums), apart
+        if apart is None:
+            sizes = (high - low for low, high in (clipped(geometry, a, part) for a, part in enumerate(region[1:])))
+            box = (region[0][1] - region[0][0], *sizes, geometry.channels)
+            self.pixels = work.buffer("pixels", box, dtype)
         else:
-            home = work.buffer(f"spread {taps.axis}", taps.array.shape, gradient.dtype)
-            blank = taps.disjoint
-            if not taps.covered:
-                home.fill(0)
-        _distribute(work, taps, best, gradient, home, blank, first, careful)
-        if final and home is not target:
-            _restore(work, taps, home, target, written)
-        gradient = home
+            self.pixels = apart[0]
+        array = self.pixels
+        self.stages: list[Taps] = []
+        self.tops: list[Array] = []
+        self._reduce, self._spreads = Tape(), {}  # type: ignore[var-annotated]
+        for axis in reversed(range(geometry.rank)):
+            taps = Taps(array, geometry, axis, region[1 + axis])
+            if taps.sorts and apart is None:
+                taps.ranked = array
+            do = self._reduce if apart is None else at_once
+            array = combine(do, work, np.maximum, taps, f"reduced {axis}", fill, dtype)
+            self.stages.append(taps)
+            self.tops.append(array)
+        self.top = array
+        self.gradient = work.buffer("gradient", array.shape, sums)
+        most = (max(top.size for top in self.tops),)  # as large as they get, so that they stay where they are
+        self._hit, self._lost = (work.buffer(name, most, np.dtype(np.bool_)) for name in ("hit", "lost"))
+        self._left, self._share = (work.buffer(name, most, self.sums) for name in ("left", "share"))
+
+    def find(self, x: Array) -> None:
+        """Find the maxima of a box of pixels."""
+        taps = self.stages[0]
+        if taps.ranked is not None:
+            taps.rank(x, self.pixels)
+        elif self._apart is None:
+            np.copyto(self.pixels, x)
+        self._reduce.play()
+
+    def has_nan(self) -> bool:
+        """Say whether any maximum is not equal to itself."""
+        found = self._hit[: self.top.size].reshape(self.top.shape)
+        return bool(np.not_equal(self.top, self.top, out=found).any())
+
+    def spread(self, target: Array, written: int, ties: str, careful: bool) -> None:
+        """Add the gradient of each window to the pixels that are its maximum.
+
+        If `careful`, NaN counts as a maximum. The first `written` rows of the target hold sums to add to, the others
+        nothing. (The rows of images with one axis are its pixels: all or none.)
+        """
+        if self._apart is not None:
+            self._give(at_once, ties, careful)
+            return
+        key = ties, careful
+        if key not in self._spreads:
+            tape = Tape()
+            self._spreads[key] = tape, self._give(tape, *key)
+        tape, home = self._spreads[key]
+        tape.play()
+        taps = self.stages[0]
+        for rows, add in ((slice(0, written), True), (slice(written, None), False)):
+            part, place = home[:, rows], target[:, rows]
+            if taps.ranked is not None and part.size:
+                taps.unrank(part, place, add)
+            elif add:
+                np.add(place, part, out=place)
+            else:
+                np.copyto(place, part)
+
+    def _give(self, do: Do, ties: str, careful: bool) -> Array:
+        """Take the gradient back through the axes; give the array that has it."""
+        gradient = self.gradient
+        if ties == "split":
+            gradient = self._shared(do, gradient)
+        for taps, best in zip(reversed(self.stages), reversed(self.tops), strict=True):
+            if taps is self.stages[0] and self._apart is not None:
+                self._distribute(do, taps, best, gradient, self._apart[1], ties == "first", careful, True)
+                break
+            home = self.work.buffer(f"spread {taps.axis}", taps.array.shape, self.sums)
+            self._distribute(do, taps, best, gradient, home, ties == "first", careful, False)
+            gradient = home
+        return gradient
+
+    def _distribute(
+        self, do: Do, taps: Taps, best: Array, gradient: Array, home: Array, first: bool, careful: bool, held: bool
+    ) -> None:
+        """Give the windows' gradients to the taps of one axis, beside what is `held` already."""
+        order, left, there = taps.line.in_order, gradient, False
+        writes = set() if held else {tap.number for tap in taps.ahead(order)}  # the others add
+        for rest in () if held else taps.rests(home, order):
+            do(rest.fill, 0)
+        for tap, after in itertools.zip_longest(order, order[1:]):
+            view, value = taps.of(home, tap), taps.own(left, tap)
+            if first and after is None:  # what is left is its own, and may be there already
+                if tap.number not in writes:
+                    do(np.add, view, value, out=view)
+                elif not there:
+                    do(np.copyto, view, value)
+                continue
+            hit = self._hits(do, taps(tap), taps.own(best, tap), careful)
+            share = view if tap.number in writes else self._in(self._share, value.shape)
+            do(np.multiply, bits(value), hit.view(np.int8), out=bits(share))
+            if share is not view:
+                do(np.add, view, share, out=view)
+            if first:
+                there = after is order[-1] and after.number in writes and tap.whole and after.whole
+                rest = taps.of(home, after) if there else self._in(self._left, left.shape)
+                left = self._without(do, taps, tap, left, share, rest, left is gradient)
+
+    def _hits(self, do: Do, pixels: Array, best: Array, careful: bool) -> Array:
+        hit = self._in(self._hit, best.shape)
+        do(np.equal, pixels, best, out=hit)
+        if careful:
+            lost = self._in(self._lost, best.shape)
+            do(np.not_equal, pixels, pixels, out=lost)
+            do(np.logical_or, hit, lost, out=hit)
+        return hit
+
+    @staticmethod
+    def _without(do: Do, taps: Taps, tap: Tap, left: Array, share: Array, rest: Array, untouched: bool) -> Array:
+        """Take from what is left of the windows' gradients what a tap got: all or nothing, so by their bits."""
+        if untouched and not tap.whole:
+            do(np.copyto, rest, left)
+        do(np.bitwise_xor, bits(taps.own(left, tap)), bits(share), out=bits(taps.own(rest, tap)))
+        return rest
+
+    def _shared(self, do: Do, gradient: Array) -> Array:
+        """Divide each window's gradient by the number of its maxima."""
+        below: Array | None = None
+        for taps, best in zip(self.stages, self.tops, strict=True):
+            count = self.work.buffer(f"count {taps.axis}", best.shape, self.sums)
+            do(count.fill, 0)
+            for tap in taps.line.taps:
+                own = taps.own(count, tap)
+                hit = self._hits(do, taps(tap), taps.own(best, tap), False)
+                number = hit
+                if below is not None:
+                    number = self._in(self._share, own.shape)
+                    do(np.multiply, taps.view(below, tap), hit, out=number)
+                do(np.add, own, number, out=own)
+            below = count
+        assert below is not None
+        do(np.maximum, below, 1, out=below)
+        do(np.divide, gradient, below, out=below)
+        return below
+
+    @staticmethod
+    def _in(buffer: Array, shape: tuple[int, ...]) -> Array:
+        return buffer[: math.prod(shape)].reshape(shape)
 
 
-def _distribute(
-    work: BufferedWorkspace, taps: Taps, best: Array, gradient: Array, home: Array, blank: bool, first: bool,
-    careful: bool,
-) -> None:  # fmt: skip
-    """Give the windows' gradients to the taps of one axis; `blank` if nothing has to be added."""
-    order, left = taps.line.in_order, gradient
-    for tap in order:
-        view = taps.view(home, tap) if taps.ranked is None else taps.ranked_view(home, tap)
-        value, last = taps.own(left, tap), tap is order[-1]
-        if first and last and tap.whole:  # what is left is its own
-            share = value
-        else:
-            hit = _hits(work, taps(tap), taps.own(best, tap), careful)
-            share = masked(work, value, hit, view if blank else None)
-            if first and not last:
-                left = _remaining(work, taps, tap, left, share, left is gradient)
-        if not blank:
-            np.add(view, share, out=view)
-        elif share is not view:
-            np.copyto(view, share)
-
-
-def _hits(work: BufferedWorkspace, pixels: Array, best: Array, careful: bool) -> Array:
-    boolean = np.dtype(np.bool_)
-    hit = work.buffer("hit", best.shape, boolean)
-    np.equal(pixels, best, out=hit)
-    if careful:
-        np.logical_or(hit, np.not_equal(pixels, pixels, out=work.buffer("lost", best.shape, boolean)), out=hit)
-    return hit
-
-
-def _remaining(work: BufferedWorkspace, taps: Taps, tap: Tap, left: Array, share: Array, untouched: bool) -> Array:
-    """Take from what is left of the windows' gradients what a tap got: all or nothing, so by their bits."""
-    bits = np.dtype(f"i{left.itemsize}")
-    rest = work.buffer("left", left.shape, left.dtype)
-    if untouched and not tap.whole:
-        np.copyto(rest, left)
-    target = taps.own(rest, tap)
-    np.bitwise_xor(taps.own(left, tap).view(bits), share.view(bits), out=target.view(bits))
-    return rest
-
-
-def _restore(work: BufferedWorkspace, taps: Taps, ranked: Array, target: Array, written: int) -> None:
-    """Put gradients that are sorted by residue in their places."""
-    if taps.axis == 0 and written:  # the rows are what is sorted
-        written = target.shape[1]
-    for part, held in ((slice(0, written), True), (slice(written, None), False)):
-        rows, home = ranked[:, part], target[:, part]
-        if not rows.size:
-            continue
-        if held or not home.flags.c_contiguous:
-            placed = work.buffer("placed", home.shape, home.dtype)
-            taps.unrank(rows, placed)
-            np.add(home, placed, out=home)
-        else:
-            taps.unrank(rows, home)
-
-
-def masked(work: BufferedWorkspace, value: Array, hit: Array, out: Array | None = None) -> Array:
-    """Give the value where the mask is true and zero elsewhere; the mask's memory is used up."""
-    # as bit patterns: many times faster than where(), and infinity and NaN leave no trace
-    bits = np.dtype(f"i{value.itemsize}")
-    mask = work.buffer("mask", hit.shape, bits)
-    np.negative(hit.view(np.int8), out=hit.view(np.int8))
-    np.copyto(mask, hit.view(np.int8))
-    out = work.buffer("share", value.shape, value.dtype) if out is None else out
-    np.bitwise_and(value.view(bits), mask, out=out.view(bits))
-    return out
-
-
-def shared(work: BufferedWorkspace, stages: list[Taps], results: list[Array], gradient: Array) -> Array:
-    """Divide each window's gradient by the number of its maxima."""
-    below: Array | None = None
-    for taps, best in zip(stages, results, strict=True):
-        count = work.buffer(f"count {taps.axis}", best.shape, gradient.dtype)
-        count.fill(0)
-        for tap in taps.line.taps:
-            own = taps.own(count, tap)
-            hit = np.equal(taps(tap), taps.own(best, tap), out=work.buffer("hit", own.shape, np.dtype(np.bool_)))
-            np.add(own, hit if below is None else masked(work, taps.view(below, tap), hit), out=own)
-        below = count
-    assert below is not None
-    np.maximum(below, 1, out=below)
-    return np.divide(gradient, below, out=below)
+def bits(array: Array) -> Array:
+    """Give an array's bit patterns as integers: times 0 or 1 they leave no trace of infinity and NaN."""
+    return array.view(f"i{array.itemsize}")
 
 
 def spread_sum(

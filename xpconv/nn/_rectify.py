@@ -10,7 +10,7 @@ from xpconv import _options, _run
 from xpconv._backend import NUMPY, Namespace
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Interval
-from xpconv.algorithms.spreading import masked
+from xpconv.algorithms.spreading import bits
 
 Array = np.ndarray[Any, Any]
 
@@ -43,7 +43,7 @@ def passed(xp: Namespace, y: Array, dy: Array) -> Array:
     def job(item: Interval, work: BufferedWorkspace) -> None:
         spot = slice(*item)
         hit = np.greater(top[spot], 0, out=work.buffer("hit", (item[1] - item[0],), np.dtype(np.bool_)))
-        masked(work, source[spot], hit, target[spot])
+        np.multiply(bits(source[spot]), hit.view(np.int8), out=bits(target[spot]))
 
     _sweep(xp, job, dy)
     return dx
