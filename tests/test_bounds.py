@@ -85,6 +85,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, str]] = {
     "1-d": ((2, 90, 6), (3, 6, 6), ((2, 0),), "zeros"),
     "3-d replicated": ((1, 7, 8, 9, 4), (2, 3, 2, 4, 4), 1, "replicate"),
     "deep": ((1, 9, 8, 96), (3, 3, 96, 12), 0, "zeros"),
+    "few output channels": ((1, 14, 13, 20), (3, 2, 20, 3), 1, "zeros"),
 }
 COUNTED: dict[str, int] = {}
 

@@ -37,10 +37,9 @@ class Pool:
 
     def take(self, size: int) -> Memory:
         """Give a block of at least so many bytes: the smallest that fits, or a new one."""
-        if size < SMALLEST:
-            return np.empty(size, np.uint8)
         with self._lock:
-            fits = [i for i, block in enumerate(self._free) if size <= block.size <= SLACK * size]
+            kept = self._free if size >= SMALLEST else []
+            fits = [i for i, block in enumerate(kept) if size <= block.size <= SLACK * size]
             if fits:
                 block = self._free.pop(min(fits, key=lambda i: self._free[i].size))
                 self._held -= block.size
@@ -48,6 +47,8 @@ class Pool:
                 return block
             self._used += size
             self._trim()
+        if size < SMALLEST:
+            return np.empty(size, np.uint8)
         whole = np.empty(size + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
         return whole[start : start + size]
@@ -56,10 +57,10 @@ class Pool:
         """Take blocks back."""
         with self._lock:
             for block in blocks:
+                self._used -= block.size
                 if block.size >= SMALLEST:
                     self._free.append(block)
                     self._held += block.size
-                    self._used -= block.size
             self._trim()
 
     def _trim(self) -> None:

@@ -278,7 +278,7 @@ def _pieces(geometry: Geometry, domain: int, max_workspace: int, spectral: bool)
 def _tile_bytes(work: Work, geometry: Geometry, tile: Ints, itemsize: int) -> int:
     step = work.step or (1,) * geometry.rank
     whole = [-(-n // m) * m for n, m in zip(tile[1:], step, strict=True)]
-    slab = tile[0] * math.prod(geometry.slab_size(a, n) for a, n in enumerate(whole)) * geometry.channels
+    slab = tile[0] * math.prod(geometry.slab_size(a, n) for a, n in enumerate(whole)) * (geometry.channels + work.read)
     return (slab + tile[0] * math.prod(whole) * work.elements) * itemsize
 
 
@@ -287,14 +287,14 @@ def _tile(work: Work, case: Case, room: int) -> Ints:
     flops = max(2 * geometry.products * geometry.filters, 1)
     share = room // 2 if traits.cache is None else room // (4 if traits.threads else 1)
     cache = share if traits.cache is None else min(traits.cache, share)
-    pixels = max(cache // max(work.elements * itemsize, 1), 1)
+    pixels = max(cache // max((work.elements + work.read) * itemsize, 1), 1)
     if traits.threads:
         # thin enough to share among cores, but thick enough not to be bound by packing the weight, or by adding up
         # the parts of its gradient
         size = geometry.products * geometry.filters
         thick = work.thick or (min(size >> 9, 1024) if case.gradient else min(size >> 11, 256))
         thin = max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1)
-        pixels = min(max(min(pixels, thin), thick), max(share // max(work.elements * itemsize, 1), 1))
+        pixels = min(max(min(pixels, thin), thick), max(share // max((work.elements + work.read) * itemsize, 1), 1))
     step = (1, *(work.step or (1,) * geometry.rank))
     shape = [-(-n // m) for n, m in zip((geometry.batch, *geometry.output), step, strict=True)]
     count = max(pixels // math.prod(step), 1)

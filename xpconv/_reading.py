@@ -44,6 +44,9 @@ class _Unfit:
 
 def whole_shape(function: str, name: str, shape: Any) -> Any:
     """Read a whole shape, of an array or from the caller."""
+    if getattr(shape, "ndim", 1) != 1:
+        found = f"an array of shape {tuple(shape.shape)}"
+        raise ValueError(f"{function}: {name} is a whole shape, a tuple of integers; got {found}; pass its .shape")
     try:
         return freeze(tuple(shape))
     except TypeError:

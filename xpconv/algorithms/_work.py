@@ -22,6 +22,7 @@ class Work:
     points: float = 0.0  # of Fourier transforms, times the binary logarithm of their length
     fixed_points: float = 0.0
     step: tuple[int, ...] = ()  # tiles along each spatial axis are whole multiples of this
+    read: int = 0  # elements of work arrays for each pixel that a tile reads, beside the pixel itself
     thick: int = 0  # output pixels in a tile, at least, if there are so many
 
 

@@ -3,7 +3,12 @@
     z[n, o] = sum over k of slab[n, o * stride + k * dilation] @ w[k]
 
 Where each group has one output channel and few input channels (depthwise above all) a tap's matrix product is thin, so
-it becomes element-wise multiplications over the channels; otherwise it is one (stacked) matrix product for each tap.
+it becomes element-wise multiplications over the channels. Where there are few output channels in all (the gradient of
+photographs), one product of all taps and output channels with all pixels,
+
+    products (K·F, n·P) = weight (K·F, C) @ slab.T,    z[f, n, o] = sum over k of products[k, f, n, o + k],
+
+so that the sum over the taps is a sum of shifted planes. Otherwise it is one (stacked) matrix product for each tap.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ fourier = False
 by_tap = True
 
 THIN = 4  # input channels in a group up to which a tap is multiplied element by element
+FEW = 8  # output channels up to which all taps are multiplied with every pixel
 
 
 def refuses(geometry: Geometry) -> str:
@@ -37,9 +43,22 @@ def _is_thin(geometry: Geometry) -> bool:
     return 1 < geometry.groups == geometry.filters and geometry.channels // geometry.groups <= THIN
 
 
+def _is_few(geometry: Geometry) -> bool:
+    alone = max(geometry.stride) == max(geometry.dilation) == geometry.groups == 1
+    return alone and geometry.filters <= min(FEW, geometry.channels // 2) and geometry.taps > 1
+
+
 def forward_work(geometry: Geometry) -> Work:
     """Copy each tap's pixels, multiply, add up."""
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
+    if _is_few(geometry):
+        planes = geometry.taps * f
+        rows = math.prod(n + k - 1 for n, k in zip(geometry.output[1:], geometry.kernel[1:], strict=True))
+        # tiles of several kernels' height, beside which the rows that two of them read count little
+        return Work(
+            2 * f, 1.5 * padded_products(1, c, planes), c + 4 * f, 1 + planes // geometry.output[-1],
+            calls=2 * geometry.taps, fused=planes, read=c + planes, thick=8 * (geometry.kernel[0] - 1) * rows,
+        )  # fmt: skip
     if geometry.depthwise:
         return _depthwise_work(geometry)
     if _is_thin(geometry):
@@ -91,7 +110,12 @@ def prepared_shape(geometry: Geometry) -> Ints | None:
 
 
 def prepare(work: Workspace, w: Array, geometry: Geometry) -> Array:
-    """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups."""
+    """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups, or (K·F, C) for few output channels."""
+    if _is_few(geometry):
+        xp = work.xp
+        w = xp.reshape(w, (geometry.taps, geometry.channels, geometry.filters))
+        # (K, C, F) -> (K, F, C)
+        return xp.reshape(xp.permute_dims(w, (0, 2, 1)), (-1, geometry.channels))
     if geometry.groups == 1:
         return w
     return work.xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))
@@ -106,6 +130,8 @@ def correlate(
     if geometry.depthwise:
         matrix = xp.reshape(cast(xp, weight, work.sums), (*geometry.kernel, geometry.filters))
         return work.window_products("sum", slab, matrix, geometry, output, out)
+    if _is_few(geometry):
+        return _sum_of_planes(work, slab, weight, geometry, output)
     rows = n * math.prod(output)
     total = None
     for tap, offset in geometry.offsets():
@@ -129,6 +155,20 @@ def correlate(
     if groups > 1 and not _is_thin(geometry):
         total = xp.permute_dims(total, (1, 0, 2))
     return xp.reshape(total, (n, *output, geometry.filters))
+
+
+def _sum_of_planes(work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints) -> Array:
+    """Multiply every pixel with all taps, and add up the planes, each in its place."""
+    xp = work.xp
+    pixels = work.copy("pixels", slab, (math.prod(slab.shape[:-1]), geometry.channels))
+    products = multiply(work, "product", weight, xp.permute_dims(pixels, (1, 0)))
+    planes = xp.reshape(products, (geometry.taps, geometry.filters, *slab.shape[:-1]))
+    total = None
+    for tap, (_, offset) in enumerate(geometry.offsets()):
+        view = planes[(tap, slice(None), slice(None), *geometry.tap_slices(offset, output))]
+        total = work.add("sum", total, view)
+    # (F, n, *O) -> (n, *O, F)
+    return xp.permute_dims(total, (*range(1, geometry.rank + 2), 0))
 
 
 def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
