@@ -345,14 +345,15 @@ class Depth:
 
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 1), (3, 5, 1), (1, 128, 2), (1, 129, 2), (2, 300, 3), (40, 33, 17, 4), (2, 130, 131, 8), (5, 4, 3, 2, 2)],
-)
-@pytest.mark.parametrize("small", [1 << 18, 1 << 9])
-def test_the_additions_of_a_sum_are_counted(
-    shape: tuple[int, ...], small: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    [
+        (1, 1, 1), (3, 5, 1), (1, 128, 2), (1, 129, 2), (2, 300, 3), (40, 33, 17, 4), (2, 130, 131, 8), (5, 4, 3, 2, 2),
+        (3, 200, 600), (2, 513, 1), (1, 1025, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tile", [1 << 20, 1 << 8])
+def test_the_additions_of_a_sum_are_counted(shape: tuple[int, ...], tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums themselves, run on numbers that count; whole rows, and axis by axis where pixels lie apart."""
-    monkeypatch.setattr(_channel_sum, "SMALL", small)
+    monkeypatch.setattr(_channel_sum, "TILE", tile)
     leaf = np.empty(shape, object)
     leaf[...] = Depth()
     counted = _channel_sum.additions(shape[:-1], shape[-1], NUMPY)

@@ -9,6 +9,7 @@ import pytest
 
 import xpconv as xc
 from tests.test_workspace import MIB, beside
+from xpconv import bounds
 from xpconv._buffers import pool
 
 # shape, dtype, window, options
@@ -43,6 +44,26 @@ def test_pools(name: str, mebibytes: int, threads: int) -> None:
         if dtype != "int8":
             assert beside(lambda: xc.avg_pool(x, window, **options)) <= most
             assert beside(lambda: xc.avg_pool_vjp(y, shape, window, **options)) <= most
+
+
+@pytest.mark.parametrize("ties", ["first", "all", "split"])
+@pytest.mark.parametrize("name", ["window 112", "window 130 by 200", "as large as the image, padded", "no tap inside"])
+def test_gradients_do_not_depend_on_the_workspace(name: str, ties: str) -> None:
+    """In little of it no copy is made of the pixels of a window, in enough of it one is."""
+    shape, dtype, window, options = HARD[name]
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, shape).astype(dtype)
+    x[0, 40, 30:50, 3:7] = np.nan
+    dy = rng.integers(-9, 10, xc.max_pool(x, window, **options).shape).astype(dtype)
+    found = []
+    for mebibytes in (1, 512):
+        with xc.set_options(max_workspace=mebibytes * MIB):
+            found.append(xc.max_pool_vjp(dy, x, window, ties=ties, **options))
+    if ties == "split":  # shares are rounded, and may be added in another order
+        bound = bounds.max_pool_vjp_error_bound(dy, x, window, ties=ties, **options)
+        assert (np.abs(found[0] - found[1]) <= 2 * bound).all()
+    else:
+        np.testing.assert_array_equal(*found)
 
 
 def test_a_large_stride_keeps_nothing() -> None:

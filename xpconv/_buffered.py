@@ -37,17 +37,18 @@ class BufferedWorkspace(Workspace):
         dtype = self.dtype if dtype is None else dtype
         flat = self._buffers.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
+            del flat
             flat = self._buffers[name] = self._block(name, size * np.dtype(dtype).itemsize).view(dtype)
         return flat[:size].reshape(shape)
 
     def _block(self, name: str, size: int) -> np.ndarray[Any, Any]:
-        block = self._blocks.get(name)
-        if block is None or block.size < size:
-            if block is not None:
-                self.programs.clear()
-                pool.give([block])
-            block = self._blocks[name] = pool.take(size)
-        return block[:size]
+        if name in self._blocks and self._blocks[name].size < size:  # let go of before there is a larger one
+            self.programs.clear()
+            self._buffers.pop(name, None)
+            pool.drop(self._blocks.pop(name))
+        if name not in self._blocks:
+            self._blocks[name] = pool.take(size)
+        return self._blocks[name][:size]
 
     def begin(self) -> None:
         self._stretch = np.setbufsize(STRETCH)

@@ -63,6 +63,11 @@ class Pool:
                     self._held += block.size
             self._trim()
 
+    def drop(self, block: Memory) -> None:
+        """Take a block back that is not worth keeping."""
+        with self._lock:
+            self._used -= block.size
+
     def _trim(self) -> None:
         """Let go of the oldest blocks, as far as those in use leave no room for them."""
         # the rest is left to what is not taken from here

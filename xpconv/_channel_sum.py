@@ -9,12 +9,15 @@ from xpconv import _options
 from xpconv._backend import Namespace, Traits, cast, fresh, plain, zeros
 from xpconv._geometry import Ints, Region
 from xpconv._plan import block
-from xpconv._run import SMALL, Jobs, Tiles, run, slices
+from xpconv._run import Jobs, Tiles, run, slices
 from xpconv._workspace import Workspace
 
 Array = Any
 
 STRETCH = 128  # numbers that are summed one after another
+TILE = 1 << 19  # numbers that a thread sums at once
+SHARE = 1 << 21  # bytes of the workspace for each thread, whose sums of stretches take a few of them
+WIDE = 512  # numbers in a row that is added at once; of rows of 8 the sum took 14 times as long
 
 
 def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
@@ -26,14 +29,15 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
 
     def compute(region: Region, work: Workspace) -> Array:
         total = dz[slices(region)]
-        if traits.buffers and total.flags.c_contiguous:  # all pixels in a row
-            total = total.reshape(-1, filters)
+        if traits.buffers and total.flags.c_contiguous:
+            return _row_sum(xp, total.reshape(-1, filters), sums)
         for axis in reversed(range(total.ndim - 1)):
             total = _axis_sum(xp, total, axis, sums)
         return total
 
     jobs = Jobs(compute, _tiles(shape, filters, traits))
-    threads = _options.current().threads
+    options = _options.current()
+    threads = max(1, min(options.threads, options.max_workspace // SHARE))
     found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
@@ -47,15 +51,27 @@ def additions(shape: Ints, filters: int, traits: Traits) -> int:
     if not traits.mutable:  # may be compiled, and a compiler may make one sum of several
         return math.prod(shape) - 1
     tiles = _tiles(shape, filters, traits)
-    # axis by axis, or all pixels in a row; then pairs of tiles
-    rows = (math.prod(tiles.tile),), tiles.tile
-    return max(sum(n - 1 for size in row for n in _stretches(size)) for row in rows) + (len(tiles) - 1).bit_length()
+    pixels = math.prod(tiles.tile)
+    together = min(max(WIDE // filters, 1), pixels)
+    # axis by axis, or all pixels in a row: some side by side, those, and the pixels that are left; then pairs of tiles
+    ways = tiles.tile, (pixels // together, together, 1 + (pixels % together > 0))
+    return max(sum(n - 1 for size in way for n in _stretches(size)) for way in ways) + (len(tiles) - 1).bit_length()
+
+
+def _row_sum(xp: Namespace, pixels: Array, sums: Any) -> Array:
+    """Sum (n, F) over the pixels, several side by side: short rows are slow to add."""
+    count, filters = pixels.shape
+    together = min(max(WIDE // filters, 1), count)
+    whole = count - count % together
+    side = _axis_sum(xp, pixels[:whole].reshape(-1, together * filters), 0, sums)
+    total = _axis_sum(xp, side.reshape(together, filters), 0, sums)
+    return total + _axis_sum(xp, pixels[whole:], 0, sums) if whole < count else total
 
 
 def _tiles(shape: Ints, filters: int, traits: Traits) -> Tiles:
     """Cut the pixels into the tiles that are summed side by side."""
-    split = traits.threads and math.prod(shape) * filters > SMALL
-    return Tiles(shape, block(shape, max(SMALL // (2 * filters), 1)) if split else shape)
+    split = traits.threads and math.prod(shape) * filters > TILE
+    return Tiles(shape, block(shape, max(TILE // filters, 1)) if split else shape)
 
 
 def _stretches(size: int) -> list[int]:

@@ -54,10 +54,11 @@ def forward_work(geometry: Geometry) -> Work:
     if _is_few(geometry):
         planes = geometry.taps * f
         rows = math.prod(n + k - 1 for n, k in zip(geometry.output[1:], geometry.kernel[1:], strict=True))
-        # tiles of several kernels' height, beside which the rows that two of them read count little
+        # tiles of several kernels' height, beside which the rows that two of them read count little, and of a few MiB
+        thick = max(8 * (geometry.kernel[0] - 1) * rows, (1 << 20) // (2 * c + planes))
         return Work(
             2 * f, 1.5 * padded_products(1, c, planes), c + 4 * f, 1 + planes // geometry.output[-1],
-            calls=2 * geometry.taps, fused=planes, read=c + planes, thick=8 * (geometry.kernel[0] - 1) * rows,
+            calls=2 * geometry.taps, fused=planes, read=c + planes, thick=thick,
         )  # fmt: skip
     if geometry.depthwise:
         return _depthwise_work(geometry)

@@ -37,7 +37,8 @@ class MaximumGradient:
         array = self.pixels
         self.stages: list[Taps] = []
         self.tops: list[Array] = []
-        self._reduce, self._spreads = Tape(), {}  # type: ignore[var-annotated]
+        self._reduce = Tape()
+        self._spreads: dict[tuple[str, bool], tuple[Tape, Array]] = {}
         for axis in reversed(range(geometry.rank)):
             taps = Taps(array, geometry, axis, region[1 + axis])
             if taps.sorts and apart is None:
@@ -110,9 +111,11 @@ class MaximumGradient:
     ) -> None:
         """Give the windows' gradients to the taps of one axis, beside what is `held` already."""
         order, left, there = taps.line.in_order, gradient, False
-        writes = set() if held else {tap.number for tap in taps.ahead(order)}  # the others add
-        for rest in () if held else taps.rests(home, order):
-            do(rest.fill, 0)
+        writes: set[int] = set()  # the others add
+        if not held:
+            writes = {tap.number for tap in taps.ahead(order)}
+            for rest in taps.rests(home, order):
+                do(rest.fill, 0)
         for tap, after in itertools.zip_longest(order, order[1:]):
             view, value = taps.of(home, tap), taps.own(left, tap)
             if first and after is None:  # what is left is its own, and may be there already
