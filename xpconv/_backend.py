@@ -149,6 +149,7 @@ def _numeric(xp: Namespace, dtype: DType) -> bool:
         return False
 
 
+@lru_cache(maxsize=256)
 def dtype_name(dtype: DType) -> str:
     """Give a dtype's name as the standard has it, whatever the library prints."""
     name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
@@ -160,7 +161,7 @@ def dtype_name(dtype: DType) -> str:
 
 def is_bfloat16(dtype: DType) -> bool:
     """Say whether this is ml_dtypes's bfloat16, which NumPy's own questions about dtypes do not know."""
-    return isinstance(dtype, np.dtype) and dtype.name == "bfloat16"
+    return isinstance(dtype, np.dtype) and dtype.itemsize == 2 and dtype_name(dtype) == "bfloat16"
 
 
 @lru_cache(maxsize=256)

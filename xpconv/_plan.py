@@ -19,6 +19,9 @@ PARTS = 16  # parallel pieces that work is cut into, so that the cut does not de
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
+# seconds of one thread below which an algorithm of many short array calls stays on it: two threads wait for each other.
+# Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms, 8.7 and 6.9 ms
+ALONE = 5e-3
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
 
@@ -144,7 +147,10 @@ def _plan(
         error = _error(name, geometry, roundoff) if name in plans and not gradient else math.nan
         candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason, error))
     note = rates.measured or f"none measured for {traits.kind} devices; ratios of a typical one were assumed"
-    return replace(plans[best], candidates=tuple(candidates), rates=note), ""
+    chosen = plans[best]
+    if REGISTRY[best].spreads and seconds[best] < ALONE:
+        chosen = replace(chosen, workers=1)
+    return replace(chosen, candidates=tuple(candidates), rates=note), ""
 
 
 def _error(name: str, geometry: Geometry, roundoff: float) -> float:
