@@ -150,8 +150,14 @@ def _numeric(xp: Namespace, dtype: DType) -> bool:
 
 
 @lru_cache(maxsize=256)
+def _numpy_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype.name)  # which NumPy puts together anew each time
+
+
 def dtype_name(dtype: DType) -> str:
     """Give a dtype's name as the standard has it, whatever the library prints."""
+    if isinstance(dtype, np.dtype):
+        return _numpy_name(dtype)
     name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
     return str(name or dtype).rpartition(".")[2]
 
