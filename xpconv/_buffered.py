@@ -16,7 +16,7 @@ from xpconv._geometry import Geometry, Ints, Run
 from xpconv._workspace import Arithmetic, Workspace
 
 # elements that NumPy takes at once where an array does not lie in one piece: of rows below a quarter of it makes a copy
-# first, and by default (8192) those are most rows of an image. Measured: of 256 to 8192 the fastest, by up to half
+# first, and by default (8192) those are most rows of an image. Measured: rows of 900 and 1800 in 0.5 to 0.7 of the time
 STRETCH = 1024
 _PREDICATES = frozenset({"equal", "not_equal"})
 

@@ -20,7 +20,7 @@ UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in 
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 # seconds of one thread below which an algorithm of many short array calls stays on it: two threads wait for each other.
-# Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms, 8.7 and 6.9 ms
+# Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
 ALONE = 5e-3
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 

@@ -53,9 +53,7 @@ def forward_work(geometry: Geometry) -> Work:
     c, f, groups = geometry.channels, geometry.filters, geometry.groups
     if _is_few(geometry):
         planes = geometry.taps * f
-        rows = math.prod(n + k - 1 for n, k in zip(geometry.output[1:], geometry.kernel[1:], strict=True))
-        # tiles of several kernels' height, beside which the rows that two of them read count little, and of a few MiB
-        thick = max(8 * (geometry.kernel[0] - 1) * rows, (1 << 20) // (2 * c + planes))
+        thick = (1 << 20) // (2 * c + planes)  # tiles of a few MiB, beside which what two of them read counts little
         return Work(
             2 * f, 1.5 * padded_products(1, c, planes), c + 4 * f, 1 + planes // geometry.output[-1],
             calls=2 * geometry.taps, fused=planes, read=c + planes, thick=thick,
