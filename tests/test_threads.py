@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ import threadpoolctl
 
 import xpconv as xc
 from tests.cases import values
+from xpconv import _threads
 
 X, W = values((4, 64, 60, 24), 0, "float32"), values((3, 3, 24, 32), 1, "float32")
 B, DZ = values((32,), 2, "float32"), values((4, 64, 60, 32), 3, "float32")
@@ -108,6 +110,25 @@ def test_an_error_inside_a_thread_is_raised_and_blas_gets_its_threads_back() -> 
         with np.errstate(over="ignore"):
             assert np.isinf(xc.avg_pool(big, 3)).all()
     assert bits(CALLS["avg_pool"]()) == serial("avg_pool")
+
+
+def test_a_call_holds_nothing_while_the_pool_is_busy() -> None:
+    free = threading.Event()
+
+    def wait() -> None:
+        free.wait(60)
+
+    busy = _threads._pool.submit(2, wait)
+    try:
+        array = np.zeros(1)
+        gone = weakref.ref(array)
+        _threads.run(lambda index, state, array=array: None, 4, lambda: None, 3, False)
+        del array
+        assert gone() is None
+    finally:
+        free.set()
+        for future in busy:
+            future.result()
 
 
 def test_blas_while_calls_overlap() -> None:

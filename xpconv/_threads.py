@@ -211,12 +211,20 @@ def run(
     if workers <= 1:
         work()
         return results
-    futures = _pool.submit(workers - 1, work)
+    # what is cancelled stays in the pool's queue until a thread comes by, so it must not hold on to the job's arrays
+    shared = [work]
+
+    def join() -> None:
+        for task in shared:
+            task()
+
+    futures = _pool.submit(workers - 1, join)
     try:
         work()
     finally:
         started = [future for future in futures if not future.cancel()]
         errors = [error for future in started if (error := future.exception()) is not None]
+        shared.clear()
     if errors:
         raise errors[0]
     return results
