@@ -68,6 +68,12 @@ class Pool:
         with self._lock:
             self._used -= block.size
 
+    def reserve(self, size: int) -> None:
+        """Leave room for so many bytes that are not taken from here; fewer than 0 when they are not needed any more."""
+        with self._lock:
+            self._used += size
+            self._trim()
+
     def _trim(self) -> None:
         """Let go of the oldest blocks, as far as those in use leave no room for them."""
         # the rest is left to what is not taken from here
@@ -93,10 +99,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class Held:
-    """Arrays made of the pool's memory, given back together at the end of a block."""
+    """Arrays made of the pool's memory, given back together at the end of a block.
 
-    def __init__(self) -> None:
+    For as long, kept blocks leave room for `beside` bytes that are allocated elsewhere.
+    """
+
+    def __init__(self, beside: int = 0) -> None:
         self._blocks: list[Memory] = []
+        self._beside = beside
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         """Make an array, which is nobody's after the block."""
@@ -107,10 +117,12 @@ class Held:
         return found
 
     def __enter__(self) -> Held:
+        pool.reserve(self._beside)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         blocks, self._blocks = self._blocks, []
+        pool.reserve(-self._beside)
         pool.give(blocks)

@@ -20,6 +20,7 @@ from xpconv._backend import (
     kernel_to_channels_last,
     to_channels_last,
 )
+from xpconv._buffers import Held
 from xpconv._channel_sum import channel_sum
 from xpconv._dtypes import limits, real_dtype, signed, with_dtype
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
@@ -110,8 +111,10 @@ def input_grad(
                 each=each,
             )
 
-        elements = strip_elements(_options.current().max_workspace, itemsize(xp, accumulated))
-        return fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
+        size = itemsize(xp, accumulated)
+        elements = strip_elements(_options.current().max_workspace, size)
+        with Held(elements * size):
+            return fold_padding(xp, dx, geometry.padding, geometry.mode, strip, elements)
 
     if step == 0:
         dx = padded(dz, geometry.batch, dtype, layout)

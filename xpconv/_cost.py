@@ -33,7 +33,7 @@ RATES = {
         1 / 32e9,
         4e-9,
         0.16e-9,
-        0.5e-9,
+        0.3e-9,
         3e-6,
         "AMD EPYC (Zen 4), one core, NumPy 2.4 with OpenBLAS, float32, 2026-11",
     ),
@@ -61,8 +61,9 @@ def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints, apart: boo
         again += 2 * tiles * tile[0] * slab * geometry.channels  # slabs of windows that span far more than they read
     thin = 1.0
     if work.step:
-        thin += THIN * math.prod(work.step) / math.prod(tile)  # products of few rows each
-        again += tiles * work.prepared  # a transformed weight is too large for the cache, and read for each tile
+        rows = math.prod(tile) / math.prod(work.step)
+        thin += THIN / (2 if work.points else 1) / rows  # products of few rows; a complex one is four for two numbers
+        again += tiles * work.domain  # a transformed weight is too large for the cache, and read for each tile
     return (
         wide * (pixels * work.multiply_adds * thin + work.fixed_multiply_adds),
         itemsize * (pixels * work.moved + work.fixed_moved + again),

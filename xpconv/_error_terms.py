@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from xpconv._backend import Namespace, is_kind
+from xpconv._channels import intervals
 from xpconv._dtypes import largest, limits, real_dtype
 from xpconv._geometry import Geometry
 from xpconv._plan import Plan
 from xpconv._rounding import tf32, unbounded
-from xpconv._run import Tiles, intervals
+from xpconv._run import Tiles
 from xpconv.algorithms import REGISTRY
 
 Array = Any

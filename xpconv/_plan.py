@@ -18,10 +18,12 @@ CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
+PREFERENCE = 1.1  # an algorithm with larger errors is taken if it is predicted to be faster by more than this
 SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 # seconds of one thread below which an algorithm of many short array calls stays on it: two threads wait for each other.
 # Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
 ALONE = 5e-3
+APART = 32  # channels at least that are taken apart from others only to share work among cores
 TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
 
 
@@ -46,7 +48,7 @@ class Plan:
     workspace: int  # bytes beside the results, at most
     flops: int
     candidates: tuple[Candidate, ...] = field(default=())
-    pieces: tuple[int, int] = (1, 1)  # of the weight gradient: partial sums, channel blocks
+    pieces: tuple[int, int] = (1, 1)  # partial sums of the weight gradient; channel blocks
     rates: str = ""
     step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
     apart: bool = False  # each tap's pixels are read for themselves: dilated windows span far more than they read
@@ -134,7 +136,7 @@ def _plan(
             plans[name] = found
             seconds[name] = predict(work, geometry, rates, itemsize, found.tile, found.apart)
     if wanted == "auto":
-        best = min(plans, key=seconds.__getitem__, default=None)
+        best = min(plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].spreads else 1), default=None)
     else:
         best = wanted if wanted in plans else None
     if best is None:
@@ -186,6 +188,8 @@ def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str
         return "taken: named by the caller" if wanted != "auto" else "taken: the least predicted time"
     if wanted != "auto":
         return "not taken: another was named"
+    if seconds[name] < seconds[best]:
+        return f"not taken: larger errors for {1 - seconds[name] / seconds[best]:.0%} less time"
     return f"not taken: {seconds[name] / seconds[best]:.1f} times the predicted time"
 
 
@@ -219,10 +223,12 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         safe = found
         if not case.gradient:
             product += safe.workspace
+    blocks = _channel_blocks(name, work, geometry, itemsize, room)
     if case.gradient:
         domain = work.domain * itemsize or weight
         pieces = _pieces(geometry, domain, room, spectral=work.domain > 0)
-        if work.domain and pieces[1] > 2:
+        pieces = (pieces[0], max(pieces[1], blocks))
+        if work.domain and pieces[1] > 2 and blocks == 1:
             return f"would transform the output's gradient {pieces[1]} times, for its sums to fit the workspace"
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
@@ -230,6 +236,10 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         if case.exact is not None:
             product *= 3
         work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
+    elif blocks > 1:
+        pieces = (1, blocks)
+        product += -(-work.prepared // blocks) * itemsize
+        work = replace(work, elements=work.elements // blocks + geometry.filters)
     else:
         fixed = max(work.prepared, (weight // itemsize) * case.converted) * itemsize
         if work.step:
@@ -253,6 +263,23 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
     size = fixed + workers * least
     return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
+
+
+def _channel_blocks(name: str, work: Work, geometry: Geometry, itemsize: int, room: int) -> int:
+    """Count the blocks of channels that a layer is taken apart into, each in a transformed domain of its own.
+
+    Where every channel is convolved on its own that saves memory, and there may be too few tiles to share among cores.
+    """
+    if not (REGISTRY[name].fourier and geometry.depthwise):
+        return 1
+    tile = (work.elements * math.prod(work.step) + work.prepared) * itemsize
+    blocks = min(-(-4 * tile // room), geometry.groups)
+    if (
+        blocks > 1
+        or geometry.batch * math.prod(-(-n // m) for n, m in zip(geometry.output, work.step, strict=True)) < PARTS
+    ):
+        blocks = max(blocks, min(PARTS, geometry.groups // APART))
+    return blocks
 
 
 def _pieces(geometry: Geometry, domain: int, max_workspace: int, spectral: bool) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv import _options, _run
+from xpconv import _channels, _options, _run
 from xpconv._backend import NUMPY, Namespace, empty, from_channels_last
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Ints, Region
@@ -110,7 +110,7 @@ def sweep(
     xp: Namespace,
 ) -> None:  # fmt: skip
     """Run a step for each tile of each block of channels."""
-    blocks = _run.intervals(geometry.channels, channels)
+    blocks = _channels.intervals(geometry.channels, channels)
     jobs = []
     for start, stop in blocks:
         part = replace(geometry, channels=stop - start, filters=stop - start, groups=stop - start)

@@ -17,6 +17,7 @@ from xpconv import _threads
 from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
+from xpconv._channels import Cut, channel_blocks, intervals
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
 from xpconv._plan import Plan
@@ -37,6 +38,12 @@ class Jobs:
 
     function: Callable[[Any, Workspace], Any]
     items: Sequence[Any]
+
+    def join(self, xp: Namespace, blocks: list[Array]) -> Array:
+        """Make one array of what they gave: blocks of tiles, or of channels."""
+        if isinstance(self.items, Tiles):
+            return join(xp, blocks, self.items)
+        return xp.concat(blocks, axis=-1)
 
 
 def run(
@@ -61,11 +68,6 @@ def run(
         return _threads.run(job, count, make, 1, collect, lambda work: work.release())
     with _threads.one_blas_thread:
         return _threads.run(job, count, make, workers, collect, lambda work: work.release())
-
-
-def intervals(size: int, step: int) -> list[Interval]:
-    """Cut range(size) into pieces of `step`."""
-    return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 class Tiles(Sequence[Region]):
@@ -145,6 +147,11 @@ def join(xp: Namespace, blocks: list[Array], tiles: Any) -> Array:
     return blocks[0]
 
 
+def beside(plan: Plan) -> int:
+    """Say how many bytes a pass may allocate that are no kept work arrays: a library's transforms give new arrays."""
+    return plan.workspace if REGISTRY[plan.algorithm].fourier else 0
+
+
 # --- the two primitives ---------------------------------------------------------------------------
 
 
@@ -201,7 +208,7 @@ def correlate_jobs(
     dtypes: Arithmetic, target: Array | None, held: Held, each: Each | None = None, part: Any = ...,
     magnitudes: bool = False,
 ) -> Jobs:  # fmt: skip
-    """Make the jobs of correlate(x, w) + b, one a tile.
+    """Make the jobs of correlate(x, w) + b, one a tile, or one a block of channels if those are taken apart.
 
     With a target each job writes its block into the target's `part`, an array (n, *output, F), otherwise it gives the
     block back.
@@ -209,28 +216,45 @@ def correlate_jobs(
     algorithm = (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm]
     w = cast(xp, w, dtypes.factors)
     bias = None if b is None else cast(xp, b, dtypes.sums)
+    tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
 
-    def task_of(algorithm: Algorithm, plan: Plan, safe: Callable[[], Correlation] | None) -> Correlation:
-        weight = _prepared(w, geometry, algorithm, plan, xp, traits, dtypes, held)
-        return Correlation(x, weight, geometry, algorithm, plan, each, safe)
+    def task_of(cut: Cut, weight: Array) -> Correlation:
+        pixels, safe = x[..., cut.inputs], None
+        if (safer := plan.safe) is not None and not magnitudes:
+            again = REGISTRY[safer.algorithm]
 
-    safe = None
-    if (safer := plan.safe) is not None and not magnitudes:
-        # its weight may be a copy, so it is made when the first tile needs it
-        safe = _threads.once(lambda: task_of(REGISTRY[safer.algorithm], safer, None))
-    task = task_of(algorithm, plan, safe)
+            def prepared() -> Correlation:
+                """Prepare when the first tile needs it: it may be a copy."""
+                found = _prepared(w[cut.weights], cut.geometry, again, safer, xp, traits, dtypes, held)
+                return Correlation(pixels, found, cut.geometry, again, safer, each, None)
 
-    def compute(region: Region, work: Workspace) -> Array | None:
+            safe = _threads.once(prepared)
+        return Correlation(pixels, weight, cut.geometry, algorithm, plan, each, safe)
+
+    def compute(region: Region, work: Workspace, task: Correlation, filters: slice) -> Array | None:
+        added = None if bias is None else bias[filters]
         if target is None:
             found = task.block(region, work, None)
-            return found if bias is None else found + bias
+            return found if added is None else found + added
         # the view is taken at the time of writing: PyTorch's autograd lets no write pass by an earlier view
-        view, index = target[part], slices(region)
+        view, index = target[part][..., filters], slices(region)
         found = task.block(region, work, work.destination(view, index))
-        work.store(view, index, found, bias)
+        work.store(view, index, found, added)
         return None
 
-    return Jobs(compute, Tiles((geometry.batch, *geometry.output), plan.tile))
+    cuts = channel_blocks(geometry, plan.pieces[1])
+    if len(cuts) == 1:
+        task = task_of(cuts[0], _prepared(w, geometry, algorithm, plan, xp, traits, dtypes, held))
+        return Jobs(lambda region, work: compute(region, work, task, cuts[0].filters), tiles)
+
+    def compute_all(cut: Cut, work: Workspace) -> Array | None:
+        """Take some of the channels through all tiles."""
+        with work.quiet():
+            task = task_of(cut, algorithm.prepare(work, w[cut.weights], cut.geometry))
+        blocks = [compute(region, work, task, cut.filters) for region in tiles]
+        return join(xp, blocks, tiles) if target is None else None
+
+    return Jobs(compute_all, cuts)
 
 
 def _prepared(
@@ -275,10 +299,10 @@ def correlate(
         return zeros(xp, geometry.output_shape, dtype, x)
     target = empty(xp, geometry.output_shape, dtype, x, layout) if traits.mutable else None
     dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    with Held() as held:
+    with Held(beside(plan)) as held:
         jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, held, each, magnitudes=magnitudes)
         blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
-    return target if target is not None else cast(xp, join(xp, blocks, jobs.items), dtype)
+    return target if target is not None else cast(xp, jobs.join(xp, blocks), dtype)
 
 
 # --- what is made of them -------------------------------------------------------------------------
@@ -310,13 +334,13 @@ def input_grad(
         taken = plan(phase.geometry)
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
         kernel = kernel if each is None else each(kernel)
-        with Held() as held:
+        with Held(beside(taken)) as held:
             jobs = correlate_jobs(
                 dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
             )
             blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
         if target is None:
-            pieces.append(join(xp, blocks, jobs.items))
+            pieces.append(jobs.join(xp, blocks))
     if target is not None:
         return target
     return cast(xp, interleave(xp, pieces, geometry), dtype)

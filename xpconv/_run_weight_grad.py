@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass, replace
 from typing import Any
 
 from xpconv._backend import Namespace, Traits, cast, empty, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
+from xpconv._channels import Cut, channel_blocks, intervals
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Region
 from xpconv._plan import Plan
-from xpconv._run import Each, Jobs, Tiles, intervals, run, sizes, slab, slices
+from xpconv._run import Each, Jobs, Tiles, beside, run, sizes, slab, slices
 from xpconv._workspace import Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
 from xpconv.algorithms._exact import arithmetic
@@ -21,21 +21,6 @@ from xpconv.algorithms._exact import arithmetic
 Array = Any
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Channels that share nothing with others in a weight gradient."""
-
-    geometry: Geometry
-    inputs: slice
-    filters: slice
-    weights: slice  # of the weight's axis that is cut
-
-    @property
-    def index(self) -> tuple[Any, ...]:
-        """Give the index of the weights (*K, C/G, F)."""
-        return (..., self.weights) if self.geometry.groups > 1 else (..., self.weights, slice(None))
 
 
 def correlate_weight_grad(
@@ -54,7 +39,7 @@ def correlate_weight_grad(
     target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
     algorithm = (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm]
     task = _Sums(x, dz, geometry, plan, algorithm, each, target, each if magnitudes else None)
-    with Held() as held:
+    with Held(beside(plan)) as held:
         jobs = Jobs(lambda item, work: task.partial(item, work, held if traits.buffers else None), task.items)
         partial = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
         finishing = Jobs(lambda item, work: task.finish(item, work, partial), task.slices(traits.buffers))
@@ -80,7 +65,7 @@ class _Sums:
         self.taps, self.filters, self.target = geometry.taps, geometry.filters, target
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
         self.shares = intervals(len(self.tiles), -(-len(self.tiles) // min(plan.pieces[0], len(self.tiles))))
-        self.cuts = _channel_blocks(geometry, plan.pieces[1])
+        self.cuts = channel_blocks(geometry, plan.pieces[1])
 
     @property
     def items(self) -> list[tuple[Interval, Cut]]:
@@ -103,7 +88,7 @@ class _Sums:
         share, cut = item
         total = place = None
         if held is not None and self.target is not None and self.algorithm.exact and share[0] == 0:
-            place = self.target[cut.index]
+            place = self.target[cut.weights]
         with self._quiet(work):
             for region in map(self.tiles.__getitem__, range(*share)):
                 found = self._tile(cut, region, work)
@@ -138,22 +123,5 @@ class _Sums:
         if self.target is None:
             return found
         if not (work.traits.buffers and self.algorithm.exact):  # otherwise it is there already
-            self.target[self.cuts[number].index][part] = found
+            self.target[self.cuts[number].weights][part] = found
         return None
-
-
-def _channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
-    """Cut the groups, or where there is one the input channels."""
-    if count == 1:
-        return [Cut(geometry, slice(None), slice(None), slice(None))]
-    depth, width = geometry.channels // geometry.groups, geometry.filters // geometry.groups
-    blocks = []
-    if geometry.groups == 1:
-        for a, b in intervals(geometry.channels, -(-geometry.channels // count)):
-            blocks.append(Cut(replace(geometry, channels=b - a), slice(a, b), slice(None), slice(a, b)))
-        return blocks
-    for a, b in intervals(geometry.groups, -(-geometry.groups // count)):
-        part = replace(geometry, channels=(b - a) * depth, filters=(b - a) * width, groups=b - a)
-        filters = slice(a * width, b * width)
-        blocks.append(Cut(part, slice(a * depth, b * depth), filters, filters))
-    return blocks

@@ -5,9 +5,9 @@ circular convolution wraps around are those that are not kept.
 
     z = F^-1 [F x * conj(√N F w)]          gradient of the kernel: √N F^-1 [F x * conj(F dz)]
 
-F keeps norms, as a transform of N points divided by √N: NumPy computes an unscaled transform of float32 in float64, in 2.4
-to 8 times the time. Real arrays take real transforms. Data lie as (*n, tiles, channels), so the products at one frequency are one matrix
-product:
+F keeps norms, as a transform of N points divided by √N: NumPy computes an unscaled transform of float32 in float64, in
+2.4 to 8 times the time. Real arrays take real transforms. Data lie as (*n, tiles, channels), so the products at one
+frequency are one matrix product:
 
     (P, T, C) @ (P, C, F) -> (P, T, F)
 
@@ -36,6 +36,10 @@ LENGTHS = sorted(
     if 2 <= 2**a * 3**b * 5**c <= 8192
 )
 MOST_POINTS = 1 << 18  # in a tile of one channel: a plane of 512 x 512, which a second-level cache nearly holds
+# tiles that go through the matrix products together, which read the transformed weight (24 x 24 points, 64 channels:
+# 0.83 ms for one tile, 1.7 ms for four)
+FEWEST_TILES, MOST_TILES = 4, 8
+PIECES = 16  # that the tiles are shared out in, if there are enough
 STEP_COST = 4.0  # of a point of a transform, for each halving of its length, in multiply-adds of a matrix product
 
 
@@ -82,8 +86,12 @@ class Fourier:
 
     def lengths(self, geometry: Geometry) -> Ints:
         """Give the length of the transform along each axis."""
-        depth = geometry.channels // geometry.groups
-        return lengths(geometry.span, geometry.output, geometry.batch, depth, geometry.channels, geometry.filters)
+        channels, filters = geometry.channels, geometry.filters
+        if geometry.depthwise:
+            channels = filters = 1  # so that they are those of any block of its channels
+        return lengths(
+            geometry.span, geometry.output, geometry.batch, geometry.channels // geometry.groups, channels, filters
+        )
 
     def step(self, geometry: Geometry) -> Ints:
         """Give the outputs of a tile along each axis."""
@@ -91,13 +99,13 @@ class Fourier:
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Copy the windows, transform, multiply, transform back, write."""
-        return self._work(geometry)
+        return self._work(geometry, 4)
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
-        """Copy and transform the windows and the gradient, multiply."""
-        return self._work(geometry)
+        """Copy and transform the windows and the gradient, multiply, add up."""
+        return self._work(geometry, 6)
 
-    def _work(self, geometry: Geometry) -> Work:
+    def _work(self, geometry: Geometry, copies: int) -> Work:
         counts, step = self.lengths(geometry), self.step(geometry)
         total, block = math.prod(counts), math.prod(step)
         half = total // counts[-1] * (counts[-1] // 2 + 1)
@@ -105,12 +113,15 @@ class Fourier:
         tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         share = tiles / math.prod(geometry.output)
         line = math.log2(max(total, 2))
-        products = half * 4 * padded_products(1, depth, f) if geometry.groups == 1 and f > 1 else 0
+        products, rows = 0, 1
+        if geometry.groups == 1 and f > 1:
+            products = half * 4 * padded_products(1, depth, f)
+            rows = min(max(geometry.batch * tiles // PIECES, FEWEST_TILES), MOST_TILES)
         return Work(
             # windows, their spectrum (with the copy between two axes), the products and what comes back of them
             elements=math.ceil((total * c + 6 * half * (c + f) + total * f) / block),
             multiply_adds=products * share,
-            moved=math.ceil((4 * total * (c + f)) * share),
+            moved=math.ceil((copies * total * (c + f)) * share),
             runs=math.ceil(total * share),
             calls=20 + 10 * geometry.rank,
             prepared=6 * half * depth * f,
@@ -119,7 +130,7 @@ class Fourier:
             points=line * total * (c + f) * share,
             fixed_points=line * total * depth * f,
             step=step,
-            thick=block,
+            thick=rows * block,
         )
 
     def summed(self, geometry: Geometry) -> int:
@@ -171,8 +182,7 @@ class Fourier:
         """Transform the windows, multiply, transform back."""
         xp, step = work.xp, self.step(geometry)
         product = Spectra(work, geometry).forward("product", self._pixels(work, slab, geometry, output), weight)
-        rows = self._back(work, product, geometry)
-        blocks = rows[(*(slice(m) for m in step), ...)]
+        blocks = self._back(work, product, geometry, step)
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         blocks = xp.reshape(blocks, (*step, slab.shape[0], *tiles, geometry.filters))
         return work.interleave("outputs whole", blocks, output, out)
@@ -187,7 +197,7 @@ class Fourier:
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(P, C/G, F) -> (*kernel, C/G, F): the sum over all tiles, transformed back."""
-        found = self._back(work, total, geometry)
+        found = self._back(work, total, geometry, geometry.span)
         found = found[(*(slice(0, r, d) for r, d in zip(geometry.span, geometry.dilation, strict=True)), ...)]
         return found * self._scale(geometry)
 
@@ -215,14 +225,17 @@ class Fourier:
             data = work.xp.conj(data)
         return work.xp.conj(self._there(work, data, geometry))
 
-    def _back(self, work: Workspace, spectrum: Array, geometry: Geometry) -> Array:
-        """(P, A, B) -> (*n, A, B): the inverse transform, in the dtype of the sums."""
-        counts, xp = self.lengths(geometry), work.xp
-        axes = tuple(range(len(counts)))
-        if is_kind(xp, work.sums, "complex floating"):
-            return xp.fft.ifftn(xp.reshape(spectrum, (*counts, *spectrum.shape[1:])), s=counts, axes=axes, norm="ortho")
-        shape = (*counts[:-1], counts[-1] // 2 + 1, *spectrum.shape[1:])
-        return xp.fft.irfftn(xp.reshape(spectrum, shape), s=counts, axes=axes, norm="ortho")
+    def _back(self, work: Workspace, spectrum: Array, geometry: Geometry, size: Ints) -> Array:
+        """(P, A, B) -> (*size, A, B): the first elements of the inverse transform, in the dtype of the sums."""
+        counts, last = self.lengths(geometry), geometry.rank - 1
+        complex_data = is_kind(work.xp, work.sums, "complex floating")
+        half = counts[-1] if complex_data else counts[-1] // 2 + 1
+        found = work.xp.reshape(spectrum, (*counts[:-1], half, *spectrum.shape[1:]))
+        for axis, (n, kept) in enumerate(zip(counts, size, strict=True)):
+            function = work.xp.fft.irfft if axis == last and not complex_data else work.xp.fft.ifft
+            found = function(found, n=n, axis=axis, norm="ortho")
+            found = found[(*(slice(None),) * axis, slice(kept), ...)]  # no more than that goes through the next axis
+        return found
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv import _options, _run
+from xpconv import _channels, _options, _run
 from xpconv._backend import NUMPY, Namespace
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Interval
@@ -50,5 +50,5 @@ def passed(xp: Namespace, y: Array, dy: Array) -> Array:
 
 
 def _sweep(xp: Namespace, job: Any, like: Array) -> None:
-    jobs = _run.Jobs(job, _run.intervals(like.size, STRETCH))
+    jobs = _run.Jobs(job, _channels.intervals(like.size, STRETCH))
     _run.run([jobs], xp, NUMPY, like.dtype, _options.current().threads, like.size, False)
