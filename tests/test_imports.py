@@ -14,7 +14,18 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a module may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_libraries", "_options", "_buffers", "_geometry", "_reading", "_threads", "_info", "data"),
+    (
+        "_libraries",
+        "_options",
+        "_buffers",
+        "_geometry",
+        "_reading",
+        "_threads",
+        "_info",
+        "_channels",
+        "_products",
+        "data",
+    ),
     ("_backend", "_dtypes", "_rounding", "_fused", "_workspace", "_buffered"),
     ("algorithms",),
     ("_cost", "_plan"),

@@ -331,3 +331,21 @@ def test_the_tiles_of_the_large_image_are_many() -> None:
     assert len(Tiles((1, 500, 19_900), plan.tile)) > 4
     assert math.prod(plan.tile) < 500 * 19_900 // 4
     assert set(NAMES) <= set(BACKENDS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize(("channels", "limit"), [(3, 1), (33, 64), (70, 64)])
+def test_channels_in_blocks(channels: int, limit: int, dtype: str) -> None:
+    """Fourier transforms take the channels of a depthwise layer in blocks, down to single ones."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 40, 36, channels)).astype(dtype), rng.standard_normal((13, 11, 1, channels))
+    w, b = w.astype(dtype), np.arange(channels).astype(dtype)
+    options = {"padding": (6, 5), "groups": channels}
+    with xc.set_options(max_workspace=limit << 20):
+        z = xc.conv(x, w, b, **options, algorithm="fft")
+        found = z, *xc.conv_vjp(z, x, w, **options, algorithm="fft")
+    wide = x.astype("complex128"), w.astype("complex128"), b.astype("complex128")
+    known = xc.conv(*wide, **options, algorithm="direct")
+    wanted = known, *xc.conv_vjp(z.astype("complex128"), *wide[:2], **options, algorithm="direct")
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one - other).max() <= 2e-6 * np.abs(other).max()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xpconv import _fused
+from xpconv import _fused, _products
 from xpconv._backend import Array, DType, Namespace, Traits, is_bfloat16, window_view
 from xpconv._buffers import pool
 from xpconv._geometry import Geometry, Ints, Run
@@ -29,6 +30,7 @@ class BufferedWorkspace(Workspace):
         self._blocks: dict[str, np.ndarray[Any, Any]] = {}  # of bytes
         self._buffers: dict[str, np.ndarray[Any, Any]] = {}
         self._stretch: int | None = None  # NumPy's own, while this one's is in force
+        self._calls: list[Callable[[], Any]] | None = None  # that are being noted
         self.programs: dict[Any, Any] = {}  # what was made of the buffers, for as long as they stay where they are
 
     def buffer(self, name: str, shape: Sequence[int], dtype: DType | None = None) -> np.ndarray[Any, Any]:
@@ -111,11 +113,30 @@ class BufferedWorkspace(Workspace):
         np.copyto(target, block)
         return target
 
+    def again(self, key: Any, make: Callable[[], Array]) -> Array:
+        known = self.programs.get(key)
+        if known is not None:
+            calls, found = known
+            for call in calls:
+                call()
+            return found
+        self._calls = []
+        try:
+            found = make()
+            self.programs[key] = self._calls, found
+        finally:
+            self._calls = None
+        return found
+
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
             stack = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
             out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]), a.dtype)
-        return np.matmul(a, b, out=out)
+        for piece in _products.pieces(a, b, out):
+            if self._calls is not None:
+                self._calls.append(partial(np.matmul, *piece))
+            np.matmul(*piece)
+        return out
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpconv import _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, write, zeros
+from xpconv import _options, _products, _threads
+from xpconv._backend import Namespace, Traits, cast, constant, empty, is_kind, write, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._channels import Cut, channel_blocks, intervals
@@ -28,7 +28,8 @@ from xpconv.algorithms._exact import arithmetic
 Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
-PREPARED = 1 << 18  # elements of a prepared weight that are made at once
+PREPARED = 1 << 19  # elements of a prepared weight that are made at once
+REPAID = 512  # pixels that a transposed weight is laid out anew for
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
@@ -262,26 +263,18 @@ def _prepared(
     held: Held,
 ) -> Array:  # fmt: skip
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
-    shape = algorithm.prepared_shape(geometry)
-    alone = workspace(xp, traits, dtypes.sums, dtypes)
+    shape = algorithm.prepared_shape(geometry, is_kind(xp, dtypes.sums, "complex floating"))
     if shape is None or not traits.buffers:
+        alone = workspace(xp, traits, dtypes.sums, dtypes)
         with alone.quiet():  # what overflows is seen in the results
             return algorithm.prepare(alone, w, geometry)
-    first, *cuts = intervals(shape[-2], max(1, PREPARED * shape[-2] // math.prod(shape)))
-    try:
-        with _threads.one_blas_thread, alone.quiet():
-            block = algorithm.prepare(alone, w[..., slice(*first), :], geometry)
-        target = held.empty((block.shape[0], *shape[1:]), block.dtype)
-        target[:, slice(*first), :] = block
-    finally:
-        alone.release()
-    if not cuts:
-        return target
+    target = held.empty(shape, xp.result_type(dtypes.sums, xp.complex64) if algorithm.fourier else dtypes.sums)
 
     def compute(cut: Interval, work: Workspace) -> None:
         with work.quiet():
-            target[:, slice(*cut), :] = algorithm.prepare(work, w[..., slice(*cut), :], geometry)
+            algorithm.prepare(work, w[..., slice(*cut), :], geometry, target[:, slice(*cut), :])
 
+    cuts = intervals(shape[-2], max(1, PREPARED * shape[-2] // math.prod(shape)))
     flops = 2 * math.prod(shape) * geometry.taps
     run([Jobs(compute, cuts)], xp, traits, dtypes.sums, plan.workers, flops, False, dtypes)
     return target
@@ -335,6 +328,8 @@ def input_grad(
         kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
         kernel = kernel if each is None else each(kernel)
         with Held(beside(taken)) as held:
+            if traits.buffers and phase.geometry.positions >= REPAID:
+                kernel = _side_by_side(kernel, taken, held)
             jobs = correlate_jobs(
                 dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
             )
@@ -344,6 +339,22 @@ def input_grad(
     if target is not None:
         return target
     return cast(xp, interleave(xp, pieces, geometry), dtype)
+
+
+def _side_by_side(w: Array, plan: Plan, held: Held) -> Array:
+    """Copy a weight whose last axis does not lie in one piece, if that is worth it and there is room.
+
+    Products with it take up to twice the time; those with a large one do not, and take no pieces either.
+    """
+    inner, columns = w.shape[-2:]
+    if w.strides[-1] == w.itemsize or not _products.lies_at_hand(inner, columns, w.itemsize):
+        return w
+    copied = plan.step or (plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1)
+    if copied or plan.workspace + w.nbytes > _options.current().room:
+        return w
+    target = held.empty(w.shape, w.dtype)
+    target[...] = w
+    return target
 
 
 def _adjoint_kernel(xp: Namespace, w: Array, taps: tuple[slice, ...], geometry: Geometry) -> Array:

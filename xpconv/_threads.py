@@ -22,7 +22,7 @@ State = TypeVar("State")
 
 
 @lru_cache(maxsize=1)
-def _blas() -> list[Any]:
+def blas() -> list[Any]:
     """Find the BLAS libraries of this process, once: it costs milliseconds."""
     from threadpoolctl import ThreadpoolController
 
@@ -32,7 +32,7 @@ def _blas() -> list[Any]:
 def _set_blas_threads(counts: list[int]) -> list[int]:
     """Set the number of threads of each BLAS library; give the numbers before."""
     before = []
-    for library, count in zip(_blas(), counts, strict=True):
+    for library, count in zip(blas(), counts, strict=True):
         before.append(library.get_num_threads())
         library.set_num_threads(count)
         if library.get_num_threads() != count:
@@ -54,7 +54,7 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._before = _set_blas_threads([1] * len(_blas()))
+                self._before = _set_blas_threads([1] * len(blas()))
             self._inside += 1
 
     def __exit__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,10 @@ class Workspace:
     def accumulate(self, total: Array | None, block: Array, target: Array | None = None) -> Array:
         """Add a block to a running sum that the caller keeps; None starts it, in `target` if the library can."""
         return block if total is None else total + block
+
+    def again(self, key: Any, make: Callable[[], Array]) -> Array:
+        """Give what `make` gives of buffers alone; calls with an equal key may repeat its matrix products only."""
+        return make()
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         """Multiply (stacks of) matrices, into `out` if the library can write there."""

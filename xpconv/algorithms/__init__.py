@@ -43,14 +43,17 @@ class Algorithm(Protocol):
     def amplification(self, geometry: Geometry) -> float:
         """Say by how much rounding errors are magnified, for numbers of one size."""
 
-    def prepared_shape(self, geometry: Geometry) -> Ints | None:
+    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints | None:
         """Give the shape of a prepared weight whose axis -2 is that of (*kernel, C/G, F), if preparing is much work.
 
         It is then done for some channels at a time.
         """
 
-    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
-        """Bring the weight (*kernel, C/G, F) into the form that `correlate` takes, once a call."""
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
+        """Bring the weight (*kernel, C/G, F) into the form that `correlate` takes, once a call.
+
+        Where `prepared_shape` gives a shape, it may be wanted in `out`.
+        """
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None

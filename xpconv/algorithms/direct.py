@@ -103,12 +103,12 @@ def amplification(geometry: Geometry) -> float:
     return 1.0
 
 
-def prepared_shape(geometry: Geometry) -> Ints | None:
+def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
     """Give None: the weight is only laid out anew."""
     return None
 
 
-def prepare(work: Workspace, w: Array, geometry: Geometry) -> Array:
+def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
     """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups, or (K·F, C) for few output channels."""
     if _is_few(geometry):
         xp = work.xp

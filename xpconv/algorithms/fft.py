@@ -163,18 +163,21 @@ class Fourier:
         """Give the norm of a tile of ones."""
         return self._scale(geometry)
 
-    def prepared_shape(self, geometry: Geometry) -> Ints | None:
+    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints | None:
         """(P, C/G, F)."""
         counts = self.lengths(geometry)
-        points = math.prod(counts[:-1]) * (counts[-1] // 2 + 1)
+        points = math.prod(counts[:-1]) * (counts[-1] if complex_data else counts[-1] // 2 + 1)
         return (points, geometry.channels // geometry.groups, geometry.filters)
 
-    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C/G, F) -> (P, C/G, F): conj(√N F w), zeros between the taps of a dilated kernel."""
         w = work.copy("kernel", w, w.shape, work.sums)
         found = self._conjugate(work, work.dilate("dilated", w, geometry.dilation), geometry)
         found *= self._scale(geometry)
-        return found
+        if out is None:
+            return found
+        out[...] = found
+        return out
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
@@ -246,11 +249,11 @@ class FourierMagnitude(Fourier):
     the transforms of x and w (Cauchy-Schwarz), and e ||z|| <= e ||x|| sum(abs(w)) for the inverse one.
     """
 
-    def prepared_shape(self, geometry: Geometry) -> Ints | None:
+    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints | None:
         """Nothing is transformed."""
         return None
 
-    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C/G, F) -> (C/G, F)."""
         return work.xp.sum(w, axis=tuple(range(geometry.rank)), dtype=w.dtype)
 

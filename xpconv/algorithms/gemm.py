@@ -78,12 +78,12 @@ def amplification(geometry: Geometry) -> float:
     return 1.0
 
 
-def prepared_shape(geometry: Geometry) -> Ints | None:
+def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
     """Give None: the weight is only laid out anew."""
     return None
 
 
-def prepare(work: Workspace, w: Array, geometry: Geometry) -> Array:
+def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
     """(*kernel, C/G, F) -> (K·C, F), or (G, K·C/G, F/G) with groups."""
     xp = work.xp
     if geometry.groups == 1:

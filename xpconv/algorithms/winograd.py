@@ -237,27 +237,34 @@ class Winograd:
         """Say by how much rounding errors are magnified, for numbers of one size."""
         return magnification(self.points(geometry), geometry.kernel)
 
-    def prepared_shape(self, geometry: Geometry) -> Ints:
+    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints:
         """(P, C, F), or (P, 1, C) for one channel in each group."""
         return (math.prod(self.points(geometry)), geometry.channels // geometry.groups, geometry.filters)
 
-    def prepare(self, work: Workspace, w: Array, geometry: Geometry) -> Array:
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C, F) -> (P, C, F): G w."""
-        found = self._apply(work, "weight", work.copy("left", w, w.shape, work.sums), geometry)
-        return work.xp.reshape(found, (-1, w.shape[-2], w.shape[-1]))
+        found = self._apply(work, "weight", work.copy("left", w, w.shape, work.sums), geometry, out=out)
+        return work.xp.reshape(found, (-1, w.shape[-2], w.shape[-1])) if out is None else out
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
         """Transform the windows, multiply, transform back."""
-        pixels = self._pixels(work, slab, geometry, output)
         counts, step = self.points(geometry), self.step(geometry)
-        # two buffers hold everything in turn
-        here, there = ("left", "right") if sum(n > 1 for n in counts) % 2 == 0 else ("right", "left")
-        product = Spectra(work, geometry).forward(there, pixels, weight)
-        tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
-        blocks = work.xp.reshape(product, (*counts, slab.shape[0], *tiles, geometry.filters))
-        return work.interleave("whole", self._apply(work, "output", blocks, geometry, here, there), output, out)
+        windows = work.gather("left", slab, counts, step, output)
+
+        def transformed() -> Array:
+            found = work.xp.reshape(
+                self._apply(work, "pixels", windows, geometry), (math.prod(counts), -1, geometry.channels)
+            )
+            # two buffers hold everything in turn
+            here, there = ("left", "right") if sum(n > 1 for n in counts) % 2 == 0 else ("right", "left")
+            product = Spectra(work, geometry).forward(there, found, weight)
+            blocks = work.xp.reshape(product, (*windows.shape[:-1], geometry.filters))
+            return self._apply(work, "output", blocks, geometry, here, there)
+
+        blocks = work.again((id(weight), windows.shape), transformed)
+        return work.interleave("whole", blocks, output, out)
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """Transform the windows and the gradient, multiply: (P, C, F)."""
@@ -280,13 +287,16 @@ class Winograd:
         return work.xp.reshape(found, (math.prod(self.points(geometry)), -1, geometry.channels))
 
     def _apply(
-        self, work: Workspace, name: str, data: Array, geometry: Geometry, free: str = "right", used: str = "left"
-    ) -> Array:
+        self, work: Workspace, name: str, data: Array, geometry: Geometry, free: str = "right", used: str = "left",
+        out: Array | None = None,
+    ) -> Array:  # fmt: skip
         """(*n, …) -> (*m, …): multiply with the matrix of each axis; `data` lies in the buffer `used` or in none.
 
-        The result of an even number of axes lies in `used`, of an odd one in `free`.
+        The result of an even number of axes lies in `used`, of an odd one in `free`; or with `out`, an array (M, …) of
+        all M points one after the other, there.
         """
         xp, rank = work.xp, geometry.rank
+        last = max(axis for axis, count in enumerate(self.points(geometry)) if count > 1)
         sizes, tail = list(data.shape[:rank]), data.shape[rank:]
         for axis, (count, taps) in enumerate(zip(self.points(geometry), geometry.kernel, strict=True)):
             if count == 1:
@@ -295,7 +305,8 @@ class Winograd:
             m = constant_matrix(xp, (name, count, taps, self.absolute), values, data.dtype, data)
             # (before, n, after) -> (before, m, after)
             data = xp.reshape(data, (math.prod(sizes[:axis]), sizes[axis], -1))
-            data = work.matmul(free, m, data)
+            place = None if out is None or axis < last else out.reshape((data.shape[0], values.shape[0], -1))
+            data = work.matmul(free, m, data, place)
             sizes[axis] = values.shape[0]
             free, used = used, free
         return xp.reshape(data, (*sizes, *tail))

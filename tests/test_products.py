@@ -1,0 +1,75 @@
+"""Matrix products in pieces: each element once, whatever the sizes and strides."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from xpconv import _products
+from xpconv._products import piece, pieces
+
+# a, b: as a whole; rows, columns and both left over; few rows; stacks, one of them shared
+SHAPES = {
+    "small": ((20, 30), (30, 40)),
+    "rows left": ((1003, 64), (64, 64)),
+    "columns left": ((256, 300), (300, 333)),
+    "both left": ((999, 27), (27, 70)),
+    "few rows": ((6, 6), (6, 40_000)),
+    "few rows in a stack": ((6, 6), (5, 6, 30_000)),
+    "stacks": ((4, 98, 128), (4, 128, 128)),
+    "too deep": ((64, 2000), (2000, 64)),
+    "large": ((32, 600), (600, 4000)),
+}
+
+
+@pytest.fixture(autouse=True)
+def with_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the pieces whatever BLAS there is."""
+    monkeypatch.setattr(_products, "has_kernels", lambda: True)
+    piece.cache_clear()
+    yield
+    piece.cache_clear()
+
+
+@pytest.mark.parametrize("transposed", ["neither", "a", "b", "out"])
+@pytest.mark.parametrize("dtype", ["int32", "float32", "float64"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_each_element_is_written_once(name: str, dtype: str, transposed: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-4, 5, shape).astype(dtype) for shape in SHAPES[name])
+    wanted = np.matmul(a.astype("int64"), b.astype("int64"))
+    out = np.full(wanted.shape, 99, dtype)
+    if transposed == "a":
+        a = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if transposed == "b":
+        b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if transposed == "out":
+        out = np.full((*out.shape[:-2], out.shape[-1], out.shape[-2]), 99, dtype).swapaxes(-1, -2)
+    seen = np.zeros(out.shape, int)
+    for x, y, z in pieces(a, b, out):
+        assert np.shares_memory(z, out)
+        before = out.copy()
+        z += 1
+        seen += out != before
+        np.matmul(x, y, z)
+    assert (seen == 1).all()
+    assert (out == wanted).all()
+
+
+def test_sizes_of_pieces() -> None:
+    assert piece(98, 128, 128, 4, False) == (98, 64)
+    assert piece(784, 256, 64, 4, True) == (120, 32)
+    assert piece(64, 64, 64, 4, False) is None  # small as it is
+    assert piece(256, 512, 2048, 4, False) is None  # the right-hand matrix is too large
+    assert piece(6, 6, 40_000, 4, False) == (6, 27_776)
+    for rows, inner, columns in ((98, 128, 128), (500, 1200, 128), (6, 6, 40_000), (20, 1000, 200)):
+        height, width = piece(rows, inner, columns, 4, False) or (0, 0)
+        assert 0 < height * inner * width <= _products.MOST
+
+
+def test_other_kernels_get_products_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_products, "has_kernels", lambda: False)
+    piece.cache_clear()
+    a, b = np.ones((512, 256)), np.ones((256, 256))
+    assert len(list(pieces(a, b, np.empty((512, 256))))) == 1
+    assert piece(512, 256, 256, 8, False) is None
