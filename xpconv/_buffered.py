@@ -132,11 +132,19 @@ class BufferedWorkspace(Workspace):
         if out is None:
             stack = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
             out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]), a.dtype)
-        for piece in _products.pieces(a, b, out):
-            if self._calls is not None:
-                self._calls.append(partial(np.matmul, *piece))
-            np.matmul(*piece)
+        inner = _products.stretch(a, b)
+        for start in range(0, a.shape[-1], inner):
+            part = out if start == 0 else self.buffer(f"{name} part", out.shape, out.dtype)
+            for piece in _products.pieces(a[..., start : start + inner], b[..., start : start + inner, :], part):
+                self._do(np.matmul, *piece)
+            if start:
+                self._do(np.add, out, part, out)
         return out
+
+    def _do(self, function: Callable[..., Any], *arrays: Array) -> None:
+        function(*arrays)
+        if self._calls is not None:
+            self._calls.append(partial(function, *arrays))
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is

@@ -9,6 +9,7 @@ from functools import lru_cache
 from xpconv._backend import Traits
 from xpconv._cost import RATES, UNMEASURED, exact_work, predict
 from xpconv._geometry import Geometry, Ints
+from xpconv._products import ADDED
 from xpconv._workspace import Exact
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms._exact import scratch
@@ -24,7 +25,7 @@ SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tent
 # Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
 ALONE = 5e-3
 APART = 32  # channels at least that are taken apart from others only to share work among cores
-TILE_FLOPS = 4_000_000  # less than this in a tile, and its fixed cost shows
+TILE_FLOPS = 32_000_000  # less than this in a tile, and what two threads wait for each other shows
 
 
 @dataclass(frozen=True)
@@ -232,9 +233,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
             return f"would transform the output's gradient {pieces[1]} times, for its sums to fit the workspace"
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
-        product += -(-domain // pieces[1])  # one tile's contribution
-        if case.exact is not None:
-            product *= 3
+        product += _contribution(-(-domain // pieces[1]), work, case)
         work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
     elif blocks > 1:
         pieces = (1, blocks)
@@ -263,6 +262,13 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
     size = fixed + workers * least
     return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
+
+
+def _contribution(size: int, work: Work, case: Case) -> int:
+    """Give the bytes that one tile's contribution of `size` bytes to a weight gradient takes."""
+    if case.exact is not None:
+        return 3 * size
+    return size if work.domain else size + min(size, ADDED * case.itemsize)  # a second one that is added to it
 
 
 def _channel_blocks(name: str, work: Work, geometry: Geometry, itemsize: int, room: int) -> int:

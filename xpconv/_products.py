@@ -21,6 +21,9 @@ Array = np.ndarray[Any, Any]
 
 MOST = 1_000_000  # multiply-adds
 DEEPEST = 1200  # products summed for an element, beyond which the pieces would be too thin
+# products of a transposed matrix with more summed than LONG are cut into stretches of SHORT, if the result has at most
+# ADDED elements: 1568 x 128 transposed times 1568 x 256 48 as a whole and 55 in four stretches
+LONG, SHORT, ADDED = 640, 448, 1 << 16
 THIN, THICK = 16, 128  # rows of a piece, at least and at most
 LARGEST = 1 << 20  # bytes of a right-hand matrix in float64, which each row of pieces reads; twice as many in float32
 KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})  # OpenBLAS's names of those it has such kernels for
@@ -38,6 +41,17 @@ def has_kernels() -> bool:
 def lies_at_hand(inner: int, columns: int, itemsize: int) -> bool:
     """Say whether products with a right-hand matrix of so many rows and columns read it where it lies."""
     return has_kernels() and inner <= DEEPEST and inner * columns * itemsize <= LARGEST * 8 // itemsize
+
+
+def stretch(a: Array, b: Array) -> int:
+    """Choose how much of the inner axis goes into one product, if their sum costs little beside them."""
+    rows, inner, columns = int(a.shape[-2]), int(a.shape[-1]), int(b.shape[-1])
+    plain = a.ndim == b.ndim == 2 and a.strides[-1] != a.itemsize and a.dtype == b.dtype
+    if not (plain and a.dtype in (np.float32, np.float64) and inner > LONG and has_kernels()):
+        return inner
+    if min(rows, columns) < THIN or rows * columns > ADDED:
+        return inner
+    return -(-inner // -(-inner // SHORT))
 
 
 @lru_cache(maxsize=1024)
