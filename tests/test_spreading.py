@@ -349,3 +349,17 @@ def test_channels_in_blocks(channels: int, limit: int, dtype: str) -> None:
     wanted = known, *xc.conv_vjp(z.astype("complex128"), *wide[:2], **options, algorithm="direct")
     for one, other in zip(found, wanted, strict=True):
         assert np.abs(one - other).max() <= 2e-6 * np.abs(other).max()
+
+
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(32, 32, 32), (1, 1, 1), (16, 24, 1), (24, 16, 1)])
+def test_many_tiles_of_one_shape(channels: int, filters: int, groups: int) -> None:
+    """What Winograd does on buffers is noted for the first tile and repeated for those of its shape."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((16, 60, 62, channels)), rng.standard_normal((3, 3, channels // groups, filters))
+    options = {"padding": 1, "groups": groups}
+    with xc.set_options(max_workspace=2 * MIB, threads=2):
+        z = xc.conv(x, w, **options, algorithm="winograd")
+        found = z, *xc.conv_vjp(z, x, w, **options, algorithm="winograd")
+    wanted = xc.conv(x, w, **options, algorithm="direct"), *xc.conv_vjp(z, x, w, **options, algorithm="direct")
+    for one, other in zip(found, wanted, strict=True):
+        assert np.abs(one - other).max() <= 1e-13 * np.abs(other).max()

@@ -268,23 +268,25 @@ class Winograd:
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """Transform the windows and the gradient, multiply: (P, C, F)."""
-        step = self.step(geometry)
-        pixels = self._pixels(work, slab, geometry, output)
+        counts, step, xp = self.points(geometry), self.step(geometry), work.xp
+        windows = work.gather("left", slab, counts, step, output)
         gradient = work.gather("gradient", dz, step, step, output)
-        gradient = self._apply(work, "output'", gradient, geometry, "gradient there", "gradient")
-        spread = work.xp.reshape(gradient, (*pixels.shape[:2], geometry.filters))
-        return Spectra(work, geometry).weight_grad("product", pixels, spread)
+        spectra = Spectra(work, geometry)
+
+        def product() -> Array:
+            pixels = self._apply(work, "pixels", windows, geometry)
+            spread = self._apply(work, "output'", gradient, geometry, "gradient there", "gradient")
+            pixels = xp.reshape(pixels, (math.prod(counts), -1, geometry.channels))
+            spread = xp.reshape(spread, (math.prod(counts), -1, geometry.filters))
+            return spectra.weight_grad("product", pixels, spread)
+
+        # element-wise products are summed as well, which is not noted
+        return product() if spectra.thin else work.again((windows.shape, gradient.shape), product)
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(P, C, F) -> (*kernel, C, F): G' applied to the sum over all tiles."""
         spread = work.xp.reshape(total, (*self.points(geometry), *total.shape[1:]))
         return self._apply(work, "weight'", work.copy("left", spread, spread.shape, work.sums), geometry)
-
-    def _pixels(self, work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
-        """(n, *slab, C) -> (P, T, C): B' applied to the windows."""
-        windows = work.gather("left", slab, self.points(geometry), self.step(geometry), output)
-        found = self._apply(work, "pixels", windows, geometry)
-        return work.xp.reshape(found, (math.prod(self.points(geometry)), -1, geometry.channels))
 
     def _apply(
         self, work: Workspace, name: str, data: Array, geometry: Geometry, free: str = "right", used: str = "left",
