@@ -106,7 +106,7 @@ class Workspace:
         return block if total is None else total + block
 
     def again(self, key: Any, make: Callable[[], Array]) -> Array:
-        """Give what `make` makes of buffers by `matmul` and `call`; equal keys mean the same work on the same buffers."""
+        """Give what `make` makes of buffers by `matmul` and `call`; equal keys mean the same work in the same place."""
         return make()
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
