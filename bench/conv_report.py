@@ -107,7 +107,7 @@ def notes(settings: Settings, peers: Peers, loops: bool) -> list[str]:
     lines = [
         f"times: float32, channels last, one process, medians of {settings.rounds} interleaved rounds; each turn is a "
         f"pause of {1e3 * settings.pause:.0f} ms, the same for all (idle BLAS and OpenMP threads spin for a while), "
-        "one unmeasured call, then the measured ones"
+        f"{1e3 * settings.warm:.0f} ms of unmeasured calls, then the measured ones"
     ]
     if with_torch:
         lines.append("PyTorch: the faster of its channels_last and contiguous memory formats (* contiguous)")

@@ -177,7 +177,7 @@ def _run(options: argparse.Namespace, device: Device) -> int:
     versions = {**seen.pop("versions"), "jax": None if device.jax is None else device.jax.__version__}
     threads = 1 if options.dry_run else available_cores()
     machine = describe(threads, torch, versions) | {"device": seen}
-    settings = Settings(device.pace.rounds, 0.0, device.pace.least, device.pace.most_calls)
+    settings = Settings(device.pace.rounds, 0.0, 0.0, device.pace.least, device.pace.most_calls)
     session = Session(options, "gpu", peers.Peers(device.torch, None, device.jax), threads, settings,
                       Control(128), machine)  # fmt: skip
     print(session.caption, flush=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench import peers, targets
@@ -17,8 +18,8 @@ from bench.timing import CONTROL, Call, Control, Settings, Timing, interleave
 
 QUICK_NOTE = "quick: tiny cases, to see that the benchmark runs; the times mean nothing"
 TURNS = (
-    "times: one process, medians of {rounds} interleaved rounds; each turn is a pause of {pause:.0f} ms, one "
-    "unmeasured call, then the measured ones"
+    "times: one process, medians of {rounds} interleaved rounds; each turn is a pause of {pause:.0f} ms, "
+    "{warm:.0f} ms of unmeasured calls, then the measured ones"
 )
 
 
@@ -33,12 +34,25 @@ class Session:
     settings: Settings
     control: Control
     machine: dict[str, Any]
+    first: dict[str, list[float]] = field(default_factory=dict)  # calls after a pause, in measured ones, by library
 
     def time(self, calls: Mapping[str, Call]) -> dict[str, Timing]:
         """Time competitors in turn, after the control."""
         found = interleave({CONTROL: self.control, **calls}, self.settings)
         self.control.samples += found.pop(CONTROL).samples
+        for name, timing in found.items():
+            library = name.split("|")[-1].split()[0]
+            if timing.first:
+                self.first.setdefault(library, []).append(statistics.median(timing.first) / timing.median)
         return found
+
+    def after_pause(self) -> list[str]:
+        """Say how much longer the first call after a pause takes."""
+        means = {name: statistics.geometric_mean(ratios) for name, ratios in self.first.items()}
+        if not means:
+            return []
+        listed = ", ".join(f"{name} {mean:.2f}" for name, mean in sorted(means.items()))
+        return [f"the first call after a pause, in measured ones, geometric mean: {listed}"]
 
     def progress(self, count: int, of: int, what: str) -> None:
         """Say on stderr where the run is."""
@@ -52,8 +66,9 @@ class Session:
         """Print the tables and the lines below them, and write the files."""
         if self.options.quick:
             judged = [targets.unmeasured(found) for found in judged]
-        turns = TURNS.format(rounds=self.settings.rounds, pause=1e3 * self.settings.pause)
-        control = [self.control.line(), turns] if self.control.samples else []
+        seconds = {"pause": 1e3 * self.settings.pause, "warm": 1e3 * self.settings.warm}
+        turns = TURNS.format(rounds=self.settings.rounds, **seconds)
+        control = [self.control.line(), turns, *self.after_pause()] if self.control.samples else []
         lines = [*control, *notes, *map(targets.line, judged)]
         if self.options.quick:
             lines.insert(0, QUICK_NOTE)

@@ -25,7 +25,10 @@ class Settings:
 
     rounds: int = 15
     pause: float = PAUSE
-    least: float = 0.01  # seconds that a sample lasts at least: short calls are repeated
+    # seconds of unmeasured calls: on a virtual machine, cores that rested wake slowly for some 10 ms, which a library
+    # whose threads block when they wait meets at each wait, and one whose threads spin does not
+    warm: float = 0.03
+    least: float = 0.03  # seconds that a sample lasts at least: short calls are repeated
     most_calls: int = 50
     slow: float = 1.0  # seconds; a call that takes longer is measured in a few rounds only, at once
     slow_rounds: int = 3
@@ -34,7 +37,7 @@ class Settings:
     @classmethod
     def quick(cls, rounds: int) -> Settings:
         """Give settings that only show that the benchmark runs."""
-        return cls(rounds=rounds, pause=0.0, least=0.0, control_size=128)
+        return cls(rounds=rounds, pause=0.0, warm=0.0, least=0.0, control_size=128)
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Timing:
 
     calls: int  # in a row, for each sample
     samples: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)  # of the unmeasured calls after each pause, the first
 
     @property
     def median(self) -> float:
@@ -51,7 +55,9 @@ class Timing:
 
     def record(self) -> dict[str, Any]:
         """Give everything for JSON."""
-        return {"median": self.median, "samples": self.samples, "calls_per_sample": self.calls}
+        return {
+            "median": self.median, "samples": self.samples, "calls_per_sample": self.calls, "after_pause": self.first,
+        }  # fmt: skip
 
 
 def _seconds(call: Call, calls: int) -> float:
@@ -61,12 +67,15 @@ def _seconds(call: Call, calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def _turn(call: Call, calls: int, settings: Settings, slow: bool) -> float:
-    """Let all threads come to rest, call once to wake one's own and warm the caches, then measure."""
+def _turn(call: Call, timing: Timing, settings: Settings, slow: bool) -> None:
+    """Let all threads come to rest, call to wake one's own and warm the caches, then measure."""
     time.sleep(settings.pause)
     if not slow:
-        call()
-    return _seconds(call, calls)
+        start = time.perf_counter()
+        timing.first.append(_seconds(call, 1))
+        while time.perf_counter() - start < settings.warm:
+            call()
+    timing.samples.append(_seconds(call, timing.calls))
 
 
 def interleave(competitors: Mapping[Name, Call], settings: Settings) -> dict[Name, Timing]:
@@ -85,7 +94,7 @@ def interleave(competitors: Mapping[Name, Call], settings: Settings) -> dict[Nam
         for turn in range(settings.rounds):
             for name, call in competitors.items():
                 if name not in slow or turn < settings.slow_rounds:
-                    timings[name].samples.append(_turn(call, timings[name].calls, settings, name in slow))
+                    _turn(call, timings[name], settings, name in slow)
     finally:
         if collecting:
             gc.enable()

@@ -73,7 +73,7 @@ def pieces(a: Array, b: Array, out: Array) -> Iterator[tuple[Array, Array, Array
     """(…, M, K), (…, K, N), (…, M, N): give what np.matmul is to be called with."""
     (rows, inner), columns = a.shape[-2:], b.shape[-1]
     cut = None
-    if a.dtype in (np.float32, np.float64) and a.dtype == b.dtype == out.dtype:
+    if rows * inner * columns > MOST and a.dtype in (np.float32, np.float64) and a.dtype == b.dtype == out.dtype:
         cut = piece(rows, inner, columns, a.itemsize, a.strides[-1] != a.itemsize)
     if cut is None:
         yield a, b, out

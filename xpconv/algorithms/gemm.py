@@ -105,6 +105,8 @@ def columns(work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> A
         joined = cast(xp, taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1), work.factors)
         # (n·O, G, K·C/G) -> (G, n·O, K·C/G)
         return xp.reshape(joined, (rows, -1)) if groups == 1 else xp.permute_dims(joined, (1, 0, 2))
+    if geometry.taps == groups == max(geometry.stride) == 1:
+        return work.copy("columns", slab, (rows, geometry.products))
     view = window_view(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
     if groups == 1:
         return work.copy("columns", view, (rows, geometry.products))
