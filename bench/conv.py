@@ -173,7 +173,13 @@ def run(options: argparse.Namespace) -> int:
     notes = report.notes(session.settings, session.peers, options.set in BY_LOOPS)
     if options.quick:
         notes.insert(0, QUICK_NOTE)
-    lines = [session.control.line(), *session.after_pause(), *notes, *map(report.target_line, targets), *map(goal_line, judged)]
+    lines = [
+        session.control.line(),
+        *session.after_pause(),
+        *notes,
+        *map(report.target_line, targets),
+        *map(goal_line, judged),
+    ]
     table.show()
     print("\n".join(lines), flush=True)
     if options.json is not None:

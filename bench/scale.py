@@ -27,6 +27,7 @@ BASE = Layer(8, 28, 28, 64, 64, 3, padding=1)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 LINEAR = {passes: f"{passes}, linear" for passes in (FORWARD, BOTH)}
 SIDES = (14, 28, 56, 112, 224)
+SPEED_UP = 1.7  # of two threads
 LARGEST = 3
 NOTES = (
     f"slope: exponent of time over size by least squares on logarithms, on the greatest {LARGEST} sizes; 1 is linear",
@@ -136,6 +137,20 @@ def _judged(name: str, mean: float, found: Sequence[Outcome]) -> list[dict[str, 
     ]
 
 
+def _second_thread(found: Mapping[str, Mapping[str, Mapping[int, float]]]) -> list[dict[str, Any]]:
+    """Judge the time with two threads over that with one."""
+    return [
+        targets.judge(
+            targets.Goal(f"two threads over one, {passes}", 1 / SPEED_UP),
+            {
+                name: curves[passes][2] / curves[passes][1] if 2 in curves[passes] else None
+                for name, curves in found.items()
+            },
+        )
+        for passes in (FORWARD, BOTH)
+    ]
+
+
 def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
     with opened(options, "scale", ("torch",)) as session:
@@ -149,6 +164,8 @@ def run(options: argparse.Namespace) -> int:
         found["pixels"] = over_sizes(session, {n * n: replace(base, batch=1, height=n, width=n) for n in sides})
         session.progress(3, 5, f"threads on {base.name}")
         found["threads"] = over_threads(session, base)
+        threads = {base.name: found["threads"]}
+        threads |= {layer.name: over_threads(session, layer) for layer in layers if layer.name not in threads}
         first: list[Outcome] = []
         wide: list[Outcome] = []
         for layer in layers:
@@ -158,13 +175,16 @@ def run(options: argparse.Namespace) -> int:
             wide += doubles(session, layer)
         table = Table(["over", "pass", "sizes", "least\nms", "greatest\nms", "slope or\nspeed-up"])
         for what, curves in found.items():
-            _curve_rows(table, f"{what}: {base.name}", curves, what == "threads")
+            if what != "threads":
+                _curve_rows(table, f"{what}: {base.name}", curves)
+        for name, curves in threads.items():
+            _curve_rows(table, f"threads: {name}", curves, True)
         both = contest.table(first, {"channels_last": "channels_last", XPCONV: "channels_first"})
         doubled = contest.table(wide, {"torch": "PyTorch float64", XPCONV: "xpconv float64"})
         judged = [*_judged("channels_first over channels_last", 1.3, first),
-                  *_judged("float64 against PyTorch's float64", 1.2, wide)]  # fmt: skip
+                  *_judged("float64 against PyTorch's float64", 1.2, wide), *_second_thread(threads)]  # fmt: skip
         record = {
-            "seconds": found, "slopes": {w: {p: slope(s) for p, s in found[w].items()} for w in ("batch", "pixels")},
+            "seconds": found, "threads": threads, "slopes": {w: {p: slope(s) for p, s in found[w].items()} for w in ("batch", "pixels")},
             "layouts": contest.records(first), "float64": contest.records(wide),
         }  # fmt: skip
         return session.finish(table, record, NOTES, judged, _picture(session, found), (both, doubled))

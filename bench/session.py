@@ -48,7 +48,8 @@ class Session:
 
     def after_pause(self) -> list[str]:
         """Say how much longer the first call after a pause takes."""
-        means = {name: statistics.geometric_mean(ratios) for name, ratios in self.first.items()}
+        named = {name: ratios for name, ratios in self.first.items() if name in ("xpconv", "course", *peers.NAMES)}
+        means = {name: statistics.geometric_mean(ratios) for name, ratios in named.items()}
         if not means:
             return []
         listed = ", ".join(f"{name} {mean:.2f}" for name, mean in sorted(means.items()))

@@ -279,7 +279,7 @@ def _channel_blocks(name: str, work: Work, geometry: Geometry, itemsize: int, ro
     if not (REGISTRY[name].fourier and geometry.depthwise):
         return 1
     tile = (work.elements * math.prod(work.step) + work.prepared) * itemsize
-    blocks = min(-(-4 * tile // room), geometry.groups)
+    blocks = min(-(-6 * tile // room), geometry.groups)
     if (
         blocks > 1
         or geometry.batch * math.prod(-(-n // m) for n, m in zip(geometry.output, work.step, strict=True)) < PARTS

@@ -64,9 +64,16 @@ def piece(rows: int, inner: int, columns: int, itemsize: int, transposed: bool) 
         return (rows, width) if width else None
     if not lies_at_hand(inner, columns, itemsize):
         return None
-    width = min(columns, 32 if transposed or inner > 768 else 64)
-    height = min(MOST // (inner * width) // 8 * 8, THICK, rows)
+    width = _even(columns, 32 if transposed or inner > 768 else 64, 16)
+    height = _even(rows, min(MOST // (inner * width) // 8 * 8, THICK), 2)
     return (height, width) if height >= THIN else None
+
+
+def _even(size: int, most: int, step: int) -> int:
+    """Choose a length of pieces that leaves no rest, a multiple of `step` not far below `most`, if there is one."""
+    if size <= most:
+        return size
+    return next((n for n in range(most, most // 2, -step) if size % n == 0), most)
 
 
 def pieces(a: Array, b: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
