@@ -184,7 +184,8 @@ def run(options: argparse.Namespace) -> int:
         judged = [*_judged("channels_first over channels_last", 1.3, first),
                   *_judged("float64 against PyTorch's float64", 1.2, wide), *_second_thread(threads)]  # fmt: skip
         record = {
-            "seconds": found, "threads": threads, "slopes": {w: {p: slope(s) for p, s in found[w].items()} for w in ("batch", "pixels")},
+            "seconds": found, "threads": threads,
+            "slopes": {w: {p: slope(s) for p, s in found[w].items()} for w in ("batch", "pixels")},
             "layouts": contest.records(first), "float64": contest.records(wide),
         }  # fmt: skip
         return session.finish(table, record, NOTES, judged, _picture(session, found), (both, doubled))

@@ -33,11 +33,16 @@ class BufferedWorkspace(Workspace):
         self._calls: list[Callable[[], Any]] | None = None  # that are being noted
         self._moved = 0  # buffers that have been made anew
         self.programs: dict[Any, Any] = {}  # what was made of the buffers, for as long as they stay where they are
+        self._lasting: set[int] = set()  # identities of arrays in programs, which a program may be made of
+        self._bordered: dict[
+            str, Any
+        ] = {}  # by name, what was padded last in the buffer, if nothing else was put there
 
     def buffer(self, name: str, shape: Sequence[int], dtype: DType | None = None) -> np.ndarray[Any, Any]:
         """Give the buffer of this name, made anew if it is too small or of another dtype, in this shape."""
         size = math.prod(shape)
         dtype = self.dtype if dtype is None else dtype
+        self._bordered.pop(name, None)
         flat = self._buffers.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
             del flat
@@ -46,7 +51,7 @@ class BufferedWorkspace(Workspace):
 
     def _block(self, name: str, size: int) -> np.ndarray[Any, Any]:
         if name in self._blocks and self._blocks[name].size < size:  # let go of before there is a larger one
-            self.programs.clear()
+            self._forget()
             self._moved += 1
             self._buffers.pop(name, None)
             pool.drop(self._blocks.pop(name))
@@ -64,8 +69,13 @@ class BufferedWorkspace(Workspace):
         blocks = list(self._blocks.values())
         self._blocks.clear()
         self._buffers.clear()
-        self.programs.clear()
+        self._forget()
         pool.give(blocks)
+
+    def _forget(self) -> None:
+        self.programs.clear()
+        self._lasting.clear()
+        self._bordered.clear()
 
     def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
         dtype = self.factors if dtype is None else dtype
@@ -130,6 +140,7 @@ class BufferedWorkspace(Workspace):
             found = make()
             if moved == self._moved:
                 self.programs[key] = self._calls, found
+                self._lasting.add(id(found))
         finally:
             self._calls = None
         return found
@@ -141,16 +152,16 @@ class BufferedWorkspace(Workspace):
         inner = _products.stretch(a, b)
         for start in range(0, a.shape[-1], inner):
             part = out if start == 0 else self.buffer(f"{name} part", out.shape, out.dtype)
-            for piece in _products.pieces(a[..., start : start + inner], b[..., start : start + inner, :], part):
-                self._do(np.matmul, *piece)
+            for x, y, z in _products.pieces(a[..., start : start + inner], b[..., start : start + inner, :], part):
+                self._do(np.matmul, x, y, out=z)
             if start:
-                self._do(np.add, out, part, out)
+                self._do(np.add, out, part, out=out)
         return out
 
-    def _do(self, function: Callable[..., Any], *arrays: Array) -> None:
-        function(*arrays)
+    def _do(self, function: Callable[..., Any], *arrays: Array, out: Array) -> None:
+        function(*arrays, out=out)
         if self._calls is not None:
-            self._calls.append(partial(function, *arrays))
+            self._calls.append(partial(function, *arrays, out=out))
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is
@@ -190,7 +201,7 @@ class BufferedWorkspace(Workspace):
         if is_bfloat16(arrays[0].dtype):  # its maximum of a NaN warns, as that of no other dtype does
             with np.errstate(invalid="ignore"):
                 return getattr(np, function)(*arrays, out=out)
-        self._do(getattr(np, function), *arrays, out)
+        self._do(getattr(np, function), *arrays, out=out)
         return out
 
     def add_where(self, name: str, total: Array | None, mask: Array, value: Array) -> Array:
@@ -208,50 +219,54 @@ class BufferedWorkspace(Workspace):
         return np.add(a, b, out=target)
 
     def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
-        shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
-        target = self.buffer(name, shape)
-        inside: list[slice] = []
-        for n, (before, after) in zip(part.shape, widths, strict=True):
-            if before:
-                target[(*inside, slice(0, before))] = fill
-            if after:
-                target[(*inside, slice(before + n, None))] = fill
-            inside.append(slice(before, before + n))
-        np.copyto(target[tuple(inside)], part)
+        key = name, part.shape, tuple(widths), fill
+        if key not in self.programs:
+            shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
+            target = self.buffer(name, shape)
+            borders: list[np.ndarray[Any, Any]] = []
+            inside: list[slice] = []
+            for n, (before, after) in zip(part.shape, widths, strict=True):
+                if before:
+                    borders.append(target[(*inside, slice(0, before))])
+                if after:
+                    borders.append(target[(*inside, slice(before + n, None))])
+                inside.append(slice(before, before + n))
+            self.programs[key] = target, borders, target[tuple(inside)]
+            self._lasting.add(id(target))
+        target, borders, middle = self.programs[key]
+        if self._bordered.get(name) != key:  # otherwise they are there still
+            for border in borders:
+                border[...] = fill
+            self._bordered[name] = key
+        np.copyto(middle, part)
         return target
 
     def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         slab, rank = self.extend(name, slab, size, step, tiles), len(output)
-        view = window_view(slab, size, tiles, step, (1,) * rank)
-        # (n, *tiles, *size, C) -> (*size, n, *tiles, C)
-        view = view.transpose((*range(rank + 1, 2 * rank + 1), *range(rank + 1), 2 * rank + 1))
-        target = self.buffer(name, view.shape, self.sums)
+        key = name, id(slab), tuple(size), tuple(step), tuple(tiles)
+        target, view = self.programs.get(key, (None, None))
+        if target is None:
+            view = window_view(slab, size, tiles, step, (1,) * rank)
+            # (n, *tiles, *size, C) -> (*size, n, *tiles, C)
+            view = view.transpose((*range(rank + 1, 2 * rank + 1), *range(rank + 1), 2 * rank + 1))
+            target = self.buffer(name, view.shape, self.sums)
+            if id(slab) in self._lasting:
+                self.programs[key] = target, view
         np.copyto(target, view)
         return target
 
     def interleave(self, name: str, blocks: Array, output: Sequence[int], out: Array | None) -> Array:
-        rank, n, filters = len(output), blocks.shape[len(output)], blocks.shape[-1]
         if out is None:
-            out = self.buffer(name, (n, *output, filters), blocks.dtype)
-        step = blocks.shape[:rank]
-        # whole tiles along an axis, and the ragged one at its end
-        cuts = [
-            [(0, o // m, m)] * (o >= m) + [(o // m, 1, o % m)] * (o % m > 0) for o, m in zip(output, step, strict=True)
-        ]
-        order = (rank, *itertools.chain.from_iterable((rank + 1 + axis, axis) for axis in range(rank)), 2 * rank + 1)
-        for pieces in itertools.product(*cuts):
-            inside = [
-                slice(first * m, first * m + count * width)
-                for (first, count, width), m in zip(pieces, step, strict=True)
-            ]
-            shape = itertools.chain.from_iterable((count, width) for _, count, width in pieces)
-            view = out[(slice(None), *inside)].reshape((n, *shape, filters))  # axes are split, so this is a view
-            source = blocks[
-                (*(slice(width) for _, _, width in pieces), slice(None),
-                 *(slice(first, first + count) for first, count, _ in pieces))
-            ]  # fmt: skip
-            np.copyto(view, source.transpose(order))
+            out = self.buffer(name, (blocks.shape[len(output)], *output, blocks.shape[-1]), blocks.dtype)
+        key = name, id(blocks), tuple(output)
+        moves = self.programs.get(key)
+        if moves is None:
+            moves = _moves(blocks, output)
+            if id(blocks) in self._lasting:
+                self.programs[key] = moves
+        for inside, shape, source in moves:
+            np.copyto(out[inside].reshape(shape), source)  # axes are split, so this is a view
         return out
 
     def window_products(
@@ -281,6 +296,28 @@ class BufferedWorkspace(Workspace):
             )
             np.copyto(target[(slice(None), *place)], x[(slice(None), *(run.source for run in combination))])
         return target
+
+
+def _moves(blocks: Array, output: Sequence[int]) -> list[tuple[tuple[slice, ...], Ints, Array]]:
+    """Say where the parts of (*step, n, *tiles, F) go in (n, *output, F): (index, shape of the place, part)."""
+    rank, n, filters = len(output), blocks.shape[len(output)], blocks.shape[-1]
+    step = blocks.shape[:rank]
+    # whole tiles along an axis, and the ragged one at its end
+    cuts = [[(0, o // m, m)] * (o >= m) + [(o // m, 1, o % m)] * (o % m > 0) for o, m in zip(output, step, strict=True)]
+    order = (rank, *itertools.chain.from_iterable((rank + 1 + axis, axis) for axis in range(rank)), 2 * rank + 1)
+    moves = []
+    for pieces in itertools.product(*cuts):
+        inside = (
+            slice(None),
+            *(slice(first * m, first * m + count * w) for (first, count, w), m in zip(pieces, step, strict=True)),
+        )
+        shape = itertools.chain.from_iterable((count, width) for _, count, width in pieces)
+        source = blocks[
+            (*(slice(width) for _, _, width in pieces), slice(None),
+             *(slice(first, first + count) for first, count, _ in pieces))
+        ]  # fmt: skip
+        moves.append((inside, (n, *shape, filters), source.transpose(order)))
+    return moves
 
 
 def workspace(xp: Namespace, traits: Traits, dtype: DType, arithmetic: Arithmetic | None = None) -> Workspace:
