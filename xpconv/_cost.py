@@ -25,8 +25,8 @@ class Rates:
     measured: str
 
 
-# `python -m bench plan --count 200 --fit` fits 2.7e-11, 2.4e-11, 1.0e-9, 2.0e-10, 3.3e-10 and 3.4e-6 to one
-# core's times, which choose no better on those layers (mean regret 1.037 against 1.039)
+# `python -m bench plan --count 80 --fit` fits 2.9e-11, 2.5e-11, 1.1e-9, 1.9e-10, 4.1e-10 and 4.0e-6 to one
+# core's times, which hardly choose better on those layers (mean regret 1.034 against 1.039)
 RATES = {
     "cpu": Rates(
         1 / 48e9,
