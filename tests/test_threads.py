@@ -227,3 +227,13 @@ def test_the_environment_sets_the_number_of_threads() -> None:
     for bad in ("0", "many"):
         with pytest.raises(AssertionError, match=f"XPCONV_NUM_THREADS .*'{bad}'"):
             run("import xpconv", XPCONV_NUM_THREADS=bad)
+
+
+def test_a_small_workspace_gives_the_same_bits_for_any_number_of_threads() -> None:
+    """What is copied for the sake of speed does not depend on how many workers share the workspace."""
+    dz, w = values((1, 32, 32, 600), 0, "float32"), values((1, 1, 64, 600), 1, "float32")
+    found = []
+    for threads in (1, 2, 4):
+        with xc.set_options(max_workspace=1 << 20, threads=threads):
+            found.append(bits(xc.conv_input_grad(dz, w, (1, 32, 32, 64))))
+    assert found[0] == found[1] == found[2]

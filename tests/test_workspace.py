@@ -161,3 +161,26 @@ def test_kept_memory_leaves_room_for_transforms() -> None:
 
     with xc.set_options(max_workspace=8 * MIB, threads=2):
         assert beside(call) <= 8 * MIB
+
+
+def test_a_transposed_weight_is_counted() -> None:
+    """The weight of an input gradient is laid out anew where there is room, beside strips of padding, too."""
+    dz, w = np.ones((1, 4, 870, 300), np.float32), np.ones((3, 3, 300, 300), np.float32)
+    options: dict[str, Any] = {"padding": 1, "padding_mode": "reflect", "algorithm": "direct"}
+    with xc.set_options(max_workspace=4 * MIB, threads=1):
+        assert beside(lambda: xc.conv_input_grad(dz, w, dz.shape, **options)) <= 4 * MIB
+
+
+def test_many_shapes_of_tiles() -> None:
+    """Each tap of a dilated kernel reads tiles of its own shape at the edges."""
+    x, w = np.ones((1, 120, 120, 4), np.float32), np.ones((41, 41, 4, 2), np.float32)
+    with xc.set_options(max_workspace=MIB, threads=1):
+        assert beside(lambda: xc.conv(x, w, padding=60, dilation=3, algorithm="direct")) <= MIB
+
+
+def test_all_work_arrays_are_given_back() -> None:
+    x = np.ones((2, 40, 40, 8), np.complex64)
+    z = np.ones((2, 40, 40, 1), np.complex64)
+    before = pool._used
+    xc.conv_weight_grad(z, x, (3, 3, 8, 1), padding=1, padding_mode="reflect")
+    assert pool._used == before

@@ -186,7 +186,10 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
 
 def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str:
     if name == best:
-        return "taken: named by the caller" if wanted != "auto" else "taken: the least predicted time"
+        if wanted != "auto":
+            return "taken: named by the caller"
+        least = seconds[best] == min(seconds.values())
+        return "taken: the least predicted time" if least else "taken: smaller errors, and hardly slower"
     if wanted != "auto":
         return "not taken: another was named"
     if seconds[name] < seconds[best]:
@@ -237,8 +240,9 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
     elif blocks > 1:
         pieces = (1, blocks)
-        product += -(-work.prepared // blocks) * itemsize
-        work = replace(work, elements=work.elements // blocks + geometry.filters)
+        most = -(-geometry.groups // blocks)  # groups in a block
+        product += -(-work.prepared * most // geometry.groups) * itemsize
+        work = replace(work, elements=work.elements * most // geometry.groups + geometry.filters)
     else:
         fixed = max(work.prepared, (weight // itemsize) * case.converted) * itemsize
         if work.step:
@@ -266,9 +270,8 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
 
 def _contribution(size: int, work: Work, case: Case) -> int:
     """Give the bytes that one tile's contribution of `size` bytes to a weight gradient takes."""
-    if case.exact is not None:
-        return 3 * size
-    return size if work.domain else size + min(size, ADDED * case.itemsize)  # a second one that is added to it
+    added = 0 if work.domain else min(size, ADDED * case.itemsize)  # a second one that is added to it
+    return added + (3 * size if case.exact is not None else size)
 
 
 def _channel_blocks(name: str, work: Work, geometry: Geometry, itemsize: int, room: int) -> int:

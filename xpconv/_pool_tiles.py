@@ -187,7 +187,7 @@ def _route(
         key = region[0][1] - region[0][0], part.channels, *forms
         if key not in work.programs:
             if len(work.programs) == PROGRAMS:
-                work.programs.clear()
+                work.forget()
             work.programs[key] = spreading.MaximumGradient(*arguments)
         tile = work.programs[key]
     with np.errstate(invalid="ignore"):

@@ -31,7 +31,7 @@ KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})  # OpenBLAS's 
 
 @lru_cache(maxsize=1)
 def has_kernels() -> bool:
-    """Say whether NumPy's BLAS is one that has them."""
+    """Say whether a BLAS of this process, as a rule NumPy's, is one that has them."""
     return any(
         library.internal_api == "openblas" and getattr(library, "architecture", None) in KERNELS
         for library in _threads.blas()

@@ -29,6 +29,7 @@ Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
 PREPARED = 1 << 19  # elements of a prepared weight that are made at once
+BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
 REPAID = 512  # pixels that a transposed weight is laid out anew for
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
@@ -122,7 +123,11 @@ def slab(
         source = x[(slice(*region[0]), ...)]
         if each is None:
             return work.repeat("slab", source, pieces)
-        part = each(workspace(work.xp, work.traits, x.dtype).repeat("", source, pieces))
+        alone = workspace(work.xp, work.traits, x.dtype)
+        try:
+            part = each(alone.repeat("", source, pieces))  # a new array
+        finally:
+            alone.release()
         return work.pixels("slab", part)
     index, widths = [slice(*region[0])], [(0, 0)]
     for axis, (low, high) in enumerate(reaches):
@@ -350,7 +355,7 @@ def _side_by_side(w: Array, plan: Plan, held: Held) -> Array:
     if w.strides[-1] == w.itemsize or not _products.lies_at_hand(inner, columns, w.itemsize):
         return w
     copied = plan.step or (plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1)
-    if copied or plan.workspace + w.nbytes > _options.current().room:
+    if copied or w.nbytes > _options.current().room // BESIDE:
         return w
     target = held.empty(w.shape, w.dtype)
     target[...] = w

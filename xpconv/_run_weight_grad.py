@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from typing import Any
 
+from xpconv import _threads
 from xpconv._backend import Namespace, Traits, cast, empty, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
@@ -48,8 +49,11 @@ def correlate_weight_grad(
     if target is None:
         axis = -1 if geometry.groups > 1 else -2
         target = parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
-    if plan.safe is None or magnitudes or workspace(xp, traits, sums, dtypes).is_finite(target):
+    if plan.safe is None or magnitudes:
         return target
+    with _threads.one_blas_thread:
+        if workspace(xp, traits, sums, dtypes).is_finite(target):
+            return target
     return correlate_weight_grad(x, dz, geometry, plan.safe, xp, traits, sums=sums, each=each)
 
 

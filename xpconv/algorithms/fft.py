@@ -293,7 +293,7 @@ class FourierMagnitude(Fourier):
         return self._in_range(scaled * xp.reshape(peak, (slab.shape[0], -1)), geometry)
 
     def _in_range(self, values: Array, geometry: Geometry) -> Array:
-        """Make infinite what could overflow in a transform, whose sums are not divided by its length."""
+        """Make infinite what could overflow in a transform, which is scaled after its sums."""
         length = 4.0 * math.prod(self.lengths(geometry))
         return values * length / length
 
