@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from xpconv import _fused, _products
 from xpconv._backend import Array, DType, Namespace, Traits, is_bfloat16, window_view
 from xpconv._buffers import pool
 from xpconv._geometry import Geometry, Ints, Run
+from xpconv._tape import Tape
 from xpconv._workspace import Arithmetic, Workspace
 
 # elements that NumPy takes at once where an array does not lie in one piece: of rows below a quarter of it makes a copy
@@ -31,13 +31,12 @@ class BufferedWorkspace(Workspace):
         self._blocks: dict[str, np.ndarray[Any, Any]] = {}  # of bytes
         self._buffers: dict[str, np.ndarray[Any, Any]] = {}
         self._stretch: int | None = None  # NumPy's own, while this one's is in force
-        self._calls: list[Callable[[], Any]] | None = None  # that are being noted
+        self._tape: Tape | None = None  # that calls are being noted on
         self._moved = 0  # buffers that have been made anew
         self.programs: dict[Any, Any] = {}  # what was made of the buffers, for as long as they stay where they are
         self._lasting: set[int] = set()  # identities of arrays in programs, which a program may be made of
-        self._bordered: dict[
-            str, Any
-        ] = {}  # by name, what was padded last in the buffer, if nothing else was put there
+        # by name, what was padded last in the buffer, if nothing else was put there
+        self._bordered: dict[str, Any] = {}
 
     def buffer(self, name: str, shape: Sequence[int], dtype: DType | None = None) -> np.ndarray[Any, Any]:
         """Give the buffer of this name, made anew if it is too small or of another dtype, in this shape."""
@@ -132,20 +131,20 @@ class BufferedWorkspace(Workspace):
         return target
 
     def again(self, key: Any, make: Callable[[], Array]) -> Array:
+        key = "again", key
         known = self.programs.get(key)
         if known is not None:
-            calls, found = known
-            for call in calls:
-                call()
+            tape, found, _ = known
+            tape.play()
             return found
-        self._calls, moved = [], self._moved
+        self._tape, moved = Tape(), self._moved
         try:
             found = make()
             if moved == self._moved:
-                self.programs[key] = self._calls, found
+                self.programs[key] = self._tape, found, make  # which holds what the key may name by its identity
                 self._lasting.add(id(found))
         finally:
-            self._calls = None
+            self._tape = None
         return found
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
@@ -163,8 +162,8 @@ class BufferedWorkspace(Workspace):
 
     def _do(self, function: Callable[..., Any], *arrays: Array, out: Array) -> None:
         function(*arrays, out=out)
-        if self._calls is not None:
-            self._calls.append(partial(function, *arrays, out=out))
+        if self._tape is not None:
+            self._tape(function, *arrays, out=out)
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is
@@ -223,7 +222,7 @@ class BufferedWorkspace(Workspace):
         return np.add(a, b, out=target)
 
     def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
-        key = name, part.shape, tuple(widths), fill
+        key = "pad", name, part.shape, tuple(widths), fill
         if key not in self.programs:
             if len(self.programs) >= PROGRAMS:
                 self.forget()
@@ -250,7 +249,7 @@ class BufferedWorkspace(Workspace):
     def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
         tiles = [-(-o // m) for o, m in zip(output, step, strict=True)]
         slab, rank = self.extend(name, slab, size, step, tiles), len(output)
-        key = name, id(slab), tuple(size), tuple(step), tuple(tiles)
+        key = "gather", name, id(slab), tuple(size), tuple(step), tuple(tiles)
         target, view = self.programs.get(key, (None, None))
         if target is None:
             view = window_view(slab, size, tiles, step, (1,) * rank)
@@ -265,7 +264,7 @@ class BufferedWorkspace(Workspace):
     def interleave(self, name: str, blocks: Array, output: Sequence[int], out: Array | None) -> Array:
         if out is None:
             out = self.buffer(name, (blocks.shape[len(output)], *output, blocks.shape[-1]), blocks.dtype)
-        key = name, id(blocks), tuple(output)
+        key = "interleave", id(blocks), tuple(output)
         moves = self.programs.get(key)
         if moves is None:
             moves = _moves(blocks, output)

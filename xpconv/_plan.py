@@ -283,10 +283,8 @@ def _channel_blocks(name: str, work: Work, geometry: Geometry, itemsize: int, ro
         return 1
     tile = (work.elements * math.prod(work.step) + work.prepared) * itemsize
     blocks = min(-(-6 * tile // room), geometry.groups)
-    if (
-        blocks > 1
-        or geometry.batch * math.prod(-(-n // m) for n, m in zip(geometry.output, work.step, strict=True)) < PARTS
-    ):
+    tiles = geometry.batch * math.prod(-(-n // m) for n, m in zip(geometry.output, work.step, strict=True))
+    if blocks > 1 or tiles < PARTS:
         blocks = max(blocks, min(PARTS, geometry.groups // APART))
     return blocks
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from xpconv import _options, _pool_tiles, _run
+from xpconv import _options, _phases, _pool_tiles, _run
 from xpconv._backend import (
     Namespace,
     Traits,
@@ -100,7 +100,7 @@ def over_input(
     blocks = _run.run([jobs], xp, traits, work_dtype, workers, math.prod(shape), collect=target is None)
     if target is None:
         pieces = [_run.join(xp, list(column), jobs.items) for column in zip(*blocks, strict=True)]
-        target = cast(xp, _run.interleave(xp, pieces, geometry), dtype)
+        target = cast(xp, _phases.interleave(xp, pieces, geometry), dtype)
     return from_channels_last(xp, target, layout)
 
 

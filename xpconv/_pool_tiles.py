@@ -184,7 +184,7 @@ def _route(
         tile = spreading.MaximumGradient(*arguments, (box, home))
     else:
         forms = (running.line(part, axis, windows).form for axis, windows in enumerate(region[1:]))
-        key = region[0][1] - region[0][0], part.channels, *forms
+        key = "spread", region[0][1] - region[0][0], part.channels, *forms
         if key not in work.programs:
             if len(work.programs) == PROGRAMS:
                 work.forget()

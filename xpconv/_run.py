@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpconv import _options, _products, _threads
-from xpconv._backend import Namespace, Traits, cast, constant, empty, is_kind, write, zeros
+from xpconv import _phases, _threads
+from xpconv._backend import Namespace, Traits, cast, empty, is_kind, write, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._channels import Cut, channel_blocks, intervals
@@ -29,8 +29,6 @@ Array = Any
 Each = Callable[[Array], Array]  # applied to the pixels of each tile
 
 PREPARED = 1 << 19  # elements of a prepared weight that are made at once
-BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
-REPAID = 512  # pixels that a transposed weight is laid out anew for
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
 
@@ -330,11 +328,11 @@ def input_grad(
             pieces.append(blank if b is None else blank + cast(xp, b, sums))
             continue
         taken = plan(phase.geometry)
-        kernel = _adjoint_kernel(xp, w, phase.taps, geometry)
+        kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
         kernel = kernel if each is None else each(kernel)
         with Held(beside(taken)) as held:
-            if traits.buffers and phase.geometry.positions >= REPAID:
-                kernel = _side_by_side(kernel, taken, held)
+            if traits.buffers and phase.geometry.positions >= _phases.REPAID:
+                kernel = _phases.side_by_side(kernel, taken, held)
             jobs = correlate_jobs(
                 dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
             )
@@ -343,59 +341,4 @@ def input_grad(
             pieces.append(jobs.join(xp, blocks))
     if target is not None:
         return target
-    return cast(xp, interleave(xp, pieces, geometry), dtype)
-
-
-def _side_by_side(w: Array, plan: Plan, held: Held) -> Array:
-    """Copy a weight whose last axis does not lie in one piece, if that is worth it and there is room.
-
-    Products with it take up to twice the time; those with a large one do not, and take no pieces either.
-    """
-    inner, columns = w.shape[-2:]
-    if w.strides[-1] == w.itemsize or not _products.lies_at_hand(inner, columns, w.itemsize):
-        return w
-    copied = plan.step or (plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1)
-    if copied or w.nbytes > _options.current().room // BESIDE:
-        return w
-    target = held.empty(w.shape, w.dtype)
-    target[...] = w
-    return target
-
-
-def _adjoint_kernel(xp: Namespace, w: Array, taps: tuple[slice, ...], geometry: Geometry) -> Array:
-    """Take a phase's taps, flipped, with input and output channels swapped: (*J, F/G, C)."""
-    rank, groups = geometry.rank, geometry.groups
-    if geometry.taps > 1:
-        w = xp.flip(w[(*taps, slice(None), slice(None))], axis=tuple(range(rank)))
-    spatial = tuple(range(rank))
-    if groups == 1:
-        return xp.permute_dims(w, (*spatial, rank + 1, rank))
-    kernel, depth = w.shape[:rank], w.shape[rank]
-    # (*J, C/G, G, F/G) -> (*J, F/G, G, C/G)
-    w = xp.permute_dims(xp.reshape(w, (*kernel, depth, groups, -1)), (*spatial, rank + 2, rank + 1, rank))
-    return xp.reshape(w, (*kernel, -1, geometry.channels))
-
-
-def interleave(xp: Namespace, pieces: list[Array], geometry: Geometry) -> Array:
-    """Join stride phases, in the order of `geometry.phases`: pixel first + stride * t is pixel t of its phase."""
-    for axis in reversed(range(geometry.rank)):
-        count = min(geometry.stride[axis], geometry.input[axis])
-        if count == 1:
-            continue
-        joined = []
-        for i in range(0, len(pieces), count):
-            group = pieces[i : i + count]
-            longest = group[0].shape[axis + 1]
-            shape = list(group[0].shape)
-            for k, piece in enumerate(group):
-                if piece.shape[axis + 1] < longest:
-                    short = (*piece.shape[: axis + 1], 1, *piece.shape[axis + 2 :])
-                    group[k] = xp.concat([piece, constant(xp, short, 0, piece)], axis=axis + 1)
-            shape[axis + 1] *= count
-            # (…, T, …) each -> (…, T, stride, …) -> (…, T·stride, …)
-            whole = xp.reshape(xp.stack(group, axis=axis + 2), tuple(shape))
-            index = [slice(None)] * len(shape)
-            index[axis + 1] = slice(0, geometry.input[axis])
-            joined.append(whole[tuple(index)])
-        pieces = joined
-    return pieces[0]
+    return cast(xp, _phases.interleave(xp, pieces, geometry), dtype)

@@ -8,46 +8,20 @@ first finds the first of equal maxima by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Interval, Region
+from xpconv._tape import Do, at_once
 
 Array = np.ndarray[Any, Any]
 
-Do = Callable[..., Any]  # (function, *arguments, **keywords): calls it, or remembers the call
-
 LONGEST = 4096  # pixels of a row whose order by residue is kept
 NOWHERE = 1 << 31  # at least the number of no tap, where windows without taps inside are numbered
-
-
-def at_once(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-    """Call a function."""
-    function(*arguments, **keywords)
-
-
-class Tape:
-    """Calls on arrays that stay where they are, to be made again for each tile of one shape.
-
-    Most of the time that a call takes on a small array is spent on finding the array.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[Callable[[], Any]] = []
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-        """Remember a call."""
-        self._calls.append(partial(function, *arguments, **keywords))
-
-    def play(self) -> None:
-        """Make the calls, in order."""
-        for call in self._calls:
-            call()
 
 
 @dataclass(frozen=True)

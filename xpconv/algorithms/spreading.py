@@ -10,7 +10,8 @@ import numpy as np
 
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Interval, Region
-from xpconv.algorithms.running import Do, Tap, Tape, Taps, along, at_once, clipped, combine
+from xpconv._tape import Do, Tape, at_once
+from xpconv.algorithms.running import Tap, Taps, along, clipped, combine
 
 Array = np.ndarray[Any, Any]
 

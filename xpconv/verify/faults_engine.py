@@ -200,7 +200,7 @@ FAULTS: tuple[Fault, ...] = (
     _fault("zeros", "the result is never filled", CONV, ("xpconv:conv", _result(lambda z: 0 * z))),
     _fault(
         "kernel not flipped in the gradient", "dx is the correlation with w as it is", GRADIENTS[:1],
-        ("xpconv._run:_adjoint_kernel", lambda right: lambda xp, w, taps, geometry: np.flip(
+        ("xpconv._phases:adjoint_kernel", lambda right: lambda xp, w, taps, geometry: np.flip(
             right(xp, w, taps, geometry), tuple(range(geometry.rank)))),
     ),
     _fault("dw flipped", "dw is turned over", GRADIENTS[1:], ("xpconv:conv_weight_grad", lambda right: (
