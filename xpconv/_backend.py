@@ -305,11 +305,6 @@ def empty(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array, layout
     return xp.moveaxis(xp.empty((n, c, *spatial), dtype=dtype, **device), 1, -1)
 
 
-def empty_plain(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array) -> Array:
-    """Allocate a result in the order of its axes."""
-    return empty(xp, shape, dtype, like, "channels_last")
-
-
 def zeros(xp: Namespace, shape: Sequence[int], dtype: DType, like: Array) -> Array:
     """Allocate zeros on the device of `like`."""
     device = None if isinstance(like, np.ndarray) else _device(like)

@@ -10,7 +10,7 @@ from xpconv._backend import (
     Traits,
     accumulator,
     cast,
-    empty_plain,
+    empty,
     inspect,
     itemsize,
     to_channels_last,
@@ -109,7 +109,7 @@ def unfold(
         return zeros(xp, shape, x.dtype, x)
     pixels = to_channels_last(xp, x, layout)
     size, workers = _tiles(geometry, (geometry.batch, *geometry.output), geometry.taps, xp, traits, x.dtype)
-    target = empty_plain(xp, shape, x.dtype, x) if traits.mutable else None
+    target = empty(xp, shape, x.dtype, x, "channels_last") if traits.mutable else None
     view = None if target is None else xp.permute_dims(target, tuple(order.index(a) for a in range(len(order))))
 
     def compute(region: Region, work: Workspace) -> Array | None:
