@@ -155,15 +155,16 @@ class BufferedWorkspace(Workspace):
         for start in range(0, a.shape[-1], inner):
             part = out if start == 0 else self.buffer(f"{name} part", out.shape, out.dtype)
             for x, y, z in _products.pieces(a[..., start : start + inner], b[..., start : start + inner, :], part):
-                self._do(np.matmul, x, y, out=z)
+                self.do(np.matmul, x, y, out=z)
             if start:
-                self._do(np.add, out, part, out=out)
+                self.do(np.add, out, part, out=out)
         return out
 
-    def _do(self, function: Callable[..., Any], *arrays: Array, out: Array) -> None:
-        function(*arrays, out=out)
+    def do(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        """Make a call on buffers, which `again` notes."""
+        function(*arguments, **keywords)
         if self._tape is not None:
-            self._tape(function, *arrays, out=out)
+            self._tape(function, *arguments, **keywords)
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         if whole.strides[-2] < whole.strides[-1]:  # in the order of its memory, whichever that is
@@ -202,9 +203,9 @@ class BufferedWorkspace(Workspace):
         out = self.buffer(name, shape, np.bool_ if boolean else arrays[0].dtype)
         if is_bfloat16(arrays[0].dtype):  # its maximum of a NaN warns, as that of no other dtype does
             with np.errstate(invalid="ignore"):
-                self._do(getattr(np, function), *arrays, out=out)
+                self.do(getattr(np, function), *arrays, out=out)
             return out
-        self._do(getattr(np, function), *arrays, out=out)
+        self.do(getattr(np, function), *arrays, out=out)
         return out
 
     def add_where(self, name: str, total: Array | None, mask: Array, value: Array) -> Array:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from xpconv import _options, _run
+from xpconv import _options, _run_input_grad
 from xpconv._backend import (
     Namespace,
     Traits,
@@ -26,11 +27,11 @@ from xpconv._dtypes import limits, real_dtype, signed, with_dtype
 from xpconv._fold import fold_padding, images_at_once, in_wide, strip_elements
 from xpconv._geometry import Geometry, Region
 from xpconv._plan import Plan, choose
+from xpconv._run import Each
 from xpconv._run_weight_grad import correlate_weight_grad
 from xpconv.algorithms._exact import arithmetic
 
 Array = Any
-Each = _run.Each
 
 
 def plan_for(
@@ -81,35 +82,28 @@ def input_grad(
             planned(found, part)
         return found
 
+    driven = partial(
+        _run_input_grad.input_grad, w=w, plan=plan, xp=xp, traits=traits, sums=sums, each=each,
+        by_phases=algorithm != "auto",
+    )  # fmt: skip
+
     if geometry.batch == 0:  # nothing runs, but a wrong option is refused all the same
         for phase in geometry.phases:
             if phase.geometry is not None:
                 plan(phase.geometry)
     if geometry.mode == "zeros" or geometry.batch == 0:
-        dx = _run.input_grad(dz, w, zeros, plan, xp, traits, sums=sums, dtype=dtype, layout=layout, each=each)
+        dx = driven(dz, geometry=zeros, dtype=dtype, layout=layout)
         return with_dtype(xp, traits, from_channels_last(xp, dx, layout), wanted)
 
     def padded(dz: Array, batch: int, dtype: Any, layout: str) -> Array:
-        zeroed = replace(zeros, batch=batch)
-        dx = _run.input_grad(dz, w, zeroed, plan, xp, traits, sums=sums, dtype=dtype, layout=layout, each=each)
+        dx = driven(dz, geometry=replace(zeros, batch=batch), dtype=dtype, layout=layout)
 
         def strip(region: Region) -> Array:
             pads = tuple((before + low, 0) for (before, _), (low, _) in zip(geometry.padding, region[1:], strict=True))
             size = tuple(high - low for low, high in region[1:])
             start, stop = region[0]
             part = replace(zeros, batch=stop - start, input=size, padding=pads)
-            return _run.input_grad(
-                dz[start:stop, ...],
-                w,
-                part,
-                plan,
-                xp,
-                traits,
-                sums=sums,
-                dtype=sums,
-                layout="channels_last",
-                each=each,
-            )
+            return driven(dz[start:stop, ...], geometry=part, dtype=sums, layout="channels_last")
 
         size = itemsize(xp, accumulated)
         elements = strip_elements(_options.current().max_workspace, size)

@@ -15,7 +15,7 @@ from xpconv.algorithms import REGISTRY
 from xpconv.algorithms._exact import scratch
 from xpconv.algorithms._work import Work
 
-CHOICES = ("auto", "direct", "gemm", "winograd", "fft")
+CHOICES = ("auto", *REGISTRY)
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
@@ -137,7 +137,7 @@ def _plan(
             plans[name] = found
             seconds[name] = predict(work, geometry, rates, itemsize, found.tile, found.apart)
     if wanted == "auto":
-        best = min(plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].spreads else 1), default=None)
+        best = min(plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].transforms else 1), default=None)
     else:
         best = wanted if wanted in plans else None
     if best is None:
@@ -151,7 +151,7 @@ def _plan(
         candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason, error))
     note = rates.measured or f"none measured for {traits.kind} devices; ratios of a typical one were assumed"
     chosen = plans[best]
-    if REGISTRY[best].spreads and seconds[best] < ALONE:
+    if REGISTRY[best].transforms and seconds[best] < ALONE:
         chosen = replace(chosen, workers=1)
     return replace(chosen, candidates=tuple(candidates), rates=note), ""
 
@@ -179,7 +179,7 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
             return "not taken: a NaN would spread, and results are not looked at on this kind of device"
         if algorithm.amplification(case.geometry) > AMPLIFIED:
             return "not taken: rounding errors would be magnified too much"
-        if case.geometry.flops < SPREAD_FLOPS:
+        if algorithm.transforms and case.geometry.flops < SPREAD_FLOPS:
             return "not taken: for little work an algorithm that is exact on whole numbers"
     return ""
 

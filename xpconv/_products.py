@@ -20,7 +20,8 @@ from xpconv import _threads
 Array = np.ndarray[Any, Any]
 
 MOST = 1_000_000  # multiply-adds
-DEEPEST = 1200  # products summed for an element, beyond which the pieces would be too thin
+DEEPEST = 1200  # products summed for an element, beyond which the pieces of wide matrices would be too thin
+NARROW = 32  # columns of a matrix that is not wide: 400 x 2304 times 2304 x 8 24 as a whole and 44 in pieces
 # products of a transposed matrix with more summed than LONG are cut into stretches of SHORT, if the result has at most
 # ADDED elements: 1568 x 128 transposed times 1568 x 256 48 as a whole and 55 in four stretches
 LONG, SHORT, ADDED = 640, 448, 1 << 16
@@ -40,7 +41,8 @@ def has_kernels() -> bool:
 
 def lies_at_hand(inner: int, columns: int, itemsize: int) -> bool:
     """Say whether products with a right-hand matrix of so many rows and columns read it where it lies."""
-    return has_kernels() and inner <= DEEPEST and inner * columns * itemsize <= LARGEST * 8 // itemsize
+    deep = inner > DEEPEST and columns > NARROW
+    return has_kernels() and not deep and inner * columns * itemsize <= LARGEST * 8 // itemsize
 
 
 def stretch(a: Array, b: Array) -> int:
@@ -57,9 +59,9 @@ def stretch(a: Array, b: Array) -> int:
 @lru_cache(maxsize=1024)
 def piece(rows: int, inner: int, columns: int, itemsize: int, transposed: bool) -> tuple[int, int] | None:
     """Choose the rows and columns of the pieces; None if the product is best left as it is."""
-    if rows * inner * columns <= MOST or inner > DEEPEST or not has_kernels():
+    if rows * inner * columns <= MOST or not has_kernels():
         return None
-    if rows <= THIN:
+    if rows <= THIN and inner <= DEEPEST:
         width = MOST // (rows * inner) // 64 * 64
         return (rows, width) if width else None
     if not lies_at_hand(inner, columns, itemsize):

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpconv import _phases, _threads
-from xpconv._backend import Namespace, Traits, cast, empty, is_kind, write, zeros
+from xpconv import _threads
+from xpconv._backend import Namespace, Traits, cast, empty, is_kind, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._channels import Cut, channel_blocks, intervals
@@ -156,7 +156,7 @@ def beside(plan: Plan) -> int:
     return plan.workspace if REGISTRY[plan.algorithm].fourier else 0
 
 
-# --- the two primitives ---------------------------------------------------------------------------
+# --- correlate ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -299,46 +299,3 @@ def correlate(
         jobs = correlate_jobs(x, w, b, geometry, plan, xp, traits, dtypes, target, held, each, magnitudes=magnitudes)
         blocks = run([jobs], xp, traits, sums, plan.workers, geometry.flops, target is None, dtypes)
     return target if target is not None else cast(xp, jobs.join(xp, blocks), dtype)
-
-
-# --- what is made of them -------------------------------------------------------------------------
-
-
-def input_grad(
-    dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
-    sums: Any, dtype: Any, layout: str, b: Array | None = None, each: Each | None = None,
-) -> Array:  # fmt: skip
-    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
-
-    A transposed convolution has a bias (C,). With `each`, which makes magnitudes, what the error is measured by.
-    """
-    if geometry.batch == 0:
-        return zeros(xp, geometry.input_shape, dtype, dz)
-    target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
-    dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
-    pieces = []
-    for phase in geometry.phases:
-        index = (slice(None), *phase.target, slice(None))
-        if phase.geometry is None:
-            if target is not None:
-                write(target, index, 0 if b is None else b)
-                continue
-            size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
-            blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
-            pieces.append(blank if b is None else blank + cast(xp, b, sums))
-            continue
-        taken = plan(phase.geometry)
-        kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
-        kernel = kernel if each is None else each(kernel)
-        with Held(beside(taken)) as held:
-            if traits.buffers and phase.geometry.positions >= _phases.REPAID:
-                kernel = _phases.side_by_side(kernel, taken, held)
-            jobs = correlate_jobs(
-                dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
-            )
-            blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
-        if target is None:
-            pieces.append(jobs.join(xp, blocks))
-    if target is not None:
-        return target
-    return cast(xp, _phases.interleave(xp, pieces, geometry), dtype)

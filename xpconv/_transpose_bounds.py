@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv import _run
+from xpconv import _run_input_grad
 from xpconv._backend import (
     accumulator,
     from_channels_last,
@@ -92,7 +92,7 @@ def conv_transpose_error_bound(
     def magnitude(values: Array) -> Array:
         return terms(xp, sums, worst(seen)).factor(xp, values)
 
-    bound = _run.input_grad(
+    bound = _run_input_grad.input_grad(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry, plan, xp, traits,
         sums=real, dtype=real, layout=layout, b=None if b is None else xp.abs(b), each=magnitude,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv import _run
+from xpconv import _run, _run_input_grad
 from xpconv._backend import (
     Namespace,
     Traits,
@@ -122,7 +122,7 @@ def conv_transpose(
     wanted = x.dtype
     dtype, x, w, b = signed(xp, traits, wanted, x, w, b)
     sums = accumulator(xp, dtype)
-    z = _run.input_grad(
+    z = _run_input_grad.input_grad(
         to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry,
         lambda part: phase_plan(name, part, geometry, xp, traits, sums, dtype), xp, traits,
         sums=sums, dtype=dtype, layout=layout, b=b,

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
-from xpconv.algorithms import direct, gemm
+from xpconv.algorithms import direct, gemm, toeplitz
 from xpconv.algorithms._work import Work
 from xpconv.algorithms.fft import Fourier, FourierMagnitude
 from xpconv.algorithms.winograd import Winograd
@@ -19,6 +19,7 @@ class Algorithm(Protocol):
 
     exact: bool  # whole numbers give whole numbers, so it serves integers
     spreads: bool  # a NaN can reach windows that do not contain it
+    transforms: bool  # it multiplies in another domain: larger errors, not exact on whole numbers, many array calls
     fourier: bool  # it needs the library's Fourier transforms
     by_tap: bool  # it serves a kernel as the sum of its taps, each by itself
 
@@ -70,8 +71,11 @@ class Algorithm(Protocol):
         """Turn the sum over the tiles, or some of its channels (axis -2), into (*kernel, C/G, F)."""
 
 
-REGISTRY: dict[str, Algorithm] = {"direct": direct, "gemm": gemm, "winograd": Winograd(), "fft": Fourier()}
+REGISTRY: dict[str, Algorithm] = {
+    "direct": direct, "gemm": gemm, "toeplitz": toeplitz, "winograd": Winograd(), "fft": Fourier(),
+}  # fmt: skip
 # what the error of each is measured by: the same sums over absolute values
 MAGNITUDES: dict[str, Algorithm] = {
-    "direct": direct, "gemm": gemm, "winograd": Winograd(absolute=True), "fft": FourierMagnitude(),
+    "direct": direct, "gemm": gemm, "toeplitz": toeplitz, "winograd": Winograd(absolute=True),
+    "fft": FourierMagnitude(),
 }  # fmt: skip

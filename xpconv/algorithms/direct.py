@@ -27,6 +27,7 @@ Array = Any
 
 exact = True
 spreads = False
+transforms = False
 fourier = False
 by_tap = True
 

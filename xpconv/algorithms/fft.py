@@ -72,7 +72,7 @@ class Fourier:
 
     exact = by_tap = False
     fourier = True
-    spreads = True  # a NaN reaches every output of its tile
+    spreads = transforms = True  # a NaN reaches every output of its tile
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""

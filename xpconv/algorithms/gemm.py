@@ -24,6 +24,7 @@ Array = Any
 
 exact = True
 spreads = False
+transforms = False
 fourier = False
 by_tap = False
 

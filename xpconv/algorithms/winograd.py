@@ -157,7 +157,7 @@ class Winograd:
     absolute: bool = False
     exact = False
     fourier = by_tap = False
-    spreads = True  # a NaN reaches every output of its tile
+    spreads = transforms = True  # a NaN reaches every output of its tile
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""

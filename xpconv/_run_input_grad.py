@@ -1,0 +1,63 @@
+"""The driver of the input gradient: stride phases, each a correlation of the output's gradient, or col2im."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xpconv import _col2im, _phases
+from xpconv._backend import Namespace, Traits, cast, empty, itemsize, write, zeros
+from xpconv._buffers import Held
+from xpconv._dtypes import has_double
+from xpconv._geometry import Geometry
+from xpconv._plan import Plan
+from xpconv._run import Each, beside, correlate_jobs, run
+from xpconv.algorithms._exact import arithmetic
+
+Array = Any
+
+
+def input_grad(
+    dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
+    sums: Any, dtype: Any, layout: str, b: Array | None = None, each: Each | None = None, by_phases: bool = False,
+) -> Array:  # fmt: skip
+    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
+
+    Unless it has to go `by_phases`, what they give may come from one product and be added up (`_col2im`).
+    A transposed convolution has a bias (C,). With `each`, which makes magnitudes, what the error is measured by.
+    """
+    if geometry.batch == 0:
+        return zeros(xp, geometry.input_shape, dtype, dz)
+    target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
+    dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
+    plans = [None if phase.geometry is None else plan(phase.geometry) for phase in geometry.phases]
+    if target is not None and each is None and not by_phases:
+        cut = _col2im.cut_for(geometry, [taken for taken in plans if taken is not None], traits, dtypes, itemsize(xp, sums))
+        if cut is not None:
+            _col2im.input_grad(dz, w, b, geometry, cut, xp, traits, dtypes, target)
+            return target
+    pieces = []
+    for phase, taken in zip(geometry.phases, plans, strict=True):
+        index = (slice(None), *phase.target, slice(None))
+        if phase.geometry is None or taken is None:
+            if target is not None:
+                write(target, index, 0 if b is None else b)
+                continue
+            size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
+            blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
+            pieces.append(blank if b is None else blank + cast(xp, b, sums))
+            continue
+        kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
+        kernel = kernel if each is None else each(kernel)
+        with Held(beside(taken)) as held:
+            if traits.buffers and phase.geometry.positions >= _phases.REPAID:
+                kernel = _phases.side_by_side(kernel, taken, held)
+            jobs = correlate_jobs(
+                dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
+            )
+            blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
+        if target is None:
+            pieces.append(jobs.join(xp, blocks))
+    if target is not None:
+        return target
+    return cast(xp, _phases.interleave(xp, pieces, geometry), dtype)

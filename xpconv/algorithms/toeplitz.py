@@ -1,0 +1,178 @@
+"""Tiled im2col with several neighbouring outputs in a row of the product.
+
+Neighbouring windows overlap, so copying each of them copies most pixels many times, in short pieces where there are few
+channels, and the product has few columns where there are few filters. So the windows of `b` neighbours along the last
+axis are copied as one, and the weight is laid out with a shifted copy of itself for each, zeros elsewhere: a block
+Toeplitz matrix.
+
+    columns (n·O/b, K'·C) @ weight (K'·C, b·F) -> (n·O/b, b·F) = (n·O, F)        K' = K with k + (b - 1) s last taps
+
+That is up to b times the arithmetic and, where a window moves by little of its length, nearly as many times less to copy.
+The gradient of the weight is summed as such a matrix, whose b copies are added up at the end.
+
+Source: R. M. Gray, "Toeplitz and circulant matrices: a review", Foundations and Trends in Communications and Information
+Theory 2 (2006), for convolutions as matrices of this kind.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from xpconv._geometry import Geometry, Ints
+from xpconv._workspace import Workspace
+from xpconv.algorithms import gemm
+from xpconv.algorithms._work import Work, padded_products
+
+Array = Any
+
+exact = False  # nothing is rounded that gemm does not round, but integers are left to it
+spreads = True  # a NaN times the zeros of the weight
+transforms = False
+fourier = False
+by_tap = False
+
+MOST = 8  # outputs in a row
+COPIED, PIECE = 12, 192  # what a copied element and each contiguous piece of them cost, in products
+
+
+def refuses(geometry: Geometry) -> str:
+    """Say why this geometry cannot be served; empty if it can."""
+    return "serves one group only" if geometry.groups > 1 else ""
+
+
+def outputs(geometry: Geometry) -> int:
+    """Choose how many neighbouring outputs go into a row: two at least where windows overlap, the least arithmetic."""
+    if geometry.kernel[-1] == 1 or geometry.dilation[-1] > 1:
+        return 1
+    return _outputs(geometry.kernel, geometry.stride[-1], geometry.output[-1], geometry.channels, geometry.filters)
+
+
+@lru_cache(maxsize=1024)
+def _outputs(kernel: Ints, stride: int, length: int, channels: int, filters: int) -> int:
+    def cost(b: int) -> float:
+        above = math.prod(kernel[:-1])
+        columns = above * (kernel[-1] + (b - 1) * stride) * channels
+        row = padded_products(1, columns, b * filters) + COPIED * columns + PIECE * above
+        return -(-length // b) * row
+
+    return min(range(2, min(MOST, length) + 1), key=cost, default=1)
+
+
+def _joined(geometry: Geometry) -> tuple[int, Geometry]:
+    """Give the number of outputs in a row, and the geometry in which they are one."""
+    b, step = outputs(geometry), geometry.stride[-1]
+    return b, replace(
+        geometry,
+        filters=b * geometry.filters,
+        kernel=(*geometry.kernel[:-1], geometry.kernel[-1] + (b - 1) * step),
+        output=(*geometry.output[:-1], -(-geometry.output[-1] // b)),
+        stride=(*geometry.stride[:-1], b * step),
+    )
+
+
+def forward_work(geometry: Geometry) -> Work:
+    """Write and read the columns of a row, one product."""
+    work = _work(geometry)
+    return replace(work, prepared=2 * work.domain, domain=0)  # the weight, and what it is made of
+
+
+def weight_grad_work(geometry: Geometry) -> Work:
+    """Write and read the columns of a row, one product with the gradient."""
+    return _work(geometry)
+
+
+def _work(geometry: Geometry) -> Work:
+    b, joined = _joined(geometry)
+    rows = joined.output[-1] / geometry.output[-1]  # for each output pixel
+    return Work(
+        elements=-(-joined.products // b) + geometry.filters,
+        multiply_adds=padded_products(1, joined.products, joined.filters) * rows,
+        moved=math.ceil(2 * joined.products * rows) + geometry.filters // 2,  # which are looked at for NaN
+        runs=math.prod(geometry.kernel[:-1]) * rows,
+        calls=8,
+        domain=joined.products * joined.filters,
+        step=(*(1,) * (geometry.rank - 1), b),
+    )
+
+
+def summed(geometry: Geometry) -> int:
+    """Count as gemm does: a zero that is added rounds nothing."""
+    return gemm.summed(geometry)
+
+
+def summed_pixels(geometry: Geometry, tile: Ints) -> int:
+    """Count as gemm does: the copies of the weight share the tile's pixels."""
+    return gemm.summed_pixels(geometry, tile)
+
+
+def grain(geometry: Geometry) -> float:
+    """Give 1: nothing that underflows is multiplied again."""
+    return 1.0
+
+
+def amplification(geometry: Geometry) -> float:
+    """Give 1: nothing is magnified."""
+    return 1.0
+
+
+def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
+    """Give None: the weight is only laid out anew."""
+    return None
+
+
+def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
+    """(*kernel, C, F) -> (K'·C, b·F): beside each other as many copies as there are outputs in a row, each shifted."""
+    (b, joined), step, xp = _joined(geometry), geometry.stride[-1], work.xp
+    still = [(0, 0)] * (geometry.rank - 1)
+    copies = [
+        work.pad(f"copy {i}", w, (*still, (i * step, (b - 1 - i) * step), (0, 0), (0, 0)), 0) for i in range(b)
+    ]
+    # b times (*K', C, F) -> (*K', C, b, F)
+    return xp.reshape(xp.stack(copies, axis=-2), (joined.products, joined.filters))
+
+
+def _columns(work: Workspace, slab: Array, joined: Geometry, rows: Ints) -> Array:
+    slab = work.extend("columns", slab, joined.kernel, joined.stride, rows)
+    return gemm.columns(work, slab, joined, rows)
+
+
+def correlate(
+    work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+) -> Array:
+    """Multiply the windows of several outputs with the weight."""
+    b, joined = _joined(geometry)
+    rows = (*output[:-1], -(-output[-1] // b))
+    columns = _columns(work, slab, joined, rows)
+    even = rows[-1] * b == output[-1]
+    flat = work.flat(out, (columns.shape[0], joined.filters)) if even else None
+    product = work.matmul("product", columns, weight, flat)
+    if flat is not None:
+        return out
+    whole = work.xp.reshape(product, (slab.shape[0], *rows[:-1], rows[-1] * b, geometry.filters))
+    return whole if even else whole[..., : output[-1], :]
+
+
+def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+    """Multiply the transposed windows with the gradients of several outputs: (*K', b, C, F)."""
+    (b, joined), xp, rank = _joined(geometry), work.xp, geometry.rank
+    rows = (*output[:-1], -(-output[-1] // b))
+    columns = _columns(work, slab, joined, rows)
+    if missing := rows[-1] * b - output[-1]:
+        dz = work.pad("gradient", dz, (*((0, 0),) * rank, (0, missing), (0, 0)), 0)
+    gradient = work.copy("gradient", dz, (columns.shape[0], joined.filters))
+    product = work.matmul("product", columns.T, gradient)
+    product = xp.reshape(product, (*joined.kernel, geometry.channels, b, geometry.filters))
+    # (*K', C, b, F) -> (*K', b, C, F)
+    return xp.moveaxis(product, -2, -3)
+
+
+def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
+    """(*K', b, C, F) -> (*kernel, C, F): add up what the copies of the weight got."""
+    step, taps = geometry.stride[-1], geometry.kernel[-1]
+    found = None
+    for i in range(total.shape[-3]):
+        found = work.add("summed", found, total[..., i * step : i * step + taps, i, :, :])
+    return found
