@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from xpconv._backend import write, zeros
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms import gemm
@@ -76,12 +77,13 @@ def _joined(geometry: Geometry) -> tuple[int, Geometry]:
 def forward_work(geometry: Geometry) -> Work:
     """Write and read the columns of a row, one product."""
     work = _work(geometry)
-    return replace(work, prepared=2 * work.domain, domain=0)  # the weight, and what it is made of
+    return replace(work, prepared=work.domain, domain=0, fixed_moved=3 * work.domain)
 
 
 def weight_grad_work(geometry: Geometry) -> Work:
     """Write and read the columns of a row, one product with the gradient."""
-    return _work(geometry)
+    work = _work(geometry)
+    return replace(work, fixed_moved=2 * work.domain)
 
 
 def _work(geometry: Geometry) -> Work:
@@ -125,13 +127,17 @@ def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
 
 def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
     """(*kernel, C, F) -> (K'·C, b·F): beside each other as many copies as there are outputs in a row, each shifted."""
-    (b, joined), step, xp = _joined(geometry), geometry.stride[-1], work.xp
-    still = [(0, 0)] * (geometry.rank - 1)
-    copies = [
-        work.pad(f"copy {i}", w, (*still, (i * step, (b - 1 - i) * step), (0, 0), (0, 0)), 0) for i in range(b)
-    ]
-    # b times (*K', C, F) -> (*K', C, b, F)
-    return xp.reshape(xp.stack(copies, axis=-2), (joined.products, joined.filters))
+    (b, joined), step, taps = _joined(geometry), geometry.stride[-1], geometry.kernel[-1]
+    shape = (*joined.kernel, geometry.channels, b, geometry.filters)
+    if work.traits.mutable:
+        matrix = zeros(work.xp, shape, w.dtype, w)
+        for i in range(b):
+            write(matrix, (..., slice(i * step, i * step + taps), slice(None), i, slice(None)), w)
+    else:
+        still = [(0, 0)] * (geometry.rank - 1)
+        ends = [(i * step, (b - 1 - i) * step) for i in range(b)]
+        matrix = work.xp.stack([work.pad("", w, (*still, both, (0, 0), (0, 0)), 0) for both in ends], axis=-2)
+    return work.xp.reshape(matrix, (joined.products, joined.filters))
 
 
 def _columns(work: Workspace, slab: Array, joined: Geometry, rows: Ints) -> Array:
