@@ -92,7 +92,7 @@ def _work(geometry: Geometry) -> Work:
     return Work(
         elements=-(-joined.products // b) + geometry.filters,
         multiply_adds=padded_products(1, joined.products, joined.filters) * rows,
-        moved=math.ceil(2 * joined.products * rows) + geometry.filters // 2,  # which are looked at for NaN
+        moved=math.ceil(2 * joined.products * rows) + geometry.filters,  # which are looked at for NaN, or copied
         runs=math.prod(geometry.kernel[:-1]) * rows,
         calls=8,
         domain=joined.products * joined.filters,
