@@ -12,7 +12,7 @@ import pytest
 import xpconv as xc
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
-ALGORITHMS = ("auto", "direct", "gemm")
+ALGORITHMS = ("auto", "direct", "gemm", "toeplitz")
 
 
 class Library:

@@ -8,7 +8,7 @@ from tests import checks, oracle
 from tests.backends import Backend
 from tests.cases import CONV, CORE_CONV, Conv, grid
 
-ALGORITHMS = ("auto", "direct", "gemm")  # the others: test_spreading
+ALGORITHMS = ("auto", "direct", "gemm", "toeplitz")  # the others: test_spreading
 REAL = ("3x3-same", "asymmetric-padding", "dilation-3-stride-2", "groups-2", "1d-first", "3d-groups-first")
 GRADIENTS = ("dx", "dw", "db")
 

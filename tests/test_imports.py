@@ -33,7 +33,9 @@ LAYERS = (
     (
         "_phases",
         "_run",
+        "_run_input_grad",
         "_run_weight_grad",
+        "_col2im",
         "_channel_sum",
         "_conv_run",
         "_pool_run",

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from xpconv import _products
-from xpconv._products import piece, pieces
+from xpconv._backend import NUMPY
+from xpconv._buffered import BufferedWorkspace
+from xpconv._products import piece, pieces, stack
+from xpconv._workspace import Arithmetic
 
 # a, b: as a whole; rows, columns and both left over; few rows; stacks, one of them shared
 SHAPES = {
@@ -18,7 +21,20 @@ SHAPES = {
     "few rows in a stack": ((6, 6), (5, 6, 30_000)),
     "stacks": ((4, 98, 128), (4, 128, 128)),
     "too deep": ((64, 2000), (2000, 64)),
+    "deep and narrow": ((400, 2304), (2304, 8)),
     "large": ((32, 600), (600, 4000)),
+}
+# what is summed, rows and columns: in one stack, in several, with a rest, beyond what is stacked, too few to stack
+SUMS = {
+    "one stack": (1568, 64, 64),
+    "several stacks": (20_000, 128, 64),
+    "a rest": (4097, 48, 8),
+    "a prime": (1031, 64, 64),
+    "tiny results": (100_000, 3, 3),
+    "stretches": (1568, 256, 128),
+    "wide": (1568, 64, 512),
+    "few": (199, 32, 32),
+    "nothing to cut": (20, 5, 4),
 }
 
 
@@ -73,3 +89,33 @@ def test_other_kernels_get_products_as_they_are(monkeypatch: pytest.MonkeyPatch)
     a, b = np.ones((512, 256)), np.ones((256, 256))
     assert len(list(pieces(a, b, np.empty((512, 256))))) == 1
     assert piece(512, 256, 256, 8, False) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SUMS)
+def test_long_sums(name: str, dtype: str) -> None:
+    """A transposed matrix times another, as a weight gradient has it."""
+    inner, rows, columns = SUMS[name]
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-4, 5, (inner, n)).astype(dtype) for n in (rows, columns))
+    work = BufferedWorkspace(np, NUMPY, Arithmetic(*(np.dtype(dtype),) * 3))
+    out = np.full((rows, columns), 99, dtype)
+    assert work.matmul("sum", a.T, b, out) is out
+    np.testing.assert_array_equal(out, a.T.astype("int64") @ b.astype("int64"))
+    np.testing.assert_array_equal(work.matmul("sum", a.T, b), out)
+    work.release()
+
+
+def test_sizes_of_stacks() -> None:
+    """At most 65,536 numbers in a stack, of products with at most a million multiply-adds."""
+    count = 0
+    for inner, rows, columns in SUMS.values():
+        a, b = np.empty((inner, rows), "float32").T, np.empty((inner, columns), "float32")
+        if (cut := stack(a, b)) is not None:
+            matrices, size = cut
+            count += 1
+            assert matrices * rows * columns <= _products.ADDED
+            assert rows * columns * size <= _products.MOST
+            assert 1 <= matrices <= _products.MANY
+            assert matrices * size <= inner
+    assert count >= 5

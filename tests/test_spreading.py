@@ -1,4 +1,4 @@
-"""Winograd and fft: within their bound on every case that they serve, and a reason where they do not."""
+"""Algorithms that spread NaN: within their bound on every case that they serve, and a reason where they do not."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from xpconv import bounds
 from xpconv._run import Tiles
 from xpconv.algorithms.winograd import LONGEST, POINTS, SHORTEST, exact_matrices, transform
 
-ALGORITHMS = ("winograd", "fft")
+ALGORITHMS = ("toeplitz", "winograd", "fft")
 NAMES = ["numpy", "numpy-readonly", "strict", "torch", "jax", "jax-jit", "cupy"]
 CORE = ("asymmetric-padding", "depthwise", "empty-batch", "1d-causal-dilated", "stride-2")
 PLAIN = CORE[:1]  # what is not compiled as a whole runs the same operations one by one
@@ -27,8 +27,10 @@ CASES = [(b, name) for b, name in grid(CONV, CORE) if b in NAMES and (b != "jax"
 
 
 def serves(case: Conv, algorithm: str) -> bool:
-    """Say what the contract says: stride 1, for winograd no dilation either and 2 to 7 taps; one group or depthwise."""
+    """Say what the contract says: stride 1, for winograd no dilation and 2 to 7 taps; one group or depthwise."""
     axes = [np.broadcast_to(v, len(case.size)) for v in (case.stride, case.dilation)]
+    if algorithm == "toeplitz":
+        return True
     thin = case.groups == 1 or case.channels == case.groups == case.filters
     if algorithm == "fft":
         return bool(thin and axes[0].max() == 1)

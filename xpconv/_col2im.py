@@ -2,9 +2,9 @@
 
     shares (n·O, K·C) = dz (n·O, F) @ weight (F, K·C)
 
-The windows of a stride phase are read `taps` times each by the correlation that gives its gradient, and so are the zeros
-around small images; here each window is multiplied once. It pays where there are fewer channels than filters, and where
-windows hardly overlap: then one product takes the place of one for each phase.
+The correlation that gives a stride phase's gradient reads the gradient of each window several times, and the zeros
+around it as well; here each window is multiplied once. That pays where there are fewer channels than filters, where images are
+hardly larger than windows, and where windows hardly overlap: one product takes the place of one for each phase.
 
 Source: T. Chen et al., "Caffe: convolutional architecture for fast feature embedding" (Y. Jia et al., ACM MM 2014), for
 the name; V. Dumoulin, F. Visin, arXiv 1603.07285, for the arithmetic.
@@ -25,18 +25,19 @@ from xpconv import _options
 from xpconv._backend import Namespace, Traits
 from xpconv._buffers import Held
 from xpconv._channels import intervals
-from xpconv._cost import RATES
+from xpconv._cost import RATES, THIN
 from xpconv._geometry import Geometry, Interval
 from xpconv._plan import ALONE, PARTS, UFUNC_BUFFERS, Plan
 from xpconv._run import Jobs, run
 from xpconv._workspace import Arithmetic, Workspace
 from xpconv.algorithms._work import padded_products
 
-Array = np.ndarray[Any, Any]
+Array = Any
 
 TILE = 1 << 21  # bytes of a tile's shares: they are written once and read once, and should stay in the cache
 PHASE = 40e-6  # seconds that each phase takes beside what its plan predicts
 APART = 1.3  # how much longer several phases take, since threads wait for each other at the end of each
+TURNED = 3e-9  # seconds for each number of the weight, which is laid out anew
 PIECE = 17e-9  # seconds for each contiguous piece of the shares that is added
 LEAST_FLOPS = 4_000_000  # in a tile
 
@@ -51,9 +52,7 @@ class Cut:
     seconds: float  # for one worker
 
 
-def cut_for(
-    geometry: Geometry, plans: list[Plan], traits: Traits, dtypes: Arithmetic, itemsize: int
-) -> Cut | None:
+def cut_for(geometry: Geometry, plans: list[Plan], traits: Traits, dtypes: Arithmetic, itemsize: int) -> Cut | None:
     """Cut the images, if that is predicted to take less time than the plans of the phases, and there is room."""
     if geometry.groups > 1 or not traits.buffers or dtypes.exact is not None or geometry.positions == 0:
         return None
@@ -100,9 +99,12 @@ def _cut(geometry: Geometry, itemsize: int, room: int, threads: int, kind: str) 
     pixels = geometry.batch * bands * windows(rows) * across
     pieces = _pieces(geometry)
     moved = 4 * columns * pixels + 4 * geometry.batch * size * wide
+    thin = 1 + THIN / (images * windows(rows) * across)  # each tile reads the weight
+    weight = geometry.filters * columns
     seconds = (
-        itemsize / 4 * pixels * padded_products(1, geometry.filters, columns) * rates.multiply_add
-        + itemsize * moved * rates.byte
+        itemsize / 4 * pixels * padded_products(1, geometry.filters, columns) * thin * rates.multiply_add
+        + itemsize * (moved + bands * blocks * weight) * rates.byte
+        + weight * TURNED
         + pixels * pieces * PIECE
         + bands * blocks * (pieces * _apart(geometry) + 5) * rates.call
     )

@@ -6,30 +6,42 @@ import math
 from typing import Any
 
 from xpconv import _options, _products
-from xpconv._backend import Namespace, constant
+from xpconv._backend import Namespace, Traits, constant
 from xpconv._buffers import Held
-from xpconv._geometry import Geometry
+from xpconv._channels import intervals
+from xpconv._geometry import Geometry, Interval
 from xpconv._plan import Plan
+from xpconv._run import Jobs, run
+from xpconv._workspace import Workspace
 
 Array = Any
 
 BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
+ROWS = 16  # of a matrix that are copied at once when it is transposed, whose cache lines are then used up
 REPAID = 512  # pixels that a transposed weight is laid out anew for
 
 
-def side_by_side(w: Array, plan: Plan, held: Held) -> Array:
-    """Copy a weight whose last axis does not lie in one piece, if that is worth it and there is room.
+def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, traits: Traits) -> Array:
+    """Copy a weight whose last axis does not lie in one piece, if that is worth it for so many pixels, and there is room.
 
-    Products with it take up to twice the time; those with a large one do not, and take no pieces either.
+    Products with it take up to twice the time; those with a large one do not, and take no pieces either. Where `gemm`
+    copies it in any case, it is copied here, by all threads.
     """
     inner, columns = w.shape[-2:]
-    if w.strides[-1] == w.itemsize or not _products.lies_at_hand(inner, columns, w.itemsize):
+    if w.strides[-1] == w.itemsize or plan.step:
         return w
-    copied = plan.step or (plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1)
-    if copied or w.nbytes > _options.current().room // BESIDE:
+    counted = plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1  # by the plan
+    if not counted and (pixels < REPAID or not _products.lies_at_hand(inner, columns, w.itemsize)):
+        return w
+    if not counted and w.nbytes > _options.current().room // BESIDE:
         return w
     target = held.empty(w.shape, w.dtype)
-    target[...] = w
+    cuts = intervals(columns, ROWS)
+
+    def copy(cut: Interval, work: Workspace) -> None:
+        target[..., slice(*cut)] = w[..., slice(*cut)]
+
+    run([Jobs(copy, cuts)], xp, traits, w.dtype, plan.workers, 8 * math.prod(w.shape), False)
     return target
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from xpconv._backend import Traits
 from xpconv._cost import RATES, UNMEASURED, exact_work, predict
 from xpconv._geometry import Geometry, Ints
-from xpconv._products import ADDED
+from xpconv._products import ADDED, MANY
 from xpconv._workspace import Exact
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms._exact import scratch
@@ -137,7 +137,9 @@ def _plan(
             plans[name] = found
             seconds[name] = predict(work, geometry, rates, itemsize, found.tile, found.apart)
     if wanted == "auto":
-        best = min(plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].transforms else 1), default=None)
+        best = min(
+            plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].transforms else 1), default=None
+        )
     else:
         best = wanted if wanted in plans else None
     if best is None:
@@ -236,7 +238,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
             return f"would transform the output's gradient {pieces[1]} times, for its sums to fit the workspace"
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
-        product += _contribution(-(-domain // pieces[1]), work, case)
+        product += _contribution(-(-domain // pieces[1]), case)
         work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
     elif blocks > 1:
         pieces = (1, blocks)
@@ -268,9 +270,10 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
 
 
-def _contribution(size: int, work: Work, case: Case) -> int:
+def _contribution(size: int, case: Case) -> int:
     """Give the bytes that one tile's contribution of `size` bytes to a weight gradient takes."""
-    added = 0 if work.domain else min(size, ADDED * case.itemsize)  # a second one that is added to it
+    # a second one that is added to it, and a stack of them
+    added = min(size, ADDED * case.itemsize) + min(MANY * size, ADDED * case.itemsize)
     return added + (3 * size if case.exact is not None else size)
 
 

@@ -25,6 +25,9 @@ NARROW = 32  # columns of a matrix that is not wide: 400 x 2304 times 2304 x 8 2
 # products of a transposed matrix with more summed than LONG are cut into stretches of SHORT, if the result has at most
 # ADDED elements: 1568 x 128 transposed times 1568 x 256 48 as a whole and 55 in four stretches
 LONG, SHORT, ADDED = 640, 448, 1 << 16
+# those whose result is small are cut into stacks of at most MANY stretches of FEWEST products or more, and the stacks
+# are added up: 1568 x 64 transposed times 1568 x 64 37 in four stretches and 44 in a stack of eight
+MANY, FEWEST, MOST_SUMMED = 16, 96, 512
 THIN, THICK = 16, 128  # rows of a piece, at least and at most
 LARGEST = 1 << 20  # bytes of a right-hand matrix in float64, which each row of pieces reads; twice as many in float32
 KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})  # OpenBLAS's names of those it has such kernels for
@@ -54,6 +57,25 @@ def stretch(a: Array, b: Array) -> int:
     if min(rows, columns) < THIN or rows * columns > ADDED:
         return inner
     return -(-inner // -(-inner // SHORT))
+
+
+def stack(a: Array, b: Array) -> tuple[int, int] | None:
+    """Choose how a long transposed product is cut into a stack: (matrices, products summed in each), or None."""
+    inner = int(a.shape[-1])
+    plain = a.ndim == b.ndim == 2 and a.strides[0] == a.itemsize < a.strides[1] and a.dtype == b.dtype
+    if not (plain and a.dtype in (np.float32, np.float64) and inner >= 2 * FEWEST and has_kernels()):
+        return None
+    return _stack(int(a.shape[0]), inner, int(b.shape[1]))
+
+
+@lru_cache(maxsize=1024)
+def _stack(rows: int, inner: int, columns: int) -> tuple[int, int] | None:
+    most = min(MOST // (rows * columns), MOST_SUMMED)
+    if most < FEWEST or most >= inner:
+        return None
+    whole = (size for size in range(most, max(most // 2, FEWEST) - 1, -1) if inner % size == 0)
+    size = next(whole, most)
+    return min(inner // size, MANY, ADDED // (rows * columns)), size
 
 
 @lru_cache(maxsize=1024)

@@ -32,7 +32,9 @@ def input_grad(
     dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
     plans = [None if phase.geometry is None else plan(phase.geometry) for phase in geometry.phases]
     if target is not None and each is None and not by_phases:
-        cut = _col2im.cut_for(geometry, [taken for taken in plans if taken is not None], traits, dtypes, itemsize(xp, sums))
+        cut = _col2im.cut_for(
+            geometry, [taken for taken in plans if taken is not None], traits, dtypes, itemsize(xp, sums)
+        )
         if cut is not None:
             _col2im.input_grad(dz, w, b, geometry, cut, xp, traits, dtypes, target)
             return target
@@ -50,8 +52,8 @@ def input_grad(
         kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
         kernel = kernel if each is None else each(kernel)
         with Held(beside(taken)) as held:
-            if traits.buffers and phase.geometry.positions >= _phases.REPAID:
-                kernel = _phases.side_by_side(kernel, taken, held)
+            if traits.buffers:
+                kernel = _phases.side_by_side(kernel, phase.geometry.positions, taken, held, xp, traits)
             jobs = correlate_jobs(
                 dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
             )

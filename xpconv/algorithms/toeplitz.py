@@ -7,11 +7,11 @@ Toeplitz matrix.
 
     columns (n·O/b, K'·C) @ weight (K'·C, b·F) -> (n·O/b, b·F) = (n·O, F)        K' = K with k + (b - 1) s last taps
 
-That is up to b times the arithmetic and, where a window moves by little of its length, nearly as many times less to copy.
-The gradient of the weight is summed as such a matrix, whose b copies are added up at the end.
+That is up to b times the arithmetic and, where a window moves by little of its length, nearly as many times less to
+copy. The gradient of the weight is summed as such a matrix, whose b copies are added up at the end.
 
-Source: R. M. Gray, "Toeplitz and circulant matrices: a review", Foundations and Trends in Communications and Information
-Theory 2 (2006), for convolutions as matrices of this kind.
+Source: R. M. Gray, "Toeplitz and circulant matrices: a review", Foundations and Trends in Communications and
+Information Theory 2 (2006), for convolutions as matrices of this kind.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ COPIED, PIECE = 12, 192  # what a copied element and each contiguous piece of th
 
 
 def refuses(geometry: Geometry) -> str:
-    """Say why this geometry cannot be served; empty if it can."""
-    return "serves one group only" if geometry.groups > 1 else ""
+    """Every geometry is served; where a row has one output only, as gemm does."""
+    return ""
 
 
 def outputs(geometry: Geometry) -> int:
-    """Choose how many neighbouring outputs go into a row: two at least where windows overlap, the least arithmetic."""
-    if geometry.kernel[-1] == 1 or geometry.dilation[-1] > 1:
+    """Choose how many neighbouring outputs go into a row: two at least where windows may overlap, the least work."""
+    if geometry.kernel[-1] == 1 or geometry.dilation[-1] > 1 or geometry.groups > 1:
         return 1
     return _outputs(geometry.kernel, geometry.stride[-1], geometry.output[-1], geometry.channels, geometry.filters)
 
@@ -87,12 +87,14 @@ def weight_grad_work(geometry: Geometry) -> Work:
 
 
 def _work(geometry: Geometry) -> Work:
-    b, joined = _joined(geometry)
+    (b, joined), groups = _joined(geometry), geometry.groups
     rows = joined.output[-1] / geometry.output[-1]  # for each output pixel
+    columns = groups * joined.products
     return Work(
-        elements=-(-joined.products // b) + geometry.filters,
-        multiply_adds=padded_products(1, joined.products, joined.filters) * rows,
-        moved=math.ceil(2 * joined.products * rows) + geometry.filters,  # which are looked at for NaN, or copied
+        elements=-(-columns // b) + (1 + (groups > 1)) * geometry.filters,
+        multiply_adds=groups * padded_products(1, joined.products, joined.filters // groups) * rows,
+        # the results are looked at for NaN, or the gradient is copied
+        moved=math.ceil(2 * columns * rows) + geometry.filters,
         runs=math.prod(geometry.kernel[:-1]) * rows,
         calls=8,
         domain=joined.products * joined.filters,
@@ -128,11 +130,15 @@ def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
 def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
     """(*kernel, C, F) -> (K'·C, b·F): beside each other as many copies as there are outputs in a row, each shifted."""
     (b, joined), step, taps = _joined(geometry), geometry.stride[-1], geometry.kernel[-1]
+    if b == 1:
+        return gemm.prepare(work, w, geometry)
     shape = (*joined.kernel, geometry.channels, b, geometry.filters)
     if work.traits.mutable:
         matrix = zeros(work.xp, shape, w.dtype, w)
         for i in range(b):
-            write(matrix, (..., slice(i * step, i * step + taps), slice(None), i, slice(None)), w)
+            taken = slice(i * step, i * step + taps)
+            place = (*(slice(None),) * (geometry.rank - 1), taken, slice(None), slice(i, i + 1))
+            write(matrix, place, work.xp.expand_dims(w, axis=-2))
     else:
         still = [(0, 0)] * (geometry.rank - 1)
         ends = [(i * step, (b - 1 - i) * step) for i in range(b)]
@@ -150,6 +156,8 @@ def correlate(
 ) -> Array:
     """Multiply the windows of several outputs with the weight."""
     b, joined = _joined(geometry)
+    if b == 1:
+        return gemm.correlate(work, slab, weight, geometry, output, out)
     rows = (*output[:-1], -(-output[-1] // b))
     columns = _columns(work, slab, joined, rows)
     even = rows[-1] * b == output[-1]
@@ -164,6 +172,8 @@ def correlate(
 def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
     """Multiply the transposed windows with the gradients of several outputs: (*K', b, C, F)."""
     (b, joined), xp, rank = _joined(geometry), work.xp, geometry.rank
+    if b == 1:
+        return xp.expand_dims(gemm.weight_grad(work, slab, dz, geometry, output), axis=-3)
     rows = (*output[:-1], -(-output[-1] // b))
     columns = _columns(work, slab, joined, rows)
     if missing := rows[-1] * b - output[-1]:
