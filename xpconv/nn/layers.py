@@ -9,8 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from array_api_compat import device
 
+from xpconv import _threads
 from xpconv.nn import _rectify
 from xpconv.nn._check import Array, Params, entry, positive_int, real_floating, same_shape
+
+ALONE = 64_000_000  # multiply-adds below which a product takes no more than a millisecond or two of one core
 
 HostParams = dict[str, np.ndarray[Any, Any]]
 
@@ -163,17 +166,28 @@ class Dense:
         if x.ndim != 2 or x.shape[1] != weight.shape[0]:
             shapes = f"x.shape={tuple(x.shape)}, weight.shape={tuple(weight.shape)}"
             raise ValueError(f"Dense: x is (N, {weight.shape[0]}), as the weight's first axis; got {shapes}")
-        return x @ weight + bias, x
+        return _product(x, weight) + bias, x
 
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(N, F) -> (N, D)``, and the gradients of ``weight`` and ``bias``."""
         xp = real_floating("Dense", "dy", dy)
         weight = entry("Dense", params, "weight")
         grads = self.gradients(params, cache, dy)
-        return dy @ xp.matrix_transpose(weight), grads
+        return _product(dy, xp.matrix_transpose(weight)), grads
 
     def gradients(self, params: Params, cache: Array, dy: Array) -> Params:
         """``(N, F) ->`` the gradients of ``weight`` and ``bias``."""
         xp = real_floating("Dense", "dy", dy)
         same_shape("Dense", "dy", dy, (cache.shape[0], entry("Dense", params, "weight").shape[1]))
-        return {"weight": xp.matrix_transpose(cache) @ dy, "bias": xp.sum(dy, axis=0)}
+        return {"weight": _product(xp.matrix_transpose(cache), dy), "bias": xp.sum(dy, axis=0)}
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Multiply two matrices; small ones on one thread of BLAS.
+
+    Its other threads would go on spinning for 25 ms, on the cores that the next layer's threads need.
+    """
+    if a.shape[0] * a.shape[1] * b.shape[1] > ALONE:
+        return a @ b
+    with _threads.one_blas_thread:
+        return a @ b
