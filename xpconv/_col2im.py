@@ -3,8 +3,9 @@
     shares (n·O, K·C) = dz (n·O, F) @ weight (F, K·C)
 
 The correlation that gives a stride phase's gradient reads the gradient of each window several times, and the zeros
-around it as well; here each window is multiplied once. That pays where there are fewer channels than filters, where images are
-hardly larger than windows, and where windows hardly overlap: one product takes the place of one for each phase.
+around it as well; here each window is multiplied once. That pays where there are fewer channels than filters, where
+images are hardly larger than windows, and where windows hardly overlap: one product takes the place of one for each
+phase.
 
 Source: T. Chen et al., "Caffe: convolutional architecture for fast feature embedding" (Y. Jia et al., ACM MM 2014), for
 the name; V. Dumoulin, F. Visin, arXiv 1603.07285, for the arithmetic.

@@ -1,5 +1,7 @@
 """The chain of layers: names, first weights, gradients of the whole network, tracing."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,56 @@ X = np.zeros((2, 8, 8, 1))
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+class Shares:
+    """A layer that gives what it was given, and keeps it: it promises no new arrays."""
+
+    def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> dict[str, Any]:
+        """Give no parameters."""
+        return {}
+
+    def forward(self, params: Any, x: Any) -> tuple[Any, Any]:
+        """Give x."""
+        return x, x
+
+    def backward(self, params: Any, cache: Any, dy: Any) -> tuple[Any, dict[str, Any]]:
+        """Give dy."""
+        return dy, {}
+
+
+def test_a_rectifier_overwrites_only_what_nobody_else_holds() -> None:
+    """Layer by layer, with copies between, everything comes out the same; and every array is left as it was."""
+    layers = (ReLU(), Conv(3, 3), ReLU(), ReLU(), Shares(), ReLU(), Conv(2, 2), Shares(), ReLU())
+    model = Sequential(layers)
+    params = model.init(np.random.default_rng(0), (7, 7, 2))
+    x = np.random.default_rng(1).standard_normal((2, 7, 7, 2)).astype(np.float32)
+    kept, wanted, held = x.copy(), x, []
+    for name, layer in zip(model.names, layers, strict=True):
+        own = {key.partition(".")[2]: value for key, value in params.items() if key.startswith(f"{name}.")}
+        held.append((layer, own))
+        wanted, _ = layer.forward(own, wanted.copy())
+    y, caches = model.forward(params, x)
+    np.testing.assert_array_equal(y, wanted)
+    np.testing.assert_array_equal(x, kept)
+    before = [cache.copy() for cache in caches]
+    dy = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
+    sent, expected = dy.copy(), dy
+    for (layer, own), cache in zip(reversed(held), reversed(caches), strict=True):
+        expected, _ = layer.backward(own, cache.copy(), expected.copy())
+    for _ in range(2):
+        np.testing.assert_array_equal(model.backward(params, caches, dy)[0], expected)
+        np.testing.assert_array_equal(dy, sent)
+        for cache, copy in zip(caches, before, strict=True):
+            np.testing.assert_array_equal(cache, copy)
+
+
+def test_a_rectifier_takes_no_memory_behind_a_convolution() -> None:
+    model = Sequential((Conv(8, 3), ReLU()))
+    params = model.init(np.random.default_rng(0), (9, 9, 2))
+    x = np.ones((2, 9, 9, 2), np.float32)
+    given: list[Any] = []
+    layer = model.layers[0]
+    object.__setattr__(layer, "forward", lambda *a: given.append(type(layer).forward(layer, *a)) or given[-1])
+    y, _ = model.forward(params, x)
+    assert np.shares_memory(y, given[0][0])

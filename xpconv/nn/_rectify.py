@@ -22,9 +22,8 @@ def takes(*arrays: Any) -> bool:
     return all(type(array) is np.ndarray and array.flags.c_contiguous and array.itemsize <= 8 for array in arrays)
 
 
-def rectified(xp: Namespace, x: Array) -> Array:
-    """Give max(x, 0); x is contiguous."""
-    y = np.empty_like(x)
+def rectified(xp: Namespace, x: Array, y: Array) -> Array:
+    """Give max(x, 0) in y, which may be x; both are contiguous."""
     source, target = x.reshape(-1), y.reshape(-1)
 
     def job(item: Interval, work: Any) -> None:
@@ -35,9 +34,8 @@ def rectified(xp: Namespace, x: Array) -> Array:
     return y
 
 
-def passed(xp: Namespace, y: Array, dy: Array) -> Array:
-    """Give dy where y is above zero, else 0; both are contiguous."""
-    dx = np.empty_like(dy)
+def passed(xp: Namespace, y: Array, dy: Array, dx: Array) -> Array:
+    """Give dy where y is above zero, else 0, in dx, which may be dy; all are contiguous."""
     top, source, target = (array.reshape(-1) for array in (y, dy, dx))
 
     def job(item: Interval, work: BufferedWorkspace) -> None:

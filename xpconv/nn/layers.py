@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from array_api_compat import device
@@ -24,7 +24,10 @@ class Layer(Protocol):
     ``init`` draws the parameters on the host, ``forward`` gives the output and what ``backward`` needs, and
     ``backward`` gives the gradients by the input and, under the same keys, by the parameters. Nothing is mutated.
     A layer with parameters may have ``gradients``, with the arguments of ``backward``, which gives those by the
-    parameters alone; the first layer of a network needs no more.
+    parameters alone; the first layer of a network needs no more. One that has ``gives_new = True`` promises new
+    arrays as its output and as the gradient by its input, which no cache holds. Then the next layer's
+    ``forward_over``, or the ``backward_over`` of the one before, if it has them, is called in place of ``forward``
+    or ``backward``, and may put its result into the array that it gets.
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -67,19 +70,33 @@ class ReLU:
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
         """``(*any) -> (*any)``; the cache is the output."""
+        return self._forward(x, over=False)
+
+    def forward_over(self, params: Params, x: Array) -> tuple[Array, Array]:
+        """``(*any) -> (*any)``, as `forward`; the output may take the place of x."""
+        return self._forward(x, over=True)
+
+    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+        """``(*any) -> (*any)``."""
+        return self._backward(cache, dy, over=False)
+
+    def backward_over(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+        """``(*any) -> (*any)``, as `backward`; the result may take the place of dy."""
+        return self._backward(cache, dy, over=True)
+
+    def _forward(self, x: Array, over: bool) -> tuple[Array, Array]:
         xp = real_floating("ReLU", "x", x)
         if _rectify.takes(x):
-            y = _rectify.rectified(xp, x)
+            y = _rectify.rectified(xp, x, x if over else np.empty_like(x))
         else:
             y = xp.maximum(x, xp.zeros((), dtype=x.dtype, device=device(x)))
         return y, y
 
-    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
-        """``(*any) -> (*any)``."""
+    def _backward(self, cache: Array, dy: Array, over: bool) -> tuple[Array, Params]:
         xp = real_floating("ReLU", "dy", dy)
         same_shape("ReLU", "dy", dy, cache.shape)
         if _rectify.takes(cache, dy):
-            return _rectify.passed(xp, cache, dy), {}
+            return _rectify.passed(xp, cache, dy, dy if over else np.empty_like(dy)), {}
         return xp.where(cache > 0, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
 
 
@@ -147,6 +164,7 @@ class Dense:
     """
 
     features: int
+    gives_new: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive_int("Dense", "features", self.features)

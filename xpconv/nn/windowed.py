@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class Conv:
     padding_mode: str = "zeros"
     layout: str = "channels_last"
     algorithm: str = "auto"
+    gives_new: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive_int("Conv", "features", self.features)
@@ -145,6 +146,7 @@ class MaxPool:
     dilation: Ints = 1
     ceil_mode: bool = False
     layout: str = "channels_last"
+    gives_new: ClassVar[bool] = True
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
         """Give no parameters."""
@@ -191,6 +193,7 @@ class AvgPool:
     ceil_mode: bool = False
     count_include_pad: bool = True
     layout: str = "channels_last"
+    gives_new: ClassVar[bool] = True
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
         """Give no parameters."""
