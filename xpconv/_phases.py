@@ -22,7 +22,7 @@ REPAID = 512  # pixels that a transposed weight is laid out anew for
 
 
 def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, traits: Traits) -> Array:
-    """Copy a weight whose last axis does not lie in one piece, if that is worth it for so many pixels and there is room.
+    """Copy a weight whose last axis does not lie in one piece, if that pays for so many pixels and there is room.
 
     Products with it take up to twice the time; those with a large one do not, and take no pieces either. Where `gemm`
     copies it in any case, it is copied here, by all threads.
