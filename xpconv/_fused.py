@@ -17,6 +17,7 @@ from xpconv._backend import window_view
 Array = np.ndarray[Any, Any]
 
 LONGEST = 8192  # elements of the innermost loop
+LONG = 64  # channels with which it pays as it is
 MOST_WEIGHTS = 1 << 17  # elements of the repeated weight, which should stay in a core's cache
 
 
@@ -56,15 +57,19 @@ def window_products(
     """(n, *slab, C), (*K, C) -> (n, *O, C), written into `out`: each channel's windows times its weight."""
     kernel, channels, rank = w.shape[:-1], w.shape[-1], len(output)
     m = _merged(slab, output, stride, w.size // channels)
+    in_rows = out.strides[-2] == channels * out.strides[-1]  # where not, what is merged has to be copied afterwards
+    if not in_rows and channels >= LONG:
+        m = 1
     if m > 1:
         w = np.repeat(w[..., None, :], m, axis=-2).reshape((*kernel, m * channels))
     n, places, taps, last = 0, range(1, rank + 1), range(rank + 1, 2 * rank + 1), 2 * rank + 1
-    target = out if m == 1 else out.reshape((*out.shape[:rank], output[-1] // m, m * channels))
-    if not np.shares_memory(target, out):  # a result in which a row is not one piece
-        target = np.empty(target.shape, out.dtype)
+    target = out
+    if m > 1:
+        shape = (*out.shape[:rank], output[-1] // m, m * channels)
+        target = out.reshape(shape) if in_rows else np.empty(shape, out.dtype)
     view = _views(slab, kernel, output, stride, dilation, m)
     np.einsum(view, [n, *places, *taps, last], w, [*taps, last], [n, *places, last], out=target)
-    if not np.shares_memory(target, out):
+    if m > 1 and not in_rows:
         np.copyto(out, target.reshape(out.shape))
 
 
