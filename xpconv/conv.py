@@ -82,10 +82,10 @@ def conv(
         ``"channels_last"`` (default) or ``"channels_first"``.
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
-        ``"gemm"``, ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1).
-        The last two serve floating and complex dtypes, are not exact on whole numbers and have a larger `error_bound`.
-        A NaN or an infinity stays in its windows on NumPy and on PyTorch's CPU tensors; elsewhere it reaches its whole
-        tile, and ``"auto"`` does not take them.
+        ``"gemm"``, ``"toeplitz"``, ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis),
+        ``"fft"`` (stride 1). The last three serve floating and complex dtypes only. With them a NaN or an infinity
+        stays in its windows on NumPy and on PyTorch's CPU tensors; elsewhere it reaches its whole tile, and
+        ``"auto"`` does not take them. The last two are not exact on whole numbers and have a larger `error_bound`.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 
