@@ -7,40 +7,32 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import by_slices
-from tests.backends import Backend
+from tests import by_slices, oracle
 from tests.cases import values
 from tests.longdouble import convolve, ratio, wide
 from tests.test_workspace import MIB, beside
-from xpconv import _col2im, _options, bounds
-
-
-def whenever_possible(geometry: Any, plans: Any, traits: Any, dtypes: Any, itemsize: int) -> Any:
-    """Cut without looking at what the phases would take."""
-    if geometry.groups > 1 or not traits.buffers or dtypes.exact is not None or geometry.positions == 0:
-        return None
-    options = _options.current()
-    return _col2im._cut(geometry, itemsize, options.room, options.threads, traits.kind)
+from xpconv import _col2im, bounds
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Take it wherever it can be; the cuts that were taken."""
+    """Take it wherever it can be, without looking at what the phases would take; the bands that were taken."""
     found: list[Any] = []
 
-    def cut(*arguments: Any) -> Any:
-        found.append(whenever_possible(*arguments))
+    def possible(geometry: Any, plans: Any, *rest: Any) -> Any:
+        found.append(_col2im.possible(geometry, *rest))
         return found[-1]
 
-    monkeypatch.setattr(_col2im, "cut_for", cut)
+    monkeypatch.setattr(_col2im, "worth_it", possible)
     yield found
-    assert any(one is not None for one in found), "it was not taken"
+    assert found
+    assert None not in found
 
 
 def phases(call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give what a call gives by stride phases."""
     with monkeypatch.context() as other:
-        other.setattr(_col2im, "cut_for", lambda *_: None)
+        other.setattr(_col2im, "worth_it", lambda *_: None)
         return call()
 
 
@@ -112,6 +104,20 @@ def test_bands_meet_without_a_seam(taken: list[Any], name: str, most: int) -> No
         with xc.set_options(max_workspace=most * MIB, threads=threads):
             np.testing.assert_array_equal(xc.conv_input_grad(dz, w, x_shape, **options), wanted)
             assert beside(lambda: xc.conv_input_grad(dz, w, x_shape, **options)) <= most * MIB
+    assert all(bands.images < x_shape[0] or bands.rows < x_shape[1] for bands in taken)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("mode", ["reflect", "circular"])
+def test_padding_modes_leave_it_their_share_of_the_memory(taken: list[Any], mode: str, dtype: str) -> None:
+    """What the padding received is a strip, computed in the same way and held beside the rest."""
+    x_shape, options = (2, 300, 280, 4), {"padding": 3, "stride": 2, "padding_mode": mode}
+    w = values((7, 7, 4, 16), 1, dtype, -1, 1)
+    dz = values(xc.conv(np.zeros(x_shape, dtype), w, **options).shape, 2, dtype, -1, 1)
+    wanted = xc.conv_input_grad(dz, w, x_shape, algorithm="gemm", **options)
+    with xc.set_options(max_workspace=6 * MIB, threads=3):
+        np.testing.assert_array_equal(xc.conv_input_grad(dz, w, x_shape, **options), wanted)
+        assert beside(lambda: xc.conv_input_grad(dz, w, x_shape, **options)) <= 6 * MIB
 
 
 def test_threads_change_no_bit(taken: list[Any]) -> None:
@@ -121,7 +127,7 @@ def test_threads_change_no_bit(taken: list[Any]) -> None:
         with xc.set_options(threads=threads):
             found.add(xc.conv_input_grad(dz, w, (4, 200, 196, 3), stride=2, padding=2).tobytes())
     assert len(found) == 1
-    assert len({cut.workers for cut in taken}) > 1
+    assert len({bands.workers for bands in taken}) > 1
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -148,13 +154,13 @@ def test_what_is_not_finite_stays_in_its_windows(taken: list[Any]) -> None:
     np.testing.assert_array_equal(np.isnan(got), reached)
 
 
-def test_arguments_may_be_views_and_are_left_alone(taken: list[Any], numpy_backend: Backend) -> None:
+def test_arguments_may_be_views_and_are_left_alone(taken: list[Any]) -> None:
     dz, w = values((2, 5, 6, 8), 0, "float64", -3, 3), values((3, 3, 2, 8), 1, "float64", -3, 3)
-    wanted = xc.conv_input_grad(dz, w, (2, 12, 14, 2), stride=2)
-    got = numpy_backend.call(
-        xc.conv_input_grad, dz[:, ::-1, :, ::-1][:, ::-1, :, ::-1], np.asfortranarray(w), (2, 12, 14, 2), stride=2
-    )
+    wanted = xc.conv_input_grad(dz, w, (2, 12, 14, 2), stride=2, algorithm="gemm")
+    view, kept = np.ascontiguousarray(dz[:, ::-1, :, ::-1])[:, ::-1, :, ::-1], dz.copy()
+    got = xc.conv_input_grad(view, np.asfortranarray(w), (2, 12, 14, 2), stride=2)
     np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(view, kept)
 
 
 @pytest.mark.parametrize(
@@ -170,15 +176,16 @@ def test_where_it_pays(
     monkeypatch: pytest.MonkeyPatch, x_shape: Any, w_shape: Any, options: dict[str, Any], wins: bool
 ) -> None:
     """By what is predicted; nothing is computed."""
-    cuts: list[Any] = []
-    right = _col2im.cut_for
+    found: list[Any] = []
+    right = _col2im.worth_it
 
-    def cut(*arguments: Any) -> Any:
-        cuts.append(right(*arguments))
+    def weigh(*arguments: Any) -> Any:
+        found.append(right(*arguments))
         raise InterruptedError
 
-    monkeypatch.setattr(_col2im, "cut_for", cut)
-    dz = np.zeros(xc.conv(np.zeros(x_shape, "float32"), np.zeros(w_shape, "float32"), **options).shape, "float32")
+    monkeypatch.setattr(_col2im, "worth_it", weigh)
+    sites = oracle.sites(x_shape[1:-1], w_shape[:-2], options.get("stride", 1), options.get("padding", 0), 1)
+    dz = np.zeros((x_shape[0], *sites.out, w_shape[-1]), "float32")
     with pytest.raises(InterruptedError):
         xc.conv_input_grad(dz, np.zeros(w_shape, "float32"), x_shape, **options)
-    assert [cut is not None for cut in cuts] == [wins]
+    assert [bands is not None for bands in found] == [wins]

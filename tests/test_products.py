@@ -74,6 +74,7 @@ def test_each_element_is_written_once(name: str, dtype: str, transposed: str) ->
 
 def test_sizes_of_pieces() -> None:
     assert piece(98, 128, 128, 4, False) == (98, 64)
+    assert piece(400, 2304, 8, 4, False) == (40, 8)
     assert piece(784, 256, 64, 4, True) == (112, 32)  # no rest
     assert piece(64, 64, 64, 4, False) is None  # small as it is
     assert piece(256, 512, 2048, 4, False) is None  # the right-hand matrix is too large
@@ -119,3 +120,5 @@ def test_sizes_of_stacks() -> None:
             assert 1 <= matrices <= _products.MANY
             assert matrices * size <= inner
     assert count >= 5
+    assert stack(np.ones((1568, 64)).T, np.ones((1568, 64))) == (7, 224)
+    assert stack(np.ones((64, 1568)), np.ones((1568, 64))) is None, "not transposed"

@@ -153,16 +153,17 @@ class BufferedWorkspace(Workspace):
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
-            stack = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
-            out = self.buffer(name, (*stack, a.shape[-2], b.shape[-1]), a.dtype)
+            lead = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
+            out = self.buffer(name, (*lead, a.shape[-2], b.shape[-1]), a.dtype)
         if (cut := _products.stack(a, b)) is not None:
             return self._stacked(name, a, b, out, *cut)
         inner = _products.stretch(a, b)
         for start in range(0, a.shape[-1], inner):
             part = out if start == 0 else self.buffer(f"{name} part", out.shape, out.dtype)
             left, right = a[..., start : start + inner], b[..., start : start + inner, :]
-            if a.strides[-1] != a.itemsize and out.shape[-1] > out.shape[-2] and out.size * inner >= READ_AHEAD:
-                _read(right)
+            wide = out.shape[-1] > out.shape[-2] and out.size * inner >= READ_AHEAD
+            if wide and a.strides[-1] != a.itemsize and _products.has_kernels():
+                _read_ahead(right)
             for x, y, z in _products.pieces(left, right, part):
                 self.do(np.matmul, x, y, out=z)
             if start:
@@ -174,7 +175,8 @@ class BufferedWorkspace(Workspace):
         (rows, inner), columns = a.shape, b.shape[-1]
         start = 0
         while start < inner:
-            count, size = (min(count, (inner - start) // size), size) if inner - start >= size else (1, inner - start)
+            size = min(size, inner - start)
+            count = min(count, (inner - start) // size)
             stop = start + count * size
             # (M, n·K) -> (n, M, K), (n·K, N) -> (n, K, N)
             x = a[:, start:stop].reshape(rows, count, size).swapaxes(0, 1)
@@ -331,8 +333,8 @@ class BufferedWorkspace(Workspace):
         return target
 
 
-def _read(array: Array) -> None:
-    """Bring an array into the cache; a product with itself is the fastest way to read one."""
+def _read_ahead(array: Array) -> None:
+    """Bring a contiguous array into the cache, by a product with itself, the fastest way; others are left alone."""
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
         with np.errstate(all="ignore"):

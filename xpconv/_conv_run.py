@@ -74,9 +74,9 @@ def input_grad(
     if each is None and is_kind(xp, w.dtype, "complex floating"):
         w = xp.conj(w)
     zeros = replace(geometry, mode="zeros")
+    share = 1 if geometry.mode != "zeros" else 4  # strips of padding take a quarter
 
     def plan(part: Geometry) -> Plan:
-        share = 1 if geometry.mode != "zeros" else 4  # strips of padding take a quarter
         found = plan_for(function, algorithm, part, xp, traits, accumulated, share=share, inputs=dz.dtype)
         if planned is not None:
             planned(found, part)
@@ -84,7 +84,7 @@ def input_grad(
 
     driven = partial(
         _run_input_grad.input_grad, w=w, plan=plan, xp=xp, traits=traits, sums=sums, each=each,
-        by_phases=algorithm != "auto",
+        by_phases=algorithm != "auto", share=share,
     )  # fmt: skip
 
     if geometry.batch == 0:  # nothing runs, but a wrong option is refused all the same

@@ -63,7 +63,7 @@ def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints, apart: boo
     if work.step:
         rows = math.prod(tile) / math.prod(work.step)
         thin += THIN / (2 if work.points else 1) / rows  # products of few rows; a complex one is four for two numbers
-        again += tiles * work.domain  # a transformed weight is too large for the cache, and read for each tile
+        again += tiles * work.domain  # such a sum or weight is too large for the cache, and read for each tile
     return (
         wide * (pixels * work.multiply_adds * thin + work.fixed_multiply_adds),
         itemsize * (pixels * work.moved + work.fixed_moved + again),

@@ -28,9 +28,9 @@ def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, t
     copies it in any case, it is copied here, by all threads.
     """
     inner, columns = w.shape[-2:]
-    if w.strides[-1] == w.itemsize or plan.step:
+    if w.strides[-1] == w.itemsize or plan.step:  # with a step the algorithm lays out a weight of its own
         return w
-    counted = plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1  # by the plan
+    counted = plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1  # gemm copies it anyway
     if not counted and (pixels < REPAID or not _products.lies_at_hand(inner, columns, w.itemsize)):
         return w
     if not counted and w.nbytes > _options.current().room // BESIDE:
@@ -41,7 +41,8 @@ def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, t
     def copy(cut: Interval, work: Workspace) -> None:
         target[..., slice(*cut)] = w[..., slice(*cut)]
 
-    run([Jobs(copy, cuts)], xp, traits, w.dtype, plan.workers, 8 * math.prod(w.shape), False)
+    flops = 8 * math.prod(w.shape)  # moving a number counts as so many, for `run` to see whether threads pay
+    run([Jobs(copy, cuts)], xp, traits, w.dtype, plan.workers, flops, False)
     return target
 
 

@@ -20,7 +20,7 @@ PARTS = 16  # parallel pieces that work is cut into, so that the cut does not de
 UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 PREFERENCE = 1.1  # an algorithm with larger errors is taken if it is predicted to be faster by more than this
-SPREAD_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
+TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 # seconds of one thread below which an algorithm of many short array calls stays on it: two threads wait for each other.
 # Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
 ALONE = 5e-3
@@ -173,7 +173,7 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
     if reason := algorithm.refuses(case.geometry):
         return reason
     if whole and not algorithm.exact:
-        return "serves floating dtypes only: it is not exact on integers"
+        return "serves floating dtypes only"
     if algorithm.fourier and case.traits.lazy:
         return f"serves no arrays of {case.traits.name}"
     if algorithm.spreads and wanted == "auto":
@@ -181,7 +181,7 @@ def _refusal(name: str, case: Case, whole: bool, wanted: str) -> str:
             return "not taken: a NaN would spread, and results are not looked at on this kind of device"
         if algorithm.amplification(case.geometry) > AMPLIFIED:
             return "not taken: rounding errors would be magnified too much"
-        if algorithm.transforms and case.geometry.flops < SPREAD_FLOPS:
+        if algorithm.transforms and case.geometry.flops < TRANSFORM_FLOPS:
             return "not taken: for little work an algorithm that is exact on whole numbers"
     return ""
 
@@ -232,10 +232,10 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     blocks = _channel_blocks(name, work, geometry, itemsize, room)
     if case.gradient:
         domain = work.domain * itemsize or weight
-        pieces = _pieces(geometry, domain, room, spectral=work.domain > 0)
+        pieces = _pieces(geometry, domain, room, apart=work.domain > 0)
         pieces = (pieces[0], max(pieces[1], blocks))
         if work.domain and pieces[1] > 2 and blocks == 1:
-            return f"would transform the output's gradient {pieces[1]} times, for its sums to fit the workspace"
+            return f"would go over the output's gradient {pieces[1]} times, for its sums to fit the workspace"
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
         product += _contribution(-(-domain // pieces[1]), case)
@@ -292,14 +292,14 @@ def _channel_blocks(name: str, work: Work, geometry: Geometry, itemsize: int, ro
     return blocks
 
 
-def _pieces(geometry: Geometry, domain: int, max_workspace: int, spectral: bool) -> tuple[int, int]:
+def _pieces(geometry: Geometry, domain: int, max_workspace: int, apart: bool) -> tuple[int, int]:
     """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most.
 
-    `domain` is the bytes of one partial sum. Where it is taken in a transformed domain (`spectral`) each block would
-    transform the output's gradient anew, so there are few.
+    `domain` is the bytes of one partial sum. Where it has a form `apart` from the result's (of a transform, or of
+    toeplitz) each block would go over the output's gradient anew, so there are few.
     """
     cuts = geometry.groups if geometry.groups > 1 else geometry.channels
-    if spectral:
+    if apart:
         sums = PARTS // 2
         while sums > 1 and sums * domain > max_workspace // 2:
             sums //= 2

@@ -25,8 +25,9 @@ NARROW = 32  # columns of a matrix that is not wide: 400 x 2304 times 2304 x 8 2
 # products of a transposed matrix with more summed than LONG are cut into stretches of SHORT, if the result has at most
 # ADDED elements: 1568 x 128 transposed times 1568 x 256 48 as a whole and 55 in four stretches
 LONG, SHORT, ADDED = 640, 448, 1 << 16
-# those whose result is small are cut into stacks of at most MANY stretches of FEWEST products or more, and the stacks
-# are added up: 1568 x 64 transposed times 1568 x 64 37 in four stretches and 44 in a stack of eight
+# where MOST multiply-adds sum FEWEST products or more for each element, the sum is cut into matrices of at most
+# MOST_SUMMED products, at most MANY of which are multiplied in one call, and added up: 1568 x 64 transposed times
+# 1568 x 64 37 in four stretches and 44 in eight matrices of 196
 MANY, FEWEST, MOST_SUMMED = 16, 96, 512
 THIN, THICK = 16, 128  # rows of a piece, at least and at most
 LARGEST = 1 << 20  # bytes of a right-hand matrix in float64, which each row of pieces reads; twice as many in float32

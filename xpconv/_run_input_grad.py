@@ -20,23 +20,24 @@ Array = Any
 def input_grad(
     dz: Array, w: Array, geometry: Geometry, plan: Callable[[Geometry], Plan], xp: Namespace, traits: Traits, *,
     sums: Any, dtype: Any, layout: str, b: Array | None = None, each: Each | None = None, by_phases: bool = False,
+    share: int = 4,
 ) -> Array:  # fmt: skip
-    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): each stride phase is a stride-1 correlation of dz.
+    """(N, *O, F), (*K, C/G, F) -> (N, *I, C): stride phases, each a stride-1 correlation of dz, or col2im if cheaper.
 
-    Unless it has to go `by_phases`, what they give may come from one product and be added up (`_col2im`).
-    A transposed convolution has a bias (C,). With `each`, which makes magnitudes, what the error is measured by.
+    `by_phases` forbids col2im: somebody named the algorithm. `each` makes magnitudes, by which the error is measured,
+    and goes by phases as well. A transposed convolution has a bias (C,). `share`: quarters of the workspace.
     """
     if geometry.batch == 0:
         return zeros(xp, geometry.input_shape, dtype, dz)
     target = empty(xp, geometry.input_shape, dtype, dz, layout) if traits.mutable else None
     dtypes = arithmetic(xp, dz.dtype, sums, has_double(xp, dz))
+    # also where col2im is taken in the end: its time is compared with theirs
     plans = [None if phase.geometry is None else plan(phase.geometry) for phase in geometry.phases]
     if target is not None and each is None and not by_phases:
-        cut = _col2im.cut_for(
-            geometry, [taken for taken in plans if taken is not None], traits, dtypes, itemsize(xp, sums)
-        )
-        if cut is not None:
-            _col2im.input_grad(dz, w, b, geometry, cut, xp, traits, dtypes, target)
+        rivals = [taken for taken in plans if taken is not None]
+        bands = _col2im.worth_it(geometry, rivals, traits, dtypes, itemsize(xp, sums), share)
+        if bands is not None:
+            _col2im.input_grad(dz, w, b, geometry, bands, xp, traits, dtypes, target)
             return target
     pieces = []
     for phase, taken in zip(geometry.phases, plans, strict=True):

@@ -106,7 +106,7 @@ class Workspace:
         return block if total is None else total + block
 
     def again(self, key: Any, make: Callable[[], Array]) -> Array:
-        """Give what `make` makes of buffers by `matmul` and `call`; equal keys mean the same work in the same place."""
+        """Give what `make` makes of buffers by `matmul`, `call` and `do`; equal keys mean the same work and place."""
         return make()
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:

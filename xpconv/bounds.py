@@ -106,11 +106,11 @@ def error_bound(
 
     Notes
     -----
-    With `direct` and `gemm` ``gamma(K + 1)`` times the same convolution of absolute values, K the number of products
-    summed for an element; the other algorithms have their own counts and magnitudes. Half a unit of the last place of
-    a 16-bit result comes on top. It holds for any order of summation (that of `fft` assumes transforms of short passes
-    with accurate factors), where a device flushes denormal factors or results to zero, and with TF32 if that is on at
-    the time of this call. The plan follows from the library, ``algorithm``
+    With `direct`, `gemm` and `toeplitz` ``gamma(K + 1)`` times the same convolution of absolute values, K the number of
+    products summed for an element; the other algorithms have their own counts and magnitudes. Half a unit of the last
+    place of a 16-bit result comes on top. It holds for any order of summation (that of `fft` assumes transforms of
+    short passes with accurate factors), where a device flushes denormal factors or results to zero, and with TF32 if
+    that is on at the time of this call. The plan follows from the library, ``algorithm``
     and ``max_workspace``: ask under the options of the call. See docs/error-bounds.md.
 
     Examples

@@ -82,10 +82,11 @@ def conv(
         ``"channels_last"`` (default) or ``"channels_first"``.
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
-        ``"gemm"``, ``"toeplitz"``, ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis),
-        ``"fft"`` (stride 1). The last three serve floating and complex dtypes only. With them a NaN or an infinity
-        stays in its windows on NumPy and on PyTorch's CPU tensors; elsewhere it reaches its whole tile, and
-        ``"auto"`` does not take them. The last two are not exact on whole numbers and have a larger `error_bound`.
+        ``"gemm"``, ``"toeplitz"`` (several neighbouring outputs in one row of the product, for few channels),
+        ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). The last
+        three serve floating and complex dtypes only. With them a NaN or an infinity stays in its windows on NumPy and
+        on PyTorch's CPU tensors; elsewhere it can reach its whole tile, and ``"auto"`` does not take them. The last two
+        are not exact on whole numbers and have a larger `error_bound`.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 
@@ -183,8 +184,9 @@ def conv_input_grad(
     Notes
     -----
     Input pixels are taken by their residue modulo the stride; those of one residue receive a stride-1 correlation of
-    dz with every stride-th tap, flipped. No zeros are put between the pixels of dz, and nothing is scattered. Complex
-    kernels are conjugated, as in PyTorch.
+    dz with every stride-th tap, flipped, so no zeros are put between the pixels of dz. On NumPy ``"auto"`` may instead
+    multiply dz with all taps in one product and add up what overlaps (col2im), where that is predicted to take less
+    time; a named algorithm goes by residues. Complex kernels are conjugated, as in PyTorch.
 
     Examples
     --------

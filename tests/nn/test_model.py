@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.checks import demand_kind
-from xpconv.nn import Conv, Dense, Flatten, MaxPool, ReLU, Sequential, SoftmaxCrossEntropy, course_network
+from xpconv.nn import AvgPool, Conv, Dense, Flatten, MaxPool, ReLU, Sequential, SoftmaxCrossEntropy, course_network
 
 NETWORK = course_network(10, features=(4, 8))
 NAMES = ("conv1", "relu1", "maxpool1", "conv2", "relu2", "maxpool2", "flatten1", "dense1")
@@ -153,28 +153,40 @@ class Shares:
 
 def test_a_rectifier_overwrites_only_what_nobody_else_holds() -> None:
     """Layer by layer, with copies between, everything comes out the same; and every array is left as it was."""
-    layers = (ReLU(), Conv(3, 3), ReLU(), ReLU(), Shares(), ReLU(), Conv(2, 2), Shares(), ReLU())
+    layers = (ReLU(), Conv(3, 3), ReLU(), ReLU(), Shares(), ReLU(), Conv(2, 2), Shares(), ReLU(), Shares())
     model = Sequential(layers)
     params = model.init(np.random.default_rng(0), (7, 7, 2))
     x = np.random.default_rng(1).standard_normal((2, 7, 7, 2)).astype(np.float32)
     kept, wanted, held = x.copy(), x, []
     for name, layer in zip(model.names, layers, strict=True):
         own = {key.partition(".")[2]: value for key, value in params.items() if key.startswith(f"{name}.")}
-        held.append((layer, own))
-        wanted, _ = layer.forward(own, wanted.copy())
+        wanted, cache = layer.forward(own, wanted.copy())
+        held.append((layer, own, cache.copy()))
     y, caches = model.forward(params, x)
     np.testing.assert_array_equal(y, wanted)
     np.testing.assert_array_equal(x, kept)
-    before = [cache.copy() for cache in caches]
     dy = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
     sent, expected = dy.copy(), dy
-    for (layer, own), cache in zip(reversed(held), reversed(caches), strict=True):
+    for layer, own, cache in reversed(held):
         expected, _ = layer.backward(own, cache.copy(), expected.copy())
     for _ in range(2):
         np.testing.assert_array_equal(model.backward(params, caches, dy)[0], expected)
         np.testing.assert_array_equal(dy, sent)
-        for cache, copy in zip(caches, before, strict=True):
-            np.testing.assert_array_equal(cache, copy)
+        for cache, (*_, alone) in zip(caches, held, strict=True):
+            np.testing.assert_array_equal(cache, alone)
+
+
+@pytest.mark.parametrize("layer", [Conv(2, 1), Dense(3), MaxPool(1), AvgPool(1)], ids=repr)
+def test_what_promises_new_arrays_gives_them(layer: Any) -> None:
+    shape = (4,) if isinstance(layer, Dense) else (5, 5, 2)
+    params = layer.init(np.random.default_rng(0), shape)
+    x = np.ones((3, *shape), np.float32)
+    y, cache = layer.forward(params, x)
+    dy = np.ones_like(y)
+    dx, _ = layer.backward(params, cache, dy)
+    assert layer.gives_new
+    arrays = [a for a in (x, dy, cache, *params.values()) if isinstance(a, np.ndarray)]
+    assert not any(np.shares_memory(new, old) for new in (y, dx) for old in arrays)
 
 
 def test_a_rectifier_takes_no_memory_behind_a_convolution() -> None:

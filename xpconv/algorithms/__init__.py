@@ -17,7 +17,7 @@ Array = Any
 class Algorithm(Protocol):
     """What the plan and the driver ask of an algorithm. All arrays are channels last and in the dtype of the sums."""
 
-    exact: bool  # whole numbers give whole numbers, so it serves integers
+    exact: bool  # it serves integers, and sums a weight gradient in the form of the result
     spreads: bool  # a NaN can reach windows that do not contain it
     transforms: bool  # it multiplies in another domain: larger errors, not exact on whole numbers, many array calls
     fourier: bool  # it needs the library's Fourier transforms

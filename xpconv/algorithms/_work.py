@@ -10,7 +10,7 @@ class Work:
     """Counts for one output pixel (of all channels), and for one whole call."""
 
     elements: int  # of work arrays, alive at once
-    multiply_adds: float  # in matrix products, rounded up to what a kernel of a BLAS spends on thin matrices
+    multiply_adds: float  # in matrix products, with what thin ones cost more
     moved: int  # elements read or written outside matrix products
     runs: float  # contiguous pieces that the moves fall into
     fused: float = 0.0  # multiply-adds element by element
@@ -26,9 +26,10 @@ class Work:
     thick: int = 0  # output pixels in a tile, at least, if there are so many
 
 
-def padded_products(rows: int, inner: int, columns: int) -> int:
-    """Multiply-adds that a matrix product is charged with: a thin one runs at a fraction of the rate.
+def charged_products(rows: int, inner: int, columns: int) -> int:
+    """Multiply-adds that a matrix product is charged with: as if it had 3 columns more, and 8 summed at least.
 
-    Measured on one core, in 10^9 multiply-adds a second: 18 to 24 with 3 columns, 30 to 37 with 8, 50 with 64.
+    A thin product runs at a fraction of the rate. Measured on one core, in 10^9 multiply-adds a second: 18 to 24 with 3
+    columns, 30 to 37 with 8, 50 with 64; the formula gives 24, 35 and 46.
     """
     return rows * max(inner, 8) * (columns + 3)

@@ -21,7 +21,7 @@ from xpconv._fused import neighbours
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms._exact import product as multiply
-from xpconv.algorithms._work import Work, padded_products
+from xpconv.algorithms._work import Work, charged_products
 
 Array = Any
 
@@ -56,14 +56,14 @@ def forward_work(geometry: Geometry) -> Work:
         planes = geometry.taps * f
         thick = (1 << 20) // (2 * c + planes)  # tiles of a few MiB, beside which what two of them read counts little
         return Work(
-            2 * f, 1.5 * padded_products(1, c, planes), c + 4 * f, 1 + planes // geometry.output[-1],
+            2 * f, 1.5 * charged_products(1, c, planes), c + 4 * f, 1 + planes // geometry.output[-1],
             calls=2 * geometry.taps, fused=1.4 * planes, read=c + planes, thick=thick,
         )  # fmt: skip
     if geometry.depthwise:
         return _depthwise_work(geometry)
     if _is_thin(geometry):
         return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, calls=3 * geometry.products)
-    products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
+    products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
     return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps, calls=3 * geometry.taps + 3)
 
 
@@ -74,7 +74,7 @@ def weight_grad_work(geometry: Geometry) -> Work:
         return _depthwise_work(geometry)
     if _is_thin(geometry):
         return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, calls=3 * geometry.products)
-    products = geometry.taps * groups * padded_products(1, c // groups, f // groups)
+    products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
     return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, calls=3 * geometry.taps + 3)
 
 

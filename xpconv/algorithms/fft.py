@@ -26,7 +26,7 @@ from xpconv._backend import constant, is_kind
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms._bilinear import Spectra
-from xpconv.algorithms._work import Work, padded_products
+from xpconv.algorithms._work import Work, charged_products
 
 Array = Any
 
@@ -115,7 +115,7 @@ class Fourier:
         line = math.log2(max(total, 2))
         products, rows = 0, 1
         if geometry.groups == 1 and f > 1:
-            products = half * 4 * padded_products(1, depth, f)
+            products = half * 4 * charged_products(1, depth, f)
             rows = min(max(geometry.batch * tiles // PIECES, FEWEST_TILES), MOST_TILES)
         return Work(
             # windows, their spectrum (with the copy between two axes), the products and what comes back of them

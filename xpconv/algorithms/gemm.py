@@ -18,7 +18,7 @@ from xpconv._backend import cast, window_view
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms._exact import product as multiply
-from xpconv.algorithms._work import Work, padded_products
+from xpconv.algorithms._work import Work, charged_products
 
 Array = Any
 
@@ -38,7 +38,7 @@ def forward_work(geometry: Geometry) -> Work:
     """Write and read the columns, one product."""
     columns, runs = _columns_work(geometry)
     groups, filters = geometry.groups, geometry.filters
-    products = groups * padded_products(1, geometry.products, filters // groups)
+    products = groups * charged_products(1, geometry.products, filters // groups)
     copied = geometry.products * filters if groups > 1 or geometry.taps > 1 else 0
     return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, prepared=copied)
 
@@ -47,7 +47,7 @@ def weight_grad_work(geometry: Geometry) -> Work:
     """Write and read the columns, one product with the gradient."""
     columns, runs = _columns_work(geometry)
     groups, filters = geometry.groups, geometry.filters
-    products = groups * padded_products(1, geometry.products, filters // groups)
+    products = groups * charged_products(1, geometry.products, filters // groups)
     return Work(columns + filters, products, 2 * columns + filters, runs)
 
 

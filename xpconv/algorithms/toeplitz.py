@@ -25,18 +25,20 @@ from xpconv._backend import write, zeros
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms import gemm
-from xpconv.algorithms._work import Work, padded_products
+from xpconv.algorithms._work import Work, charged_products
 
 Array = Any
 
-exact = False  # nothing is rounded that gemm does not round, but integers are left to it
+exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
 spreads = True  # a NaN times the zeros of the weight
 transforms = False
 fourier = False
 by_tap = False
 
 MOST = 8  # outputs in a row
-COPIED, PIECE = 12, 192  # what a copied element and each contiguous piece of them cost, in products
+# multiply-adds that take as long as copying an element (8 bytes), and as each contiguous piece of a copy: the ratios of
+# `_cost.RATES["cpu"]`, which stands above this module; change them together
+COPIED, PIECE = 12, 192
 
 
 def refuses(geometry: Geometry) -> str:
@@ -56,7 +58,7 @@ def _outputs(kernel: Ints, stride: int, length: int, channels: int, filters: int
     def cost(b: int) -> float:
         above = math.prod(kernel[:-1])
         columns = above * (kernel[-1] + (b - 1) * stride) * channels
-        row = padded_products(1, columns, b * filters) + COPIED * columns + PIECE * above
+        row = charged_products(1, columns, b * filters) + COPIED * columns + PIECE * above
         return -(-length // b) * row
 
     return min(range(2, min(MOST, length) + 1), key=cost, default=1)
@@ -92,7 +94,7 @@ def _work(geometry: Geometry) -> Work:
     columns = groups * joined.products
     return Work(
         elements=-(-columns // b) + (1 + (groups > 1)) * geometry.filters,
-        multiply_adds=groups * padded_products(1, joined.products, joined.filters // groups) * rows,
+        multiply_adds=groups * charged_products(1, joined.products, joined.filters // groups) * rows,
         # the results are looked at for NaN, or the gradient is copied
         moved=math.ceil(2 * columns * rows) + geometry.filters,
         runs=math.prod(geometry.kernel[:-1]) * rows,
@@ -147,6 +149,7 @@ def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = N
 
 
 def _columns(work: Workspace, slab: Array, joined: Geometry, rows: Ints) -> Array:
+    """(n, *slab, C) -> (n·O/b, K'·C)."""
     slab = work.extend("columns", slab, joined.kernel, joined.stride, rows)
     return gemm.columns(work, slab, joined, rows)
 
@@ -154,7 +157,7 @@ def _columns(work: Workspace, slab: Array, joined: Geometry, rows: Ints) -> Arra
 def correlate(
     work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
 ) -> Array:
-    """Multiply the windows of several outputs with the weight."""
+    """(n, *slab, C), (K'·C, b·F) -> (n, *output, F)."""
     b, joined = _joined(geometry)
     if b == 1:
         return gemm.correlate(work, slab, weight, geometry, output, out)
@@ -170,7 +173,7 @@ def correlate(
 
 
 def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-    """Multiply the transposed windows with the gradients of several outputs: (*K', b, C, F)."""
+    """(n, *slab, C), (n, *output, F) -> (*K', b, C, F)."""
     (b, joined), xp, rank = _joined(geometry), work.xp, geometry.rank
     if b == 1:
         return xp.expand_dims(gemm.weight_grad(work, slab, dz, geometry, output), axis=-3)

@@ -32,7 +32,7 @@ from xpconv._backend import constant_matrix
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
 from xpconv.algorithms._bilinear import Spectra
-from xpconv.algorithms._work import Work, padded_products
+from xpconv.algorithms._work import Work, charged_products
 
 Array = Any
 Matrix = list[list[Fraction]]
@@ -197,7 +197,7 @@ class Winograd:
         if depthwise:
             moved += total * 3 * c
         else:
-            products += total * padded_products(1, c, f)
+            products += total * charged_products(1, c, f)
         domain = total * (1 if depthwise else c) * f
         thick = min(max(geometry.batch * tiles // PIECES, FEWEST_TILES), MOST_TILES)
         return Work(

@@ -1,7 +1,8 @@
 """Networks with explicit forward and backward passes over any array library: no tape, nothing hidden.
 
-A layer is a frozen record of options. Parameters are a flat dictionary of arrays that travels beside it, and nothing
-is written in place, so that one source serves NumPy, CuPy, PyTorch, JAX and every other Array API library.
+A layer is a frozen record of options. Parameters are a flat dictionary of arrays that travels beside it, and no array
+that a caller or a cache holds is written to, so that one source serves NumPy, CuPy, PyTorch, JAX and every other Array
+API library.
 """
 
 from xpconv._libraries import Library

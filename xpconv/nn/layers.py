@@ -13,7 +13,7 @@ from xpconv import _threads
 from xpconv.nn import _rectify
 from xpconv.nn._check import Array, Params, entry, positive_int, real_floating, same_shape
 
-ALONE = 64_000_000  # multiply-adds below which a product takes no more than a millisecond or two of one core
+ONE_THREAD = 64_000_000  # multiply-adds, at most 1.3 ms of one core (48e9 a second)
 
 HostParams = dict[str, np.ndarray[Any, Any]]
 
@@ -22,12 +22,12 @@ class Layer(Protocol):
     """What a `Sequential` asks of a layer. A layer holds options only; its parameters travel beside it.
 
     ``init`` draws the parameters on the host, ``forward`` gives the output and what ``backward`` needs, and
-    ``backward`` gives the gradients by the input and, under the same keys, by the parameters. Nothing is mutated.
+    ``backward`` gives the gradients by the input and, under the same keys, by the parameters. They change no argument.
     A layer with parameters may have ``gradients``, with the arguments of ``backward``, which gives those by the
-    parameters alone; the first layer of a network needs no more. One that has ``gives_new = True`` promises new
-    arrays as its output and as the gradient by its input, which no cache holds. Then the next layer's
-    ``forward_over``, or the ``backward_over`` of the one before, if it has them, is called in place of ``forward``
-    or ``backward``, and may put its result into the array that it gets.
+    parameters alone; the first layer of a network needs no more. The arrays of a layer with ``gives_new = True``, its
+    output and the gradient by its input, are new and in no cache. A `Sequential` may hand them to the neighbour's
+    ``forward_over`` or ``backward_over``, if there is one, which may write its result into them. A subclass that caches
+    its output sets ``gives_new = False``.
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -201,11 +201,12 @@ class Dense:
 
 
 def _product(a: Array, b: Array) -> Array:
-    """Multiply two matrices; small ones on one thread of BLAS.
+    """(M, K), (K, N) -> (M, N); a small product on one thread of BLAS.
 
-    Its other threads would go on spinning for 25 ms, on the cores that the next layer's threads need.
+    OpenBLAS's other threads would spin for 25 ms, on cores that the next layer's need. The limit is the process's,
+    whatever the library; a GPU does not feel it.
     """
-    if a.shape[0] * a.shape[1] * b.shape[1] > ALONE:
+    if a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
         return a @ b
     with _threads.one_blas_thread:
         return a @ b

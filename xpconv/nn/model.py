@@ -99,10 +99,10 @@ class Sequential:
 
     def forward(self, params: Params, x: Array) -> tuple[Array, list[Any]]:
         """Give the output of the last layer and every layer's cache, first to last."""
-        caches, spare = [], False  # whether x is nobody else's
+        caches, spare = [], False  # whether x is in no cache and not the caller's
         for name, layer in zip(self.names, self.layers, strict=True):
-            give = getattr(layer, "forward_over", layer.forward) if spare else layer.forward
-            x, cache = give(_own(params, name), x)
+            step = getattr(layer, "forward_over", layer.forward) if spare else layer.forward
+            x, cache = step(_own(params, name), x)
             caches.append(cache)
             spare = getattr(layer, "gives_new", False)
         return x, caches
@@ -127,11 +127,11 @@ class Sequential:
         """Go back through the layers from the last to the first of these."""
         if len(caches) != len(self.layers):
             raise ValueError(f"Sequential: caches has one entry per layer, {len(self.layers)}; got {len(caches)}")
-        by_layer, spare = [], False  # whether dy is nobody else's
+        by_layer, spare = [], False  # whether dy is in no cache and not the caller's
         steps = list(zip(self.names, self.layers, caches, strict=True))[first:]
         for name, layer, cache in reversed(steps):
-            give = getattr(layer, "backward_over", layer.backward) if spare else layer.backward
-            dy, own = give(_own(params, name), cache, dy)
+            step = getattr(layer, "backward_over", layer.backward) if spare else layer.backward
+            dy, own = step(_own(params, name), cache, dy)
             spare = getattr(layer, "gives_new", False)
             by_layer.append({f"{name}.{key}": value for key, value in own.items()})
         return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}

@@ -1,4 +1,4 @@
-"""Algorithms that transform: their errors spread over a tile, so they are held against the library's own bounds."""
+"""Algorithms in which errors or NaN can spread over a tile: they are held against the library's own bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xpconv.verify.tasks import EXACT, Task, serves
 
 
 def spreads(task: Task) -> bool:
-    """Say whether an algorithm that transforms may have been at work."""
+    """Say whether an algorithm beside `direct` and `gemm` may have been at work."""
     if not task.operation.algorithms or task.algorithm in EXACT:
         return False
     names = [name for name in REGISTRY if name not in EXACT] if task.algorithm == "auto" else [task.algorithm]
