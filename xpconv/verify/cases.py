@@ -63,7 +63,7 @@ CONV: dict[str, Conv] = {
     "float32-to-float64": Conv((4, 5), (3, 3), padding=1, dtype="float64", only=("float32",), real=False),
     "float16-to-float32": Conv((4, 5), (2, 3), stride=2, dtype="float32", only=("float16",), real=False),
     "complex64-to-complex128": Conv((4, 3), (2, 2), dtype="complex128", only=("complex64",), real=False),
-    "many-tiles": Conv((64, 64), (3, 3), channels=8, filters=8, padding=1, real=False),
+    "many-tiles": Conv((112, 96), (3, 3), channels=8, filters=8, padding=1, real=False),
     "many-tiles-stride-2": Conv((97, 63), (3, 3), channels=8, filters=16, stride=2, padding="same", real=False),
 }
 FIRST_CONV = (
