@@ -120,6 +120,20 @@ def test_padding_modes_leave_it_their_share_of_the_memory(taken: list[Any], mode
         assert beside(lambda: xc.conv_input_grad(dz, w, x_shape, **options)) <= 6 * MIB
 
 
+def test_a_weight_in_another_order_is_copied_once(taken: list[Any]) -> None:
+    dz, w = np.ones((8, 768, 4, 4), "float32"), np.ones((768, 3, 16, 16), "float32")
+    with xc.set_options(max_workspace=4 * MIB, threads=2):
+        call = lambda: xc.conv_input_grad(dz, w, (8, 3, 64, 64), stride=16, layout="channels_first")  # noqa: E731
+        assert (call() == 768).all()
+        assert beside(call) <= 4 * MIB
+
+
+def test_what_is_thrown_away_warns_of_nothing(taken: list[Any]) -> None:
+    dz, w = np.ones((1, 8, 8, 6), "float32"), np.ones((3, 3, 2, 6), "float32")
+    dz[0, 0, 0], w[0, 0] = np.inf, 0
+    assert not np.isnan(xc.conv_input_grad(dz, w, (1, 8, 8, 2), padding=1)).any()
+
+
 def test_threads_change_no_bit(taken: list[Any]) -> None:
     w, dz = values((5, 5, 3, 32), 1, "float32"), values((4, 100, 98, 32), 2, "float32")
     found = set()

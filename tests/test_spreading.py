@@ -220,6 +220,19 @@ def test_what_is_not_finite_stays_in_its_windows(algorithm: str, value: float) -
     assert (np.isfinite(z).all(axis=(0, 1, 2)) == (np.arange(32) != 5)).all()
 
 
+@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize("size", [(21, 22), (19,)])
+def test_images_wider_than_a_row_of_toeplitz(backend: Backend, size: tuple[int, ...]) -> None:
+    x, w = values((2, *size, 3), 0, "float32", -3, 3), values((*(3,) * len(size), 3, 4), 1, "float32", -3, 3)
+    dz = values((2, *size, 4), 2, "float32", -3, 3)
+    options = {"padding": 1}
+    wanted = (xc.conv(x, w, algorithm="gemm", **options), *xc.conv_vjp(dz, x, w, algorithm="gemm", **options))
+    options["algorithm"] = "toeplitz"
+    found = (backend.call(xc.conv, x, w, **options), *backend.call(xc.conv_vjp, dz, x, w, **options))
+    for mine, expected in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(backend.to_numpy(mine), expected)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_number_of_threads_changes_no_bit(algorithm: str) -> None:
     x, w, dz = (values(s, 3, "float32") for s in ((3, 70, 66, 24), (3, 3, 24, 16), (3, 70, 66, 16)))

@@ -184,3 +184,13 @@ def test_all_work_arrays_are_given_back() -> None:
     before = pool._used
     xc.conv_weight_grad(z, x, (3, 3, 8, 1), padding=1, padding_mode="reflect")
     assert pool._used == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128", "int32", "int64"])
+@pytest.mark.parametrize("channels", [32, 96])
+def test_small_weight_gradients_need_little(channels: int, dtype: str) -> None:
+    x, dz = np.ones((1, 6, 6, channels), dtype), np.ones((1, 6, 6, 32), dtype)
+    shape = (3, 3, channels, 32)
+    with xc.set_options(max_workspace=MIB, threads=1):
+        assert (xc.conv_weight_grad(dz, x, shape, padding=1)[1, 1] == 36).all()
+        assert beside(lambda: xc.conv_weight_grad(dz, x, shape, padding=1)) <= MIB

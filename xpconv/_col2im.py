@@ -140,17 +140,18 @@ def input_grad(
     dtypes: Arithmetic, target: Array,
 ) -> None:  # fmt: skip
     """(N, *O, F), (*K, C, F), (C,) -> (N, *I, C), into `target`."""
-    weight = np.reshape(w, (-1, geometry.filters)).T  # (F, K·C)
     bias = None if b is None else b.astype(dtypes.sums, copy=False)
     with Held() as held:
-        laid = held.empty(weight.shape, dtypes.factors)
-        np.copyto(laid, weight)
+        weight = held.empty((geometry.filters, *geometry.kernel, geometry.channels), dtypes.factors)
+        np.copyto(weight, np.moveaxis(w, -1, 0))
+        weight = weight.reshape(geometry.filters, -1)  # (F, K·C)
         rows = intervals(geometry.input[0], bands.rows)
         items = list(itertools.product(intervals(geometry.batch, bands.images), rows))
 
         def compute(item: tuple[Interval, Interval], work: Any) -> None:
             images, rows = (slice(*interval) for interval in item)
-            _band(dz[images], laid, bias, geometry, item[1], work, target[images, rows])
+            with work.quiet():  # shares of the padding, which are thrown away, would warn too
+                _band(dz[images], weight, bias, geometry, item[1], work, target[images, rows])
 
         run([Jobs(compute, items)], xp, traits, dtypes.sums, bands.workers, geometry.flops, False, dtypes)
 

@@ -52,6 +52,7 @@ def plan_for(
         function, algorithm, geometry, traits, size, room, options.threads, gradient, dtypes.exact,
         inputs != dtypes.factors, is_kind(xp, sums, "integral"),
         0.0 if is_kind(xp, sums, "integral") else limits(xp, sums)[0] / 2,
+        not is_kind(xp, sums, "complex floating"),
     )  # fmt: skip
 
 

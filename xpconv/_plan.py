@@ -9,7 +9,7 @@ from functools import lru_cache
 from xpconv._backend import Traits
 from xpconv._cost import RATES, UNMEASURED, exact_work, predict
 from xpconv._geometry import Geometry, Ints
-from xpconv._products import ADDED, MANY
+from xpconv._products import ADDED, stacked
 from xpconv._workspace import Exact
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms._exact import scratch
@@ -25,6 +25,7 @@ TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a t
 # Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
 ALONE = 5e-3
 APART = 32  # channels at least that are taken apart from others only to share work among cores
+SMALL_TILE = 1 << 20  # bytes of a tile that is not made smaller for the sake of many workers
 TILE_FLOPS = 32_000_000  # less than this in a tile, and what two threads wait for each other shows
 
 
@@ -83,12 +84,12 @@ def _size(count: int) -> str:
 def choose(
     function: str, algorithm: str, geometry: Geometry, traits: Traits, itemsize: int, max_workspace: int, threads: int,
     gradient: bool = False, exact: Exact | None = None, converted: bool = False, whole: bool = False,
-    roundoff: float = 0.0,
+    roundoff: float = 0.0, real: bool = True,
 ) -> Plan:  # fmt: skip
     """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused.
 
     `itemsize` is that of the widest work array, `exact` how integers are multiplied; `converted`: not in the dtype
-    that they come in, so that the weight is copied; `whole`: of whole numbers. `roundoff` is
+    that they come in, so that the weight is copied; `whole`: of whole numbers; `real`: not complex. `roundoff` is
     the unit roundoff of the sums.
     """
     if algorithm not in CHOICES:
@@ -97,7 +98,7 @@ def choose(
         )
     plan, trouble = _plan(
         algorithm, geometry, traits, itemsize, max_workspace, threads, gradient, exact, converted, whole,
-        roundoff,
+        roundoff, real,
     )  # fmt: skip
     if plan is None:
         raise ValueError(f"{function}: {trouble}")
@@ -117,9 +118,10 @@ def _plan(
     converted: bool,
     whole: bool,
     roundoff: float,
+    real: bool,
 ) -> tuple[Plan | None, str]:
     rates = RATES.get(traits.kind, UNMEASURED)
-    case = Case(geometry, traits, itemsize, threads, gradient, exact, converted)
+    case = Case(geometry, traits, itemsize, threads, gradient, exact, converted, real)
     plans: dict[str, Plan] = {}
     seconds: dict[str, float] = {}
     refusals: dict[str, str] = {}
@@ -210,6 +212,7 @@ class Case:
     gradient: bool
     exact: Exact | None
     converted: bool
+    real: bool  # numbers, not complex ones
 
 
 def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
@@ -219,11 +222,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     pieces, fixed, product = (1, 1), 0, 0
     safe: Plan | None = None
     if REGISTRY[name].spreads and case.traits.looks:
-        # a quarter for computing again what is not finite; a gradient is computed again as a whole
-        share = room if case.gradient else room // 4
-        gemm = REGISTRY["gemm"]
-        again = gemm.weight_grad_work(geometry) if case.gradient else gemm.forward_work(geometry)
-        found = _fit("gemm", again, replace(case, threads=1), share)
+        found = _again(case, room)
         if isinstance(found, str):
             return found
         safe = found
@@ -238,7 +237,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
             return f"would go over the output's gradient {pieces[1]} times, for its sums to fit the workspace"
         in_place = case.traits.buffers and not work.domain
         fixed = (pieces[0] - in_place) * domain  # the partial sums; the first may be the result itself
-        product += _contribution(-(-domain // pieces[1]), case)
+        product += _contribution(name, -(-domain // pieces[1]), case)
         work = replace(work, elements=work.elements // pieces[1] + geometry.filters)
     elif blocks > 1:
         pieces = (1, blocks)
@@ -270,10 +269,24 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
 
 
-def _contribution(size: int, case: Case) -> int:
+def _again(case: Case, room: int) -> Plan | str:
+    """Plan how a tile that is not finite is computed again, in small tiles if they will do; a gradient as a whole."""
+    gemm = REGISTRY["gemm"]
+    found: Plan | str = ""
+    work = gemm.weight_grad_work(case.geometry) if case.gradient else gemm.forward_work(case.geometry)
+    for share in (room,) if case.gradient else (room // 16, room // 4):
+        found = _fit("gemm", work, replace(case, threads=1), share)
+        if not isinstance(found, str):
+            break
+    return found
+
+
+def _contribution(name: str, size: int, case: Case) -> int:
     """Give the bytes that one tile's contribution of `size` bytes to a weight gradient takes."""
+    if REGISTRY[name].transforms:
+        return size
     # a second one that is added to it, and a stack of them
-    added = min(size, ADDED * case.itemsize) + min(MANY * size, ADDED * case.itemsize)
+    added = min(size, ADDED * case.itemsize) + case.real * stacked(size // case.itemsize) * case.itemsize
     return added + (3 * size if case.exact is not None else size)
 
 
@@ -329,7 +342,8 @@ def _tile(work: Work, case: Case, room: int) -> Ints:
     geometry, traits, itemsize = case.geometry, case.traits, case.itemsize
     flops = max(2 * geometry.products * geometry.filters, 1)
     share = room // 2 if traits.cache is None else room // (4 if traits.threads else 1)
-    cache = share if traits.cache is None else min(traits.cache, share)
+    # on many cores all tiles together have to fit the room
+    cache = share if traits.cache is None else min(traits.cache, share, max(room // 16, SMALL_TILE))
     pixels = max(cache // max((work.elements + work.read) * itemsize, 1), 1)
     if traits.threads:
         # thin enough to share among cores, but thick enough not to be bound by packing the weight, or by adding up

@@ -198,3 +198,36 @@ def test_a_rectifier_takes_no_memory_behind_a_convolution() -> None:
     object.__setattr__(layer, "forward", lambda *a: given.append(type(layer).forward(layer, *a)) or given[-1])
     y, _ = model.forward(params, x)
     assert np.shares_memory(y, given[0][0])
+
+
+class Leaky(ReLU):
+    """A rectifier that overrides both passes."""
+
+    def forward(self, params: Any, x: Any) -> tuple[Any, Any]:
+        """Give a tenth of what is below zero."""
+        return np.where(x > 0, x, x / 10), x
+
+    def backward(self, params: Any, cache: Any, dy: Any) -> tuple[Any, dict[str, Any]]:
+        """Give the gradient."""
+        return np.where(cache > 0, dy, dy / 10), {}
+
+
+class Keeps(Conv):
+    """A convolution whose cache holds its output."""
+
+    def forward(self, params: Any, x: Any) -> tuple[Any, Any]:
+        """Give the output, which the cache holds too."""
+        y, cache = super().forward(params, x)
+        return y, (cache, y)
+
+
+def test_subclasses_inherit_no_promise() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 6, 6, 1)).astype(np.float32)
+    model = Sequential((Conv(4, 3), Leaky()))
+    params = model.init(np.random.default_rng(0), (6, 6, 1))
+    assert model.forward(params, x)[0].min() < 0
+    model = Sequential((Keeps(4, 3), ReLU()))
+    params = model.init(np.random.default_rng(0), (6, 6, 1))
+    y, caches = model.forward(params, x)
+    assert caches[0][1].min() < 0
+    assert y.min() == 0

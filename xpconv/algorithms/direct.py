@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._backend import cast
+from xpconv._backend import cast, contiguous
 from xpconv._fused import neighbours
 from xpconv._geometry import Geometry, Ints
 from xpconv._workspace import Workspace
@@ -115,7 +115,7 @@ def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = N
         xp = work.xp
         w = xp.reshape(w, (geometry.taps, geometry.channels, geometry.filters))
         # (K, C, F) -> (K, F, C)
-        return xp.reshape(xp.permute_dims(w, (0, 2, 1)), (-1, geometry.channels))
+        return contiguous(xp, xp.reshape(xp.permute_dims(w, (0, 2, 1)), (-1, geometry.channels)))
     if geometry.groups == 1:
         return w
     return work.xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))

@@ -93,7 +93,10 @@ def _work(geometry: Geometry) -> Work:
     rows = joined.output[-1] / geometry.output[-1]  # for each output pixel
     columns = groups * joined.products
     return Work(
-        elements=-(-columns // b) + (1 + (groups > 1)) * geometry.filters,
+        # in a padding mode, a second slab
+        elements=-(-columns // b)
+        + (1 + (groups > 1)) * geometry.filters
+        + (geometry.mode != "zeros") * geometry.channels,
         multiply_adds=groups * charged_products(1, joined.products, joined.filters // groups) * rows,
         # the results are looked at for NaN, or the gradient is copied
         moved=math.ceil(2 * columns * rows) + geometry.filters,
@@ -168,7 +171,9 @@ def correlate(
     product = work.matmul("product", columns, weight, flat)
     if flat is not None:
         return out
-    whole = work.xp.reshape(product, (slab.shape[0], *rows[:-1], rows[-1] * b, geometry.filters))
+    # (n·O/b, b·F) -> (n, *O/b, b, F) -> (n, *O, F), axes split and then merged, as Dask wants it
+    whole = work.xp.reshape(product, (slab.shape[0], *rows, b, geometry.filters))
+    whole = work.xp.reshape(whole, (slab.shape[0], *rows[:-1], rows[-1] * b, geometry.filters))
     return whole if even else whole[..., : output[-1], :]
 
 
@@ -181,8 +186,11 @@ def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, out
     columns = _columns(work, slab, joined, rows)
     if missing := rows[-1] * b - output[-1]:
         dz = work.pad("gradient", dz, (*((0, 0),) * rank, (0, missing), (0, 0)), 0)
+    # axes split and then merged, as Dask wants it: (n, *O, F) -> (n, *O/b, b, F) -> (n·O/b, b·F)
+    dz = xp.reshape(dz, (dz.shape[0], *rows, b, geometry.filters))
     gradient = work.copy("gradient", dz, (columns.shape[0], joined.filters))
     product = work.matmul("product", columns.T, gradient)
+    product = xp.reshape(product, (joined.products, b, geometry.filters))
     product = xp.reshape(product, (*joined.kernel, geometry.channels, b, geometry.filters))
     # (*K', C, b, F) -> (*K', b, C, F)
     return xp.moveaxis(product, -2, -3)

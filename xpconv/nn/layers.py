@@ -26,8 +26,8 @@ class Layer(Protocol):
     A layer with parameters may have ``gradients``, with the arguments of ``backward``, which gives those by the
     parameters alone; the first layer of a network needs no more. The arrays of a layer with ``gives_new = True``, its
     output and the gradient by its input, are new and in no cache. A `Sequential` may hand them to the neighbour's
-    ``forward_over`` or ``backward_over``, if there is one, which may write its result into them. A subclass that caches
-    its output sets ``gives_new = False``.
+    ``forward_over`` or ``backward_over``, if there is one, which may write its result into them. The promise and
+    these methods count only where a layer's own class has them; they are not inherited.
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -203,10 +203,9 @@ class Dense:
 def _product(a: Array, b: Array) -> Array:
     """(M, K), (K, N) -> (M, N); a small product on one thread of BLAS.
 
-    OpenBLAS's other threads would spin for 25 ms, on cores that the next layer's need. The limit is the process's,
-    whatever the library; a GPU does not feel it.
+    OpenBLAS's other threads would spin for 25 ms, on cores that the next layer's need.
     """
-    if a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
+    if type(a) is not np.ndarray or a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
         return a @ b
     with _threads.one_blas_thread:
         return a @ b

@@ -101,10 +101,10 @@ class Sequential:
         """Give the output of the last layer and every layer's cache, first to last."""
         caches, spare = [], False  # whether x is in no cache and not the caller's
         for name, layer in zip(self.names, self.layers, strict=True):
-            step = getattr(layer, "forward_over", layer.forward) if spare else layer.forward
+            step = _step(layer, "forward", spare)
             x, cache = step(_own(params, name), x)
             caches.append(cache)
-            spare = getattr(layer, "gives_new", False)
+            spare = _promises_new(layer)
         return x, caches
 
     def backward(self, params: Params, caches: list[Any], dy: Array) -> tuple[Array, Params]:
@@ -130,9 +130,9 @@ class Sequential:
         by_layer, spare = [], False  # whether dy is in no cache and not the caller's
         steps = list(zip(self.names, self.layers, caches, strict=True))[first:]
         for name, layer, cache in reversed(steps):
-            step = getattr(layer, "backward_over", layer.backward) if spare else layer.backward
+            step = _step(layer, "backward", spare)
             dy, own = step(_own(params, name), cache, dy)
-            spare = getattr(layer, "gives_new", False)
+            spare = _promises_new(layer)
             by_layer.append({f"{name}.{key}": value for key, value in own.items()})
         return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}
 
@@ -147,6 +147,21 @@ class Sequential:
             x, _ = layer.forward(_own(params, name), x)
             outputs[name] = x
         return outputs
+
+
+def _promises_new(layer: Layer) -> bool:
+    """Say whether a layer's own class, not one that it inherits from, promises that its arrays are new."""
+    return bool(vars(type(layer)).get("gives_new", False))
+
+
+def _step(layer: Layer, name: str, spare: bool) -> Any:
+    """Give a layer's method, or if its array is `spare` the one that may write into it.
+
+    That one counts where the layer's own class has both, so that neither was overridden without the other.
+    """
+    own, over = vars(type(layer)), f"{name}_over"
+    both = name in own and over in own and name not in getattr(layer, "__dict__", {})
+    return getattr(layer, over if spare and both else name)
 
 
 def _own(params: Params, name: str) -> Params:
