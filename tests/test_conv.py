@@ -15,6 +15,13 @@ from xpconv.algorithms import REGISTRY
 EXACT = ("direct", "gemm")
 SUMMING = (*EXACT, "toeplitz")  # which round nothing of whole floating numbers
 ALGORITHMS = ("auto", *SUMMING)  # small cases are cheapest without a transform, so "auto" is exact here
+# gemm by another layout: what libraries differ in is tested with gemm
+CASES = [
+    (*case, algorithm)
+    for algorithm in ALGORITHMS
+    for case in grid(CONV, CORE_CONV)
+    if algorithm != "toeplitz" or case[0] in ("numpy", "strict")
+]
 REAL = ("3x3-same", "asymmetric-padding", "dilation-3-stride-2", "groups-2", "1d-first", "3d-groups-first")
 
 
@@ -23,8 +30,7 @@ def test_every_algorithm_is_tested_here() -> None:
     assert {name for name, algorithm in REGISTRY.items() if not algorithm.transforms} == set(SUMMING)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize(("backend", "name"), grid(CONV, CORE_CONV), indirect=["backend"])
+@pytest.mark.parametrize(("backend", "name", "algorithm"), CASES, indirect=["backend"])
 def test_whole_numbers_are_exact(backend: Backend, name: str, algorithm: str) -> None:
     case = CONV[name]
     arrays = case.data()
@@ -32,7 +38,7 @@ def test_whole_numbers_are_exact(backend: Backend, name: str, algorithm: str) ->
     checks.demand(backend, z, case.expected()["z"])
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "toeplitz"])  # test_spreading has it
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax-jit", "dask", "cupy"], indirect=True)
 def test_real_numbers_are_within_the_bound(backend: Backend, name: str, algorithm: str) -> None:

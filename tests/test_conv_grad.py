@@ -9,12 +9,18 @@ from tests.backends import Backend
 from tests.cases import CONV, CORE_CONV, Conv, grid
 
 ALGORITHMS = ("auto", "direct", "gemm", "toeplitz")  # the others: test_spreading
+# gemm by another layout: what libraries differ in is tested with gemm
+CASES = [
+    (*case, algorithm)
+    for algorithm in ALGORITHMS
+    for case in grid(CONV, CORE_CONV)
+    if algorithm != "toeplitz" or case[0] in ("numpy", "strict")
+]
 REAL = ("3x3-same", "asymmetric-padding", "dilation-3-stride-2", "groups-2", "1d-first", "3d-groups-first")
 GRADIENTS = ("dx", "dw", "db")
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize(("backend", "name"), grid(CONV, CORE_CONV), indirect=["backend"])
+@pytest.mark.parametrize(("backend", "name", "algorithm"), CASES, indirect=["backend"])
 def test_whole_numbers_are_exact(backend: Backend, name: str, algorithm: str) -> None:
     case = CONV[name]
     arrays, expected = case.data(), case.expected()
@@ -35,7 +41,7 @@ def test_each_gradient_alone(backend: Backend, name: str) -> None:
     checks.demand(backend, dw, expected["dw"])
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "toeplitz"])  # test_spreading has it
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax-jit", "dask", "cupy"], indirect=True)
 def test_real_numbers_are_within_the_bound(backend: Backend, name: str, algorithm: str) -> None:

@@ -23,7 +23,7 @@ ORACLE = Oracle(0)
 
 # version, fingerprint of the setups, digest of the exact results of the core in float32. If one of the last two has to
 # change, the first has to be raised: reports made before are stale
-PINNED = (2, "9a8f388dc767149e", "d332c1c58d8a783c")
+PINNED = (3, "a0dab66140ff8fe8", "d332c1c58d8a783c")
 
 
 def test_a_changed_catalogue_has_another_version():

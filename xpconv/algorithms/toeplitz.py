@@ -36,6 +36,7 @@ fourier = False
 by_tap = False
 
 MOST = 8  # outputs in a row
+CALLS = 8  # of array functions, for each tile and for each call
 # multiply-adds that take as long as copying an element (8 bytes), and as each contiguous piece of a copy: the ratios of
 # `_cost.RATES["cpu"]`, which stands above this module; change them together
 COPIED, PIECE = 12, 192
@@ -78,30 +79,36 @@ def _joined(geometry: Geometry) -> tuple[int, Geometry]:
 
 def forward_work(geometry: Geometry) -> Work:
     """Write and read the columns of a row, one product."""
+    if outputs(geometry) == 1:
+        return _alone(gemm.forward_work(geometry), geometry)
     work = _work(geometry)
     return replace(work, prepared=work.domain, domain=0, fixed_moved=3 * work.domain)
 
 
 def weight_grad_work(geometry: Geometry) -> Work:
     """Write and read the columns of a row, one product with the gradient."""
+    if outputs(geometry) == 1:
+        return replace(_alone(gemm.weight_grad_work(geometry), geometry), domain=geometry.products * geometry.filters)
     work = _work(geometry)
     return replace(work, fixed_moved=2 * work.domain)
 
 
+def _alone(work: Work, geometry: Geometry) -> Work:
+    """Add to gemm's work that results are looked at for NaN."""
+    return replace(work, moved=work.moved + geometry.filters, calls=CALLS, step=(1,) * geometry.rank)
+
+
 def _work(geometry: Geometry) -> Work:
-    (b, joined), groups = _joined(geometry), geometry.groups
+    b, joined = _joined(geometry)
     rows = joined.output[-1] / geometry.output[-1]  # for each output pixel
-    columns = groups * joined.products
     return Work(
         # in a padding mode, a second slab
-        elements=-(-columns // b)
-        + (1 + (groups > 1)) * geometry.filters
-        + (geometry.mode != "zeros") * geometry.channels,
-        multiply_adds=groups * charged_products(1, joined.products, joined.filters // groups) * rows,
+        elements=-(-joined.products // b) + geometry.filters + (geometry.mode != "zeros") * geometry.channels,
+        multiply_adds=charged_products(1, joined.products, joined.filters) * rows,
         # the results are looked at for NaN, or the gradient is copied
-        moved=math.ceil(2 * columns * rows) + geometry.filters,
+        moved=math.ceil(2 * joined.products * rows) + geometry.filters,
         runs=math.prod(geometry.kernel[:-1]) * rows,
-        calls=8,
+        calls=CALLS,
         domain=joined.products * joined.filters,
         step=(*(1,) * (geometry.rank - 1), b),
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from xpconv.verify.setups import Columns, Conv, Cut, Pad, Pool, Setup, Transpose, Unpool, Window
 
-VERSION = 2
+VERSION = 3
 
 CONV: dict[str, Conv] = {
     "1x1": Conv((4, 5), (1, 1), core=True),
