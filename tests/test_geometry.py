@@ -1,5 +1,6 @@
 """Output sizes by hand, every way to say the same padding, and bad input: the same message on two backends."""
 
+import math
 import re
 from typing import Any
 
@@ -10,6 +11,9 @@ import xpconv as xc
 from tests import backends, oracle
 from tests.backends import Backend
 from tests.cases import values
+from xpconv._backend import CUPY, NUMPY
+from xpconv._geometry import Geometry
+from xpconv._plan import choose
 
 # n, kernel, stride, dilation, padding -> output, (before, after)
 SIZES = [
@@ -198,3 +202,13 @@ def test_a_named_algorithm_is_refused_with_the_reason_or_obeyed(numpy_backend: B
             numpy_backend.call(xc.conv, X, W, groups=2, stride=2, algorithm=name)
     for name in ("direct", "gemm"):
         assert xc.explain(X.shape, W.shape, groups=2, stride=2, algorithm=name).algorithm == name
+
+
+def test_only_tiles_shared_among_cores_are_small_for_the_sake_of_many() -> None:
+    """On a GPU one tile runs at a time, and its columns may fill a second-level cache."""
+    geometry = Geometry(64, 64, 64, 1, (56, 56), (3, 3), (56, 56), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    room = 60 << 20
+    tiles = {traits.name: choose("conv", "gemm", geometry, traits, 4, room, 2).tile for traits in (NUMPY, CUPY)}
+    bytes_of_columns = {name: 4 * 9 * 64 * math.prod(tile) for name, tile in tiles.items()}
+    assert bytes_of_columns["numpy"] < 4 << 20
+    assert 12 << 20 < bytes_of_columns["cupy"] < 24 << 20

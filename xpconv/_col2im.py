@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from xpconv import _options
-from xpconv._backend import Namespace, Traits
+from xpconv._backend import Namespace, Traits, cast
 from xpconv._buffered import BufferedWorkspace
 from xpconv._buffers import Held
 from xpconv._channels import intervals
@@ -140,7 +140,7 @@ def input_grad(
     dtypes: Arithmetic, target: Array,
 ) -> None:  # fmt: skip
     """(N, *O, F), (*K, C, F), (C,) -> (N, *I, C), into `target`."""
-    bias = None if b is None else b.astype(dtypes.sums, copy=False)
+    bias = None if b is None else cast(xp, b, dtypes.sums)
     with Held() as held:
         weight = held.empty((geometry.filters, *geometry.kernel, geometry.channels), dtypes.factors)
         np.copyto(weight, np.moveaxis(w, -1, 0))

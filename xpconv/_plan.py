@@ -342,8 +342,9 @@ def _tile(work: Work, case: Case, room: int) -> Ints:
     geometry, traits, itemsize = case.geometry, case.traits, case.itemsize
     flops = max(2 * geometry.products * geometry.filters, 1)
     share = room // 2 if traits.cache is None else room // (4 if traits.threads else 1)
-    # on many cores all tiles together have to fit the room
-    cache = share if traits.cache is None else min(traits.cache, share, max(room // 16, SMALL_TILE))
+    cache = share if traits.cache is None else min(traits.cache, share)
+    if traits.threads:  # on many cores all tiles together have to fit the room
+        cache = min(cache, max(room // 16, SMALL_TILE))
     pixels = max(cache // max((work.elements + work.read) * itemsize, 1), 1)
     if traits.threads:
         # thin enough to share among cores, but thick enough not to be bound by packing the weight, or by adding up

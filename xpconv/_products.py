@@ -71,7 +71,11 @@ def stack(a: Array, b: Array) -> tuple[int, int] | None:
 
 def stacked(elements: int) -> int:
     """Count the elements of the stack that a product with so many in its result may take, if it is of real numbers."""
-    return min(MANY, STACKED // elements) * elements if 0 < elements <= MOST // FEWEST else 0
+    return _matrices(elements) * elements if 0 < elements <= MOST // FEWEST else 0
+
+
+def _matrices(elements: int) -> int:
+    return min(MANY, STACKED // elements)
 
 
 @lru_cache(maxsize=1024)
@@ -81,7 +85,7 @@ def _stack(rows: int, inner: int, columns: int) -> tuple[int, int] | None:
         return None
     whole = (size for size in range(most, max(most // 2, FEWEST) - 1, -1) if inner % size == 0)
     size = next(whole, most)
-    return min(inner // size, MANY, max(STACKED // (rows * columns), 1)), size
+    return min(inner // size, _matrices(rows * columns)), size
 
 
 @lru_cache(maxsize=1024)

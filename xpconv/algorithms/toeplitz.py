@@ -27,6 +27,13 @@ from xpconv._workspace import Workspace
 from xpconv.algorithms import gemm
 from xpconv.algorithms._work import Work, charged_products
 
+# a zero that is added rounds nothing, and the copies of the weight share a tile's pixels: errors are gemm's
+from xpconv.algorithms.gemm import amplification as amplification
+from xpconv.algorithms.gemm import grain as grain
+from xpconv.algorithms.gemm import prepared_shape as prepared_shape
+from xpconv.algorithms.gemm import summed as summed
+from xpconv.algorithms.gemm import summed_pixels as summed_pixels
+
 Array = Any
 
 exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
@@ -112,31 +119,6 @@ def _work(geometry: Geometry) -> Work:
         domain=joined.products * joined.filters,
         step=(*(1,) * (geometry.rank - 1), b),
     )
-
-
-def summed(geometry: Geometry) -> int:
-    """Count as gemm does: a zero that is added rounds nothing."""
-    return gemm.summed(geometry)
-
-
-def summed_pixels(geometry: Geometry, tile: Ints) -> int:
-    """Count as gemm does: the copies of the weight share the tile's pixels."""
-    return gemm.summed_pixels(geometry, tile)
-
-
-def grain(geometry: Geometry) -> float:
-    """Give 1: nothing that underflows is multiplied again."""
-    return 1.0
-
-
-def amplification(geometry: Geometry) -> float:
-    """Give 1: nothing is magnified."""
-    return 1.0
-
-
-def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
-    """Give None: the weight is only laid out anew."""
-    return None
 
 
 def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
