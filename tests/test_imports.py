@@ -24,6 +24,7 @@ LAYERS = (
         "_info",
         "_channels",
         "_products",
+        "_panels",
         "_tape",
         "data",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv import _fused, _products
+from xpconv import _fused, _panels, _products
 from xpconv._backend import Array, DType, Namespace, Traits, is_bfloat16, window_view
 from xpconv._buffers import pool
 from xpconv._geometry import Geometry, Ints, Run
@@ -155,6 +155,10 @@ class BufferedWorkspace(Workspace):
         if out is None:
             lead = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
             out = self.buffer(name, (*lead, a.shape[-2], b.shape[-1]), a.dtype)
+        if isinstance(b, _panels.Panels):
+            for x, y, z in _panels.pieces(a, b, out):
+                self.do(np.matmul, x, y, out=z)
+            return out
         if (cut := _products.stack(a, b)) is not None:
             return self._stacked(name, a, b, out, *cut)
         inner = _products.stretch(a, b)

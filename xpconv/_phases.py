@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv import _options, _products
+from xpconv import _options, _panels, _products
 from xpconv._backend import Namespace, Traits, constant
 from xpconv._buffers import Held
 from xpconv._channels import intervals
@@ -18,7 +18,6 @@ Array = Any
 
 BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
 ROWS = 16  # of a matrix that are copied at once when it is transposed, whose cache lines are then used up
-REPAID = 512  # pixels that a transposed weight is laid out anew for
 
 
 def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, traits: Traits) -> Array:
@@ -28,10 +27,11 @@ def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, t
     copies it in any case, it is copied here, by all threads.
     """
     inner, columns = w.shape[-2:]
-    if w.strides[-1] == w.itemsize or plan.step:  # with a step the algorithm lays out a weight of its own
+    anew = plan.step or (plan.panels and _panels.repaid(w, pixels))  # it is laid out anew all the same
+    if anew or w.strides[-1] == w.itemsize:
         return w
     counted = plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1  # gemm copies it anyway
-    if not counted and (pixels < REPAID or not _products.lies_at_hand(inner, columns, w.itemsize)):
+    if not counted and (pixels < _panels.REPAID or not _products.lies_at_hand(inner, columns, w.itemsize)):
         return w
     if not counted and w.nbytes > _options.current().room // BESIDE:
         return w

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from xpconv import _panels
 from xpconv._backend import Traits
 from xpconv._cost import RATES, UNMEASURED, exact_work, predict
 from xpconv._geometry import Geometry, Ints
@@ -54,6 +55,7 @@ class Plan:
     rates: str = ""
     step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
     apart: bool = False  # each tap's pixels are read for themselves: dilated windows span far more than they read
+    panels: int = 0  # columns of a panel that the prepared weight is laid out in, if it is
     safe: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     def __str__(self) -> str:
@@ -219,7 +221,7 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     """Cut tiles so that a tile stays in the cache and all workers together in `room` bytes."""
     geometry, itemsize, max_workspace = case.geometry, case.itemsize, room
     weight = geometry.products * geometry.filters * itemsize
-    pieces, fixed, product = (1, 1), 0, 0
+    pieces, fixed, product, panels = (1, 1), 0, 0, 0
     safe: Plan | None = None
     if REGISTRY[name].spreads and case.traits.looks:
         found = _again(case, room)
@@ -246,6 +248,9 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         work = replace(work, elements=work.elements * most // geometry.groups + geometry.filters)
     else:
         fixed = max(work.prepared, (weight // itemsize) * case.converted) * itemsize
+        panels = _panel_width(name, work, case, room)
+        if panels and not work.step:
+            fixed = weight * (1 + case.converted)
         if work.step:
             fixed += weight  # for computing again
     if case.exact is not None:
@@ -266,7 +271,9 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         )
     workers = max(1, min(case.threads, room // max(least, 1)) if case.traits.threads else 1)
     size = fixed + workers * least
-    return Plan(name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, safe=safe)
+    return Plan(
+        name, tile, workers, size, geometry.flops, pieces=pieces, step=work.step, apart=apart, panels=panels, safe=safe
+    )
 
 
 def _again(case: Case, room: int) -> Plan | str:
@@ -277,8 +284,20 @@ def _again(case: Case, room: int) -> Plan | str:
     for share in (room,) if case.gradient else (room // 16, room // 4):
         found = _fit("gemm", work, replace(case, threads=1), share)
         if not isinstance(found, str):
-            break
+            return replace(found, panels=0)
     return found
+
+
+def _panel_width(name: str, work: Work, case: Case, room: int) -> int:
+    """Choose the columns of the panels in which a prepared weight is laid out; 0 if it is not."""
+    geometry = case.geometry
+    if not case.traits.buffers or case.exact is not None or not case.real or geometry.groups > 1:
+        return 0
+    if name == "winograd":
+        return _panels.width(geometry.channels, geometry.filters)
+    if name != "gemm" or geometry.products * geometry.filters * case.itemsize > room // 4:
+        return 0
+    return _panels.width(geometry.products, geometry.filters)
 
 
 def _contribution(name: str, size: int, case: Case) -> int:

@@ -119,7 +119,7 @@ def pieces(a: Array, b: Array, out: Array) -> Iterator[tuple[Array, Array, Array
     if cut is None:
         yield a, b, out
         return
-    for (top, height), (left, width) in itertools.product(_cuts(rows, cut[0]), _cuts(columns, cut[1])):
+    for (top, height), (left, width) in itertools.product(cuts(rows, cut[0]), cuts(columns, cut[1])):
         down, right = slice(top[0], top[1]), slice(left[0], left[1])
         # (…, M, K) -> (…, M/m, 1, m, K), (…, K, N) -> (…, 1, N/n, K, n), (…, M, N) -> (…, M/m, N/n, m, n)
         x = a[..., down, :].reshape((*a.shape[:-2], -1, 1, height, inner))
@@ -128,7 +128,7 @@ def pieces(a: Array, b: Array, out: Array) -> Iterator[tuple[Array, Array, Array
         yield x, y, z
 
 
-def _cuts(size: int, step: int) -> list[tuple[tuple[int, int], int]]:
+def cuts(size: int, step: int) -> list[tuple[tuple[int, int], int]]:
     """Cut range(size) into a stretch of whole pieces and the rest: (interval, length of a piece)."""
     whole = size // step * step
     return [((0, whole), step)] + [((whole, size), size - whole)] * (whole < size)

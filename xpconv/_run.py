@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpconv import _threads
+import numpy as np
+
+from xpconv import _panels, _threads
 from xpconv._backend import Namespace, Traits, cast, empty, is_kind, zeros
 from xpconv._buffered import workspace
 from xpconv._buffers import Held
 from xpconv._channels import Cut, channel_blocks, intervals
 from xpconv._dtypes import has_double
 from xpconv._geometry import Geometry, Interval, Ints, Region, runs
+from xpconv._panels import Panels
 from xpconv._plan import Plan
 from xpconv._workspace import Arithmetic, Workspace
 from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
@@ -267,6 +270,8 @@ def _prepared(
 ) -> Array:  # fmt: skip
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
     shape = algorithm.prepared_shape(geometry, is_kind(xp, dtypes.sums, "complex floating"))
+    if plan.panels and (shape is not None or _panels.repaid(w, geometry.positions)):
+        return _in_panels(w, geometry, algorithm, plan, shape, xp, traits, dtypes, held)
     if shape is None or not traits.buffers:
         alone = workspace(xp, traits, dtypes.sums, dtypes)
         with alone.quiet():  # what overflows is seen in the results
@@ -281,6 +286,37 @@ def _prepared(
     flops = 2 * math.prod(shape) * geometry.taps
     run([Jobs(compute, cuts)], xp, traits, dtypes.sums, plan.workers, flops, False, dtypes)
     return target
+
+
+def _in_panels(
+    w: Array, geometry: Geometry, algorithm: Algorithm, plan: Plan, shape: Ints | None, xp: Namespace, traits: Traits,
+    dtypes: Arithmetic, held: Held,
+) -> Panels:  # fmt: skip
+    """Prepare the weight panel by panel; a matrix of a product with windows is only laid out anew."""
+    inner = (*geometry.kernel, geometry.channels)
+    whole = (geometry.products, geometry.filters) if shape is None else shape
+    panels = Panels(tuple(held.empty(part, dtypes.sums) for part in _panels.shapes(whole, plan.panels)))
+    if shape is None:
+        # of a transposed matrix as many columns as a cache line holds
+        step = plan.panels if w.strides[-1] == w.itemsize else 16
+    else:
+        step = max(1, PREPARED * whole[-2] // (math.prod(whole[:-1]) * plan.panels))
+    items = []
+    for columns, panel in panels.each():
+        size = columns.stop - columns.start if shape is None else whole[-2]
+        items += [(columns, panel, slice(*cut)) for cut in intervals(size, step)]
+
+    def compute(item: tuple[slice, Array, slice], work: Workspace) -> None:
+        columns, panel, cut = item
+        if shape is None:
+            np.copyto(panel.reshape(*inner, -1)[..., cut], w[..., columns][..., cut])
+            return
+        with work.quiet():
+            algorithm.prepare(work, w[..., cut, columns], geometry, panel[:, cut, :])
+
+    flops = math.prod(whole) * (8 if shape is None else 2 * geometry.taps)  # a copied number counts as so many
+    run([Jobs(compute, items)], xp, traits, dtypes.sums, plan.workers, flops, False, dtypes)
+    return panels
 
 
 def correlate(
