@@ -43,6 +43,8 @@ LAYERS = (
         "_pool_tiles",
         "_fold",
         "_adaptive",
+        "_adaptive_axes",
+        "_adaptive_tiles",
         "_scatter",
     ),
     ("conv", "pool", "padding", "windows", "transpose", "lp", "adaptive", "unpool", "_explain"),

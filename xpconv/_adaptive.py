@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from xpconv import _options, _run
 from xpconv._backend import (
@@ -30,6 +32,8 @@ from xpconv._reading import adaptive_shapes, freeze, in_layout, whole_shape
 from xpconv._workspace import Workspace
 
 Array = Any
+Counts = np.ndarray[Any, Any]  # of integers
+Number = TypeVar("Number", int, Counts)
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,11 @@ class Cut:
     size: int
     parts: int
 
-    def first(self, window: int) -> int:
-        """Give a window's first pixel."""
+    def first(self, window: Number) -> Number:
+        """Give a window's first pixel, of an array of windows as well."""
         return window * self.size // self.parts
 
-    def end(self, window: int) -> int:
+    def end(self, window: Number) -> Number:
         """Give the pixel after a window's last."""
         return -(-(window + 1) * self.size // self.parts)
 
@@ -51,8 +55,8 @@ class Cut:
         """Give the pixels that a range of windows reads."""
         return self.first(windows[0]), self.end(windows[1] - 1)
 
-    def windows(self, pixels: Interval) -> Interval:
-        """Give the windows that read any of a range of pixels."""
+    def windows(self, pixels: tuple[Number, Number]) -> tuple[Number, Number]:
+        """Give the windows that read any of a range of pixels, or of an array of ranges."""
         low, high = pixels
         # the first window whose end is beyond `low`, and the last whose first pixel is before `high`
         return low * self.parts // self.size, -(-high * self.parts // self.size)
@@ -78,30 +82,30 @@ def check_gradient(function: str, dy: Array, whole: Ints, cuts: tuple[Cut, ...],
 
 def taps(work: Workspace, cut: Cut, windows: Interval, axis: int, like: Array) -> Iterator[tuple[Array, Array | None]]:
     """Give for each tap the slab's pixel that each window reads, and which windows have that tap (None: all)."""
-    low = cut.first(windows[0])
-    spans = [(cut.first(o) - low, cut.end(o) - cut.first(o)) for o in range(*windows)]
-    yield from _gathers(work, spans, axis, like)
+    numbers = np.arange(*windows)
+    first = cut.first(numbers)
+    yield from _gathers(work, first - first[0], cut.end(numbers) - first, axis, like)
 
 
 def readers(
     work: Workspace, cut: Cut, pixels: Interval, axis: int, like: Array
 ) -> Iterator[tuple[Array, Array | None]]:
     """Give each window, counted from a pixel's first, that reads each pixel, and which pixels have so many readers."""
-    low = cut.windows(pixels)[0]
-    readers = [cut.windows((i, i + 1)) for i in range(*pixels)]
-    yield from _gathers(work, [(first - low, end - first) for first, end in readers], axis, like)
+    numbers = np.arange(*pixels)
+    first, end = cut.windows((numbers, numbers + 1))
+    yield from _gathers(work, first - first[0], end - first, axis, like)
 
 
 def _gathers(
-    work: Workspace, spans: list[tuple[int, int]], axis: int, like: Array
+    work: Workspace, starts: Counts, lengths: Counts, axis: int, like: Array
 ) -> Iterator[tuple[Array, Array | None]]:
     xp, rank = work.xp, like.ndim - 2
     integers = index_dtype(xp, like)
-    shape = (1,) * axis + (len(spans),) + (1,) * (rank + 1 - axis)
-    for k in range(max(length for _, length in spans)):
-        index = host_array(xp, [start + min(k, length - 1) for start, length in spans], integers, like)
-        there = [k < length for _, length in spans]
-        mask = None if all(there) else xp.reshape(host_array(xp, there, xp.bool, like), shape)
+    shape = (1,) * axis + (len(starts),) + (1,) * (rank + 1 - axis)
+    for k in range(int(lengths.max())):
+        index = host_array(xp, starts + np.minimum(k, lengths - 1), integers, like)
+        there = k < lengths
+        mask = None if there.all() else xp.reshape(host_array(xp, there, xp.bool, like), shape)
         yield index, mask
 
 
@@ -127,7 +131,8 @@ def counts(work: Workspace, cuts: tuple[Cut, ...], windows: Region, like: Array)
     """Count each window's pixels, to broadcast against (n, *windows, C)."""
     total: Any = 1
     for axis, (cut, (start, stop)) in enumerate(zip(cuts, windows, strict=True), start=1):
-        lengths = [float(cut.end(o) - cut.first(o)) for o in range(start, stop)]
+        numbers = np.arange(start, stop)
+        lengths = (cut.end(numbers) - cut.first(numbers)).astype(float)
         shape = (1,) * axis + (stop - start,) + (1,) * (len(cuts) + 1 - axis)
         total = total * work.xp.reshape(host_array(work.xp, lengths, work.dtype, like), shape)
     return total

@@ -318,10 +318,10 @@ def arange(xp: Namespace, stop: int, dtype: DType, like: Array) -> Array:
     return xp.arange(stop, dtype=dtype) if device is None else xp.arange(stop, dtype=dtype, device=device)
 
 
-def host_array(xp: Namespace, values: Sequence[Any], dtype: DType, like: Array) -> Array:
-    """Move a short list of Python numbers to the device of `like`."""
+def host_array(xp: Namespace, values: Any, dtype: DType, like: Array) -> Array:
+    """Move a NumPy array, or a short sequence of Python numbers, to the device of `like`."""
     device = None if isinstance(like, np.ndarray) else _device(like)
-    values = list(values)
+    values = values if isinstance(values, np.ndarray) else list(values)
     return xp.asarray(values, dtype=dtype) if device is None else xp.asarray(values, dtype=dtype, device=device)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from xpconv import _adaptive
+from xpconv import _adaptive_tiles as _tiles
 from xpconv._adaptive import Cut
 from xpconv._backend import accumulator, index_dtype, inspect, is_kind, to_channels_last
 from xpconv._geometry import Interval, Ints, Region
@@ -71,6 +75,9 @@ def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: str = "channels_l
     whole, cuts = _adaptive.read_cuts(name, x.shape, output_shape, layout, "x.shape")
     if _adaptive.is_even(cuts):
         return avg_pool(x, _window(cuts), layout=layout)
+    if traits.buffers:
+        means = partial(_tiles.reduce_windows, cuts=cuts, xp=xp, function=np.add, sums=accumulator(xp, x.dtype))
+        return _tiles.channels_apart(means, [x], whole, layout)
     pixels = to_channels_last(xp, x, layout)
 
     def tile(region: Region, work: Workspace) -> list[Array]:
@@ -124,6 +131,9 @@ def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: st
     _adaptive.check_gradient(name, dy, whole, cuts, layout)
     if _adaptive.is_even(cuts):
         return avg_pool_vjp(dy, tuple(x.shape), _window(cuts), layout=layout)
+    if traits.buffers:
+        gradient = partial(_tiles.avg_pool_vjp, cuts=cuts, xp=xp, sums=accumulator(xp, dy.dtype))
+        return _tiles.channels_apart(gradient, [dy], whole, layout)
     grads = to_channels_last(xp, dy, layout)
 
     def tile(region: Region, work: Workspace) -> list[Array]:
@@ -196,6 +206,12 @@ def adaptive_max_pool(
     if _adaptive.is_even(cuts):
         return max_pool(x, _window(cuts), layout=layout, return_indices=return_indices)
     pixels, real = to_channels_last(xp, x, layout), is_kind(xp, x.dtype, "real floating")
+    if traits.buffers and return_indices:
+        both = partial(_tiles.max_pool_with_indices, cuts=cuts, xp=xp, real=real)
+        return _tiles.channels_apart(both, [x], whole, layout)
+    if traits.buffers:
+        maxima = partial(_tiles.reduce_windows, cuts=cuts, xp=xp, function=np.maximum, sums=x.dtype)
+        return _tiles.channels_apart(maxima, [x], whole, layout)
 
     def tile(region: Region, work: Workspace) -> list[Array]:
         slab = _slab(work, pixels, region, cuts)
@@ -251,6 +267,10 @@ def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: st
         return max_pool_vjp(dy, x, _window(cuts), layout=layout)
     pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
     real = is_kind(xp, x.dtype, "real floating")
+    sums = accumulator(xp, x.dtype)
+    if traits.buffers and sums == x.dtype:
+        gradients = partial(_tiles.max_pool_vjp, cuts=cuts, xp=xp, real=real)
+        return _tiles.channels_apart(gradients, [dy, x], whole, layout)
 
     def tile(region: Region, work: Workspace) -> list[Array]:
         windows = _windows(cuts, region)
@@ -274,5 +294,4 @@ def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: st
             total = total + xp.where(hit, share, xp.zeros_like(share))
         return [total]
 
-    sums = accumulator(xp, x.dtype)
     return _adaptive.sweep(tile, whole, cuts, xp, traits, sums, (x.dtype,), x, layout, over_output=False)[0]

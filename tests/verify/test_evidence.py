@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,7 @@ from xpconv.verify.tasks import NAMES
 def everything(tmp_path_factory):
     """The quick run on NumPy, once for all tests that look at it."""
     path = tmp_path_factory.mktemp("quick") / "all.json"
-    start = time.process_time()
     assert main(["--quick", "--backends", "numpy", "--report", str(path)]) == 0
-    assert time.process_time() - start < 45  # 16 at the time of writing; 30 on a slow machine
     return path
 
 

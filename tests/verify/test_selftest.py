@@ -1,7 +1,6 @@
 """The self-test: it catches what it plants, leaves the library as it was, and fails when something survives."""
 
 import re
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,9 +19,7 @@ CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten
 
 
 def test_every_fault_is_caught(capsys):
-    start = time.perf_counter()
     assert main(["--self-test"]) == 0
-    assert time.perf_counter() - start < 60
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["fault", "planted", "in", "caught", "by"]
     caught, total, rest = re.fullmatch(r"(\d+) of (\d+) planted faults caught(.*) in \d+\.\d s", lines[-1]).groups()

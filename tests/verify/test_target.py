@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -199,9 +198,7 @@ def test_strange_answers(body, words, capsys, tmp_path):
 )  # fmt: skip
 def test_hanging_and_crashing(text, words, capsys, tmp_path):
     path = write(tmp_path / "bad.py", text)
-    start = time.perf_counter()
     status, _, lines = check(capsys, path, "--time-limit", "4")
-    assert time.perf_counter() - start < 20
     assert status == 1
     assert lines[-1].startswith(words)
 
