@@ -87,7 +87,7 @@ LARGE: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "bands of rows": ((2, 301, 260, 3), (7, 7, 3, 16), {"stride": 2, "padding": 3}),
     "patches": ((3, 224, 210, 3), (14, 14, 3, 64), {"stride": 14}),
     "many images": ((300, 14, 13, 6), (5, 5, 6, 16), {}),
-    "1-d": ((2, 40_000, 2), (9, 2, 8), {"stride": 4, "padding": 4}),
+    "1-d": ((2, 90_000, 2), (9, 2, 8), {"stride": 4, "padding": 4}),
     "3-d": ((2, 25, 28, 30, 4), (3, 3, 3, 4, 8), {"stride": 2, "padding": 1}),
 }
 

@@ -108,14 +108,14 @@ def test_long_sums(name: str, dtype: str) -> None:
 
 
 def test_sizes_of_stacks() -> None:
-    """At most 32,768 numbers in a stack, as the plan counts, of products with at most a million multiply-adds."""
+    """At most 384 KiB in a stack, as the plan counts, of products with at most a million multiply-adds."""
     count = 0
     for inner, rows, columns in SUMS.values():
         a, b = np.empty((inner, rows), "float32").T, np.empty((inner, columns), "float32")
         if (cut := stack(a, b)) is not None:
             matrices, size = cut
             count += 1
-            assert matrices * rows * columns <= _products.stacked(rows * columns) <= 32_768
+            assert 4 * matrices * rows * columns <= _products.stacked(rows * columns, 4) <= 393_216
             assert rows * columns * size <= _products.MOST
             assert 1 <= matrices <= _products.MANY
             assert matrices * size <= inner

@@ -37,9 +37,9 @@ from xpconv.algorithms.spreading import readers
 Array = Any
 
 # measured on the machine of `_cost.RATES`, on a dozen layers of 3 to 512 channels, 2026-11
-TILE = 1 << 21  # bytes that a tile's work arrays should have at most, to stay in the cache
+TILE = 1 << 22  # bytes that a tile's work arrays should have at most: the fewer calls, the less threads wait
 LEAST_FLOPS = 4_000_000  # in a tile of whole images; below, calls take longer than arithmetic
-UNEVEN = 1.3  # times as long as predicted: at the end of each of several phases threads wait for each other
+UNEVEN = 1.2  # of the prediction for several phases, which errs less on the high side than that for this one
 PHASE = 40e-6  # seconds that each phase takes beside what its plan predicts
 TURNED = 3e-9  # seconds to lay out one number of the weight anew
 ADDED_PIECE = 17e-9  # seconds to add one contiguous piece of the shares

@@ -17,7 +17,6 @@ from xpconv._workspace import Workspace
 Array = Any
 
 BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
-ROWS = 16  # of a matrix that are copied at once when it is transposed, whose cache lines are then used up
 
 
 def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, traits: Traits) -> Array:
@@ -36,7 +35,7 @@ def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, t
     if not counted and w.nbytes > _options.current().room // BESIDE:
         return w
     target = held.empty(w.shape, w.dtype)
-    cuts = intervals(columns, ROWS)
+    cuts = intervals(columns, _panels.LINE)
 
     def copy(cut: Interval, work: Workspace) -> None:
         target[..., slice(*cut)] = w[..., slice(*cut)]

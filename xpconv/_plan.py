@@ -305,7 +305,7 @@ def _contribution(name: str, size: int, case: Case) -> int:
     if REGISTRY[name].transforms:
         return size
     # a second one that is added to it, and a stack of them
-    added = min(size, ADDED * case.itemsize) + case.real * stacked(size // case.itemsize) * case.itemsize
+    added = min(size, ADDED * case.itemsize) + case.real * stacked(size // case.itemsize, case.itemsize)
     return added + (3 * size if case.exact is not None else size)
 
 

@@ -28,7 +28,8 @@ LONG, SHORT, ADDED = 640, 448, 1 << 16
 # where MOST multiply-adds sum FEWEST products or more for each element, the sum is cut into matrices of at most
 # MOST_SUMMED products, at most MANY of which are multiplied in one call, and added up: 1568 x 64 transposed times
 # 1568 x 64 37 in four stretches and 44 in eight matrices of 196
-MANY, FEWEST, MOST_SUMMED, STACKED = 16, 96, 512, 1 << 15  # STACKED: numbers in a stack, at most
+MANY, FEWEST, MOST_SUMMED = 16, 96, 512
+STACKED = 3 << 17  # bytes of a stack, at most; of a third, and 7 x 7 kernels of 3 channels take 1.2 times as long
 THIN, THICK = 16, 128  # rows of a piece, at least and at most
 LARGEST = 1 << 20  # bytes of a right-hand matrix in float64, which each row of pieces reads; twice as many in float32
 KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})  # OpenBLAS's names of those it has such kernels for
@@ -66,26 +67,22 @@ def stack(a: Array, b: Array) -> tuple[int, int] | None:
     plain = a.ndim == b.ndim == 2 and a.strides[0] == a.itemsize < a.strides[1] and a.dtype == b.dtype
     if not (plain and a.dtype in (np.float32, np.float64) and inner >= 2 * FEWEST and has_kernels()):
         return None
-    return _stack(int(a.shape[0]), inner, int(b.shape[1]))
+    return _stack(int(a.shape[0]), inner, int(b.shape[1]), a.itemsize)
 
 
-def stacked(elements: int) -> int:
-    """Count the elements of the stack that a product with so many in its result may take, if it is of real numbers."""
-    return _matrices(elements) * elements if 0 < elements <= MOST // FEWEST else 0
-
-
-def _matrices(elements: int) -> int:
-    return min(MANY, STACKED // elements)
+def stacked(elements: int, itemsize: int) -> int:
+    """Count the bytes of the stack that a product with so many elements may take at most, if it is of real numbers."""
+    return min(MANY * elements * itemsize, STACKED) if 0 < elements <= MOST // FEWEST else 0
 
 
 @lru_cache(maxsize=1024)
-def _stack(rows: int, inner: int, columns: int) -> tuple[int, int] | None:
+def _stack(rows: int, inner: int, columns: int, itemsize: int) -> tuple[int, int] | None:
     most = min(MOST // (rows * columns), MOST_SUMMED)
     if most < FEWEST or most >= inner:
         return None
     whole = (size for size in range(most, max(most // 2, FEWEST) - 1, -1) if inner % size == 0)
     size = next(whole, most)
-    return min(inner // size, _matrices(rows * columns)), size
+    return min(inner // size, MANY, STACKED // (rows * columns * itemsize)), size
 
 
 @lru_cache(maxsize=1024)

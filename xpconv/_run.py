@@ -297,8 +297,7 @@ def _in_panels(
     whole = (geometry.products, geometry.filters) if shape is None else shape
     panels = Panels(tuple(held.empty(part, dtypes.sums) for part in _panels.shapes(whole, plan.panels)))
     if shape is None:
-        # of a transposed matrix as many columns as a cache line holds
-        step = plan.panels if w.strides[-1] == w.itemsize else 16
+        step = plan.panels if w.strides[-1] == w.itemsize else _panels.LINE
     else:
         step = max(1, PREPARED * whole[-2] // (math.prod(whole[:-1]) * plan.panels))
     items = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from xpconv import _col2im, _phases
+from xpconv import _col2im, _options, _phases
 from xpconv._backend import Namespace, Traits, cast, empty, itemsize, write, zeros
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
@@ -39,28 +40,39 @@ def input_grad(
         if bands is not None:
             _col2im.input_grad(dz, w, b, geometry, bands, xp, traits, dtypes, target)
             return target
-    pieces = []
-    for phase, taken in zip(geometry.phases, plans, strict=True):
-        index = (slice(None), *phase.target, slice(None))
-        if phase.geometry is None or taken is None:
-            if target is not None:
-                write(target, index, 0 if b is None else b)
+    pieces, waiting = [], []
+    needs = sum(taken.workspace for taken in plans if taken is not None)
+    together = target is not None and needs <= _options.current().room // 4 * share
+    with contextlib.ExitStack() as stack:
+        for phase, taken in zip(geometry.phases, plans, strict=True):
+            index = (slice(None), *phase.target, slice(None))
+            if phase.geometry is None or taken is None:
+                if target is not None:
+                    write(target, index, 0 if b is None else b)
+                    continue
+                size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
+                blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
+                pieces.append(blank if b is None else blank + cast(xp, b, sums))
                 continue
-            size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
-            blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
-            pieces.append(blank if b is None else blank + cast(xp, b, sums))
-            continue
-        kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
-        kernel = kernel if each is None else each(kernel)
-        with Held(beside(taken)) as held:
+            kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
+            kernel = kernel if each is None else each(kernel)
+            held = stack.enter_context(Held(beside(taken)))
             if traits.buffers:
                 kernel = _phases.side_by_side(kernel, phase.geometry.positions, taken, held, xp, traits)
             jobs = correlate_jobs(
                 dz, kernel, b, phase.geometry, taken, xp, traits, dtypes, target, held, each, index, each is not None
             )
+            if together:
+                waiting.append((phase.geometry.flops, taken.workers, jobs))
+                continue
             blocks = run([jobs], xp, traits, sums, taken.workers, phase.geometry.flops, target is None, dtypes)
-        if target is None:
-            pieces.append(jobs.join(xp, blocks))
+            stack.close()
+            if target is None:
+                pieces.append(jobs.join(xp, blocks))
+        if waiting:  # one after another, threads would wait for each other at the end of each; the longest goes first
+            waiting.sort(key=lambda one: one[0], reverse=True)
+            flops, workers = sum(one[0] for one in waiting), max(one[1] for one in waiting)
+            run([one[2] for one in waiting], xp, traits, sums, workers, flops, False, dtypes)
     if target is not None:
         return target
     return cast(xp, _phases.interleave(xp, pieces, geometry), dtype)
