@@ -8,7 +8,7 @@ import pytest
 
 import xpconv as xc
 from tests.test_workspace import beside
-from xpconv import _panels, _plan, _products
+from xpconv import _panels, _plan, _products, _run
 from xpconv._panels import Panels
 
 F32 = np.dtype(np.float32)
@@ -76,13 +76,17 @@ def test_each_element_is_written_once(name: str, width: int) -> None:
 def test_pieces_are_what_the_kernels_take(inner: int, columns: int) -> None:
     width = _panels.width(inner, columns)
     if not width:
-        narrow = columns <= (_panels.WIDTH if inner <= _panels.LONG else _panels.NARROWER)
-        assert narrow or inner * columns < _panels.LEAST or inner > 5208
         return
     a, b = np.empty((500, inner), F32), in_panels(np.empty((inner, columns), F32), width)
     for x, y, _ in _panels.pieces(a, b, np.empty((500, columns), F32)):
         assert x.shape[-2] * inner * y.shape[-1] <= _products.MOST
         assert x.shape[-2] % _panels.AT_ONCE.get(y.shape[-1], 2) == 0 or x.shape[-4] == 1  # but for what is left over
+
+
+def test_who_has_panels() -> None:
+    """Matrices of many columns, unless they are small, or so deep that a piece of few rows is too large."""
+    sizes = [(64, 64), (64, 256), (64, 255), (1536, 128), (1537, 128), (4608, 512), (5208, 512), (5209, 512)]
+    assert [_panels.width(*size) for size in sizes] == [0, 64, 0, 64, 32, 32, 32, 0]
 
 
 def test_without_kernels_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,10 +99,14 @@ def test_without_kernels_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None
 # x, w, options: pointwise, with columns left over, with stride, Winograd, channels first
 LAYERS = {
     "1x1": ((2, 20, 20, 300), (1, 1, 300, 200), {}),
-    "3x3 stride 2": ((3, 30, 31, 64), (3, 3, 64, 72), {"stride": 2, "padding": 1}),
+    "3x3 stride 2": ((3, 30, 31, 96), (3, 3, 96, 160), {"stride": 2, "padding": 1}),
     "deep": ((2, 16, 18, 200), (3, 3, 200, 100), {"padding": 1, "algorithm": "gemm"}),
     "winograd": ((2, 16, 18, 130), (3, 3, 130, 150), {"padding": 1, "algorithm": "winograd"}),
-    "channels first": ((2, 70, 20, 21), (130, 70, 3, 3), {"stride": 2, "layout": "channels_first"}),
+    "channels first": (
+        (2, 70, 20, 21),
+        (130, 70, 3, 3),
+        {"stride": 2, "layout": "channels_first", "algorithm": "gemm"},
+    ),
     "few pixels": ((1, 7, 7, 300), (3, 3, 300, 200), {"padding": 1, "algorithm": "gemm"}),
 }
 CALLS = list(itertools.product(LAYERS, ["float32", "float64", "float16"]))
@@ -110,12 +118,19 @@ def test_results_are_those_without(name: str, dtype: str, monkeypatch: pytest.Mo
     x_shape, w_shape, options = LAYERS[name]
     rng = np.random.default_rng(0)
     x, w = (rng.integers(-1, 2, shape).astype(dtype) for shape in (x_shape, w_shape))
+    right, made = _run._in_panels, []
+    monkeypatch.setattr(_run, "_in_panels", lambda *a: made.append(right(*a)) or made[-1])
     z = xc.conv(x, w, **options)
     dz = rng.integers(-1, 2, z.shape).astype(dtype)
+    forward = len(made)
     found = z, xc.conv_input_grad(dz, w, x.shape, **options)
+    assert forward == (name != "few pixels"), "of few pixels only the transposed weight is worth a copy"
+    assert len(made) > forward
     monkeypatch.setattr(_panels, "width", lambda inner, columns: 0)
     forget()
+    count = len(made)
     wanted = xc.conv(x, w, **options), xc.conv_input_grad(dz, w, x.shape, **options)
+    assert len(made) == count
     for one, other in zip(found, wanted, strict=True):
         if name == "winograd":
             scale = 1e-3 if dtype == "float16" else 100 * np.finfo(dtype).eps

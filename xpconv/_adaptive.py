@@ -2,7 +2,8 @@
 
 Window o of an axis of n pixels cut into m reads pixels floor(o n / m) to ceil((o + 1) n / m) - 1. Windows have up to
 two lengths, and neighbours may share a pixel, so a tap is gathered by an index for each window; a window that has fewer
-taps than the longest reads its last pixel again, which no maximum minds and a sum leaves out.
+taps than the longest reads its last pixel again, which no maximum minds and a sum leaves out. On NumPy strided views
+are taken instead (`_adaptive_tiles`), with the cuts and counts of this module.
 """
 
 from __future__ import annotations
@@ -83,8 +84,7 @@ def check_gradient(function: str, dy: Array, whole: Ints, cuts: tuple[Cut, ...],
 def taps(work: Workspace, cut: Cut, windows: Interval, axis: int, like: Array) -> Iterator[tuple[Array, Array | None]]:
     """Give for each tap the slab's pixel that each window reads, and which windows have that tap (None: all)."""
     numbers = np.arange(*windows)
-    first = cut.first(numbers)
-    yield from _gathers(work, first - first[0], cut.end(numbers) - first, axis, like)
+    yield from _on_device(work, cut.first(numbers), cut.end(numbers), axis, like)
 
 
 def readers(
@@ -92,21 +92,29 @@ def readers(
 ) -> Iterator[tuple[Array, Array | None]]:
     """Give each window, counted from a pixel's first, that reads each pixel, and which pixels have so many readers."""
     numbers = np.arange(*pixels)
-    first, end = cut.windows((numbers, numbers + 1))
-    yield from _gathers(work, first - first[0], end - first, axis, like)
+    yield from _on_device(work, *cut.windows((numbers, numbers + 1)), axis, like)
 
 
-def _gathers(
-    work: Workspace, starts: Counts, lengths: Counts, axis: int, like: Array
+def gathers(first: Counts, end: Counts) -> Iterator[tuple[Counts, Counts | None]]:
+    """Give for each source in turn, of the ranges from `first` to `end`, where it is, and which ranges have so many.
+
+    Counted from the first of all; of a range that has no more, its last; None if all have.
+    """
+    lengths, starts = end - first, first - first[0]
+    for k in range(int(lengths.max())):
+        those = k < lengths
+        yield starts + np.minimum(k, lengths - 1), None if those.all() else those
+
+
+def _on_device(
+    work: Workspace, first: Counts, end: Counts, axis: int, like: Array
 ) -> Iterator[tuple[Array, Array | None]]:
     xp, rank = work.xp, like.ndim - 2
     integers = index_dtype(xp, like)
-    shape = (1,) * axis + (len(starts),) + (1,) * (rank + 1 - axis)
-    for k in range(int(lengths.max())):
-        index = host_array(xp, starts + np.minimum(k, lengths - 1), integers, like)
-        there = k < lengths
-        mask = None if there.all() else xp.reshape(host_array(xp, there, xp.bool, like), shape)
-        yield index, mask
+    shape = (1,) * axis + (len(first),) + (1,) * (rank + 1 - axis)
+    for index, those in gathers(first, end):
+        mask = None if those is None else xp.reshape(host_array(xp, those, xp.bool, like), shape)
+        yield host_array(xp, index, integers, like), mask
 
 
 def take(work: Workspace, values: Array, index: Array, axis: int) -> Array:

@@ -26,14 +26,14 @@ def _sweep(
 ) -> None:  # fmt: skip
     """Run a step for each tile of (n, *sizes) and each block of channels; `needs`: bytes of a tile for each channel.
 
-    With `whole_images` no image is taken by two threads.
+    With `whole_images` no image is taken by two threads. Unlike `_pool_tiles.cut`'s, tiles do not depend on the number
+    of threads, because the order in which sums are taken may depend on the size of a tile.
     """
     options = _options.current()
     room = options.room - UFUNC_BUFFERS
     width = channels
     while width > 1 and needs((1,) * len(shape)) * width > room // 2:
         width = -(-width // 2)
-    # whatever the number of threads: how sums are taken depends on the size of a tile
     parts = max(1, min(PARTS, math.prod(shape) * channels // SHARE))
     tile = block(shape, -(-math.prod(shape) // parts))
     while math.prod(tile) > 1 and needs(tile) * width > min(CACHE, room // 4):

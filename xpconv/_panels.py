@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 WIDTH, NARROWER = 64, 32  # columns of a panel, where few or many products are summed
 LONG = 1536  # products summed, above which it is NARROWER
 LEAST = 1 << 14  # elements of a matrix below which it is near enough
+MOVED = 8  # flops that moving a number counts as, for `run` to see whether threads pay
 LINE = 16  # columns of a transposed matrix that are copied at once, which uses up its cache lines
 REPAID = 512  # rows in all, of the left-hand matrices, that a panel is copied for
 # rows that the kernels take at once: pieces of 13 rows run at 46, of 12 at 50 * 10^9 multiply-adds a second

@@ -23,10 +23,11 @@ def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, t
     """Copy a weight whose last axis does not lie in one piece, if that pays for so many pixels and there is room.
 
     Products with it take up to twice the time; those with a large one do not, and take no pieces either. Where `gemm`
-    copies it in any case, it is copied here, by all threads.
+    copies it in any case, it is copied here, by all threads. A weight that is laid out anew later, by its algorithm or
+    in panels, stays as it is.
     """
     inner, columns = w.shape[-2:]
-    anew = plan.step or (plan.panels and _panels.repaid(w, pixels))  # it is laid out anew all the same
+    anew = plan.step or (plan.panels and _panels.repaid(w, pixels))
     if anew or w.strides[-1] == w.itemsize:
         return w
     counted = plan.algorithm == "gemm" and math.prod(w.shape[:-2]) > 1  # gemm copies it anyway
@@ -40,8 +41,7 @@ def side_by_side(w: Array, pixels: int, plan: Plan, held: Held, xp: Namespace, t
     def copy(cut: Interval, work: Workspace) -> None:
         target[..., slice(*cut)] = w[..., slice(*cut)]
 
-    flops = 8 * math.prod(w.shape)  # moving a number counts as so many, for `run` to see whether threads pay
-    run([Jobs(copy, cuts)], xp, traits, w.dtype, plan.workers, flops, False)
+    run([Jobs(copy, cuts)], xp, traits, w.dtype, plan.workers, _panels.MOVED * math.prod(w.shape), False)
     return target
 
 

@@ -55,7 +55,7 @@ class Plan:
     rates: str = ""
     step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
     apart: bool = False  # each tap's pixels are read for themselves: dilated windows span far more than they read
-    panels: int = 0  # columns of a panel that the prepared weight is laid out in, if it is
+    panels: int = 0  # columns of the panels that a weight may be laid out in (`_panels.repaid` says whether), or 0
     safe: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     def __str__(self) -> str:
@@ -215,6 +215,7 @@ class Case:
     exact: Exact | None
     converted: bool
     real: bool  # numbers, not complex ones
+    panels: bool = True  # may be taken
 
 
 def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
@@ -248,9 +249,9 @@ def _fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         work = replace(work, elements=work.elements * most // geometry.groups + geometry.filters)
     else:
         fixed = max(work.prepared, (weight // itemsize) * case.converted) * itemsize
-        panels = _panel_width(name, work, case, room)
+        panels = _panel_width(name, case, room)
         if panels and not work.step:
-            fixed = weight * (1 + case.converted)
+            fixed = weight * (1 + case.converted)  # the panels, and the weight in the dtype of the sums
         if work.step:
             fixed += weight  # for computing again
     if case.exact is not None:
@@ -282,16 +283,17 @@ def _again(case: Case, room: int) -> Plan | str:
     found: Plan | str = ""
     work = gemm.weight_grad_work(case.geometry) if case.gradient else gemm.forward_work(case.geometry)
     for share in (room,) if case.gradient else (room // 16, room // 4):
-        found = _fit("gemm", work, replace(case, threads=1), share)
+        # so few tiles are not worth panels
+        found = _fit("gemm", work, replace(case, threads=1, panels=False), share)
         if not isinstance(found, str):
-            return replace(found, panels=0)
+            break
     return found
 
 
-def _panel_width(name: str, work: Work, case: Case, room: int) -> int:
-    """Choose the columns of the panels in which a prepared weight is laid out; 0 if it is not."""
+def _panel_width(name: str, case: Case, room: int) -> int:
+    """Choose the columns of the panels that a weight may be laid out in; 0 for none."""
     geometry = case.geometry
-    if not case.traits.buffers or case.exact is not None or not case.real or geometry.groups > 1:
+    if not case.panels or not case.traits.buffers or case.exact is not None or not case.real or geometry.groups > 1:
         return 0
     if name == "winograd":
         return _panels.width(geometry.channels, geometry.filters)

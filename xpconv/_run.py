@@ -267,7 +267,7 @@ def correlate_jobs(
 def _prepared(
     w: Array, geometry: Geometry, algorithm: Algorithm, plan: Plan, xp: Namespace, traits: Traits, dtypes: Arithmetic,
     held: Held,
-) -> Array:  # fmt: skip
+) -> Array | Panels:  # fmt: skip
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
     shape = algorithm.prepared_shape(geometry, is_kind(xp, dtypes.sums, "complex floating"))
     if plan.panels and (shape is not None or _panels.repaid(w, geometry.positions)):
@@ -292,29 +292,29 @@ def _in_panels(
     w: Array, geometry: Geometry, algorithm: Algorithm, plan: Plan, shape: Ints | None, xp: Namespace, traits: Traits,
     dtypes: Arithmetic, held: Held,
 ) -> Panels:  # fmt: skip
-    """Prepare the weight panel by panel; a matrix of a product with windows is only laid out anew."""
-    inner = (*geometry.kernel, geometry.channels)
+    """Prepare the weight panel by panel; where the algorithm has no form of its own (`shape` is None), copy it."""
     whole = (geometry.products, geometry.filters) if shape is None else shape
     panels = Panels(tuple(held.empty(part, dtypes.sums) for part in _panels.shapes(whole, plan.panels)))
-    if shape is None:
-        step = plan.panels if w.strides[-1] == w.itemsize else _panels.LINE
-    else:
-        step = max(1, PREPARED * whole[-2] // (math.prod(whole[:-1]) * plan.panels))
+
+    def copy(item: tuple[slice, Array, slice], work: Workspace) -> None:
+        columns, panel, some = item
+        np.copyto(panel.reshape(*geometry.kernel, geometry.channels, -1)[..., some], w[..., columns][..., some])
+
+    def prepare(item: tuple[slice, Array, slice], work: Workspace) -> None:
+        columns, panel, channels = item
+        with work.quiet():
+            algorithm.prepare(work, w[..., channels, columns], geometry, panel[:, channels, :])
+
     items = []
     for columns, panel in panels.each():
-        size = columns.stop - columns.start if shape is None else whole[-2]
-        items += [(columns, panel, slice(*cut)) for cut in intervals(size, step)]
-
-    def compute(item: tuple[slice, Array, slice], work: Workspace) -> None:
-        columns, panel, cut = item
         if shape is None:
-            np.copyto(panel.reshape(*inner, -1)[..., cut], w[..., columns][..., cut])
-            return
-        with work.quiet():
-            algorithm.prepare(work, w[..., cut, columns], geometry, panel[:, cut, :])
-
-    flops = math.prod(whole) * (8 if shape is None else 2 * geometry.taps)  # a copied number counts as so many
-    run([Jobs(compute, items)], xp, traits, dtypes.sums, plan.workers, flops, False, dtypes)
+            size, step = panel.shape[-1], plan.panels if w.strides[-1] == w.itemsize else _panels.LINE
+        else:
+            size, step = shape[-2], max(1, PREPARED * shape[-2] // (math.prod(shape[:-1]) * plan.panels))
+        items += [(columns, panel, slice(*cut)) for cut in intervals(size, step)]
+    jobs = Jobs(copy if shape is None else prepare, items)
+    flops = math.prod(whole) * (_panels.MOVED if shape is None else 2 * geometry.taps)
+    run([jobs], xp, traits, dtypes.sums, plan.workers, flops, False, dtypes)
     return panels
 
 

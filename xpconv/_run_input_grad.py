@@ -10,9 +10,9 @@ from xpconv import _col2im, _options, _phases
 from xpconv._backend import Namespace, Traits, cast, empty, itemsize, write, zeros
 from xpconv._buffers import Held
 from xpconv._dtypes import has_double
-from xpconv._geometry import Geometry
+from xpconv._geometry import Geometry, Phase
 from xpconv._plan import Plan
-from xpconv._run import Each, beside, correlate_jobs, run
+from xpconv._run import Each, Jobs, beside, correlate_jobs, run
 from xpconv.algorithms._exact import arithmetic
 
 Array = Any
@@ -40,7 +40,9 @@ def input_grad(
         if bands is not None:
             _col2im.input_grad(dz, w, b, geometry, bands, xp, traits, dtypes, target)
             return target
-    pieces, waiting = [], []
+    pieces: list[Array] = []
+    waiting: list[tuple[int, int, Jobs]] = []  # flops, workers, jobs of a phase
+    # work arrays of all phases are held until the end
     needs = sum(taken.workspace for taken in plans if taken is not None)
     together = target is not None and needs <= _options.current().room // 4 * share
     with contextlib.ExitStack() as stack:
@@ -49,10 +51,8 @@ def input_grad(
             if phase.geometry is None or taken is None:
                 if target is not None:
                     write(target, index, 0 if b is None else b)
-                    continue
-                size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
-                blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, dz)
-                pieces.append(blank if b is None else blank + cast(xp, b, sums))
+                else:
+                    pieces.append(_blank(phase, geometry, xp, sums, dz, b))
                 continue
             kernel = _phases.adjoint_kernel(xp, w, phase.taps, geometry)
             kernel = kernel if each is None else each(kernel)
@@ -70,9 +70,15 @@ def input_grad(
             if target is None:
                 pieces.append(jobs.join(xp, blocks))
         if waiting:  # one after another, threads would wait for each other at the end of each; the longest goes first
-            waiting.sort(key=lambda one: one[0], reverse=True)
-            flops, workers = sum(one[0] for one in waiting), max(one[1] for one in waiting)
-            run([one[2] for one in waiting], xp, traits, sums, workers, flops, False, dtypes)
+            flops, workers, jobs_of = zip(*sorted(waiting, key=lambda one: -one[0]), strict=True)
+            run(jobs_of, xp, traits, sums, max(workers), sum(flops), False, dtypes)
     if target is not None:
         return target
     return cast(xp, _phases.interleave(xp, pieces, geometry), dtype)
+
+
+def _blank(phase: Phase, geometry: Geometry, xp: Namespace, sums: Any, like: Array, b: Array | None) -> Array:
+    """Give the pixels of a phase that no window reads."""
+    size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
+    blank = zeros(xp, (geometry.batch, *size, geometry.channels), sums, like)
+    return blank if b is None else blank + cast(xp, b, sums)

@@ -268,7 +268,7 @@ def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: st
     pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
     real = is_kind(xp, x.dtype, "real floating")
     sums = accumulator(xp, x.dtype)
-    if traits.buffers and sums == x.dtype:
+    if traits.buffers and sums == x.dtype:  # gradients of 16 bits are summed in 32, below
         gradients = partial(_tiles.max_pool_vjp, cuts=cuts, xp=xp, real=real)
         return _tiles.channels_apart(gradients, [dy, x], whole, layout)
 
