@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.test_workspace import beside
 from xpconv import _adaptive_axes, _adaptive_tiles
 
 # sizes, parts: primes, with common factors, more parts than pixels, windows of many pixels, one and three axes
@@ -19,6 +20,7 @@ CUTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "one part, and one too many": ((9, 7), (1, 8)),
     "one axis": ((101,), (24,)),
     "three axes": ((5, 12, 9), (3, 8, 10)),
+    "long windows": ((1003,), (4,)),
 }
 
 
@@ -132,6 +134,22 @@ def test_views_of_images(views: str) -> None:
     dy = rng.standard_normal((x.shape[0], *parts, x.shape[-1])).astype("float32")
     for vjp in (xc.adaptive_avg_pool_vjp, xc.adaptive_max_pool_vjp):
         np.testing.assert_array_equal(vjp(dy[:, ::-1], x, parts), vjp(dy[:, ::-1].copy(), x.copy(), parts))
+
+
+# what is read is a hundred times the workspace, what is made of it little
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
+@pytest.mark.parametrize(("size", "parts"), [((501, 501), (2, 2)), ((90_001,), (20,)), ((2, 301, 150), (2, 3, 2))])
+def test_long_windows_stay_in_the_workspace(size: tuple[int, ...], parts: tuple[int, ...], dtype: str) -> None:
+    x = np.random.default_rng(4).integers(-9, 10, (1, *size, 4)).astype(dtype)
+    with xc.set_options(max_workspace=1 << 20, threads=3):
+        y = xc.adaptive_max_pool(x, parts)
+        calls = [lambda: xc.adaptive_max_pool(x, parts), lambda: xc.adaptive_max_pool(x, parts, return_indices=True)]
+        if dtype != "float16":  # its gradient is summed in 32 bits, by the functions that serve every library
+            calls.append(lambda: xc.adaptive_max_pool_vjp(y, x, parts))
+        if dtype != "int8":
+            calls += [lambda: xc.adaptive_avg_pool(x, parts), lambda: xc.adaptive_avg_pool_vjp(y, x, parts)]
+        for call in calls:
+            assert beside(call) <= 1 << 20
 
 
 @pytest.mark.parametrize(

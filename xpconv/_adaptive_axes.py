@@ -27,10 +27,10 @@ Array = np.ndarray[Any, Any]
 # 750 pixels cut into 937 windows 169 ms in views and 15 gathered
 SMALL = 1 << 13
 FEW = 4  # sources that are combined one by one, rather than in one reduction
-NOTED, LONGEST = 512, 512  # ranges whose runs are kept, and how long they may be
+NOTED, LONGEST = 128, 128  # ranges whose runs are kept, and how long they may be
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """Neighbours, along one axis of a result, that are made of the same sources; again and again at equal distances."""
 
@@ -106,6 +106,15 @@ def gathers(line: Line, places: Interval) -> Iterator[tuple[Array, Array | None]
     yield from _adaptive.gathers(first, end)
 
 
+def pick(source: Array, index: Array, axis: int, out: Array) -> None:
+    """Gather along an axis; of a source that does not lie in one piece, NumPy's `take` would copy all of it."""
+    if source.flags.c_contiguous:
+        np.take(source, index, axis=axis + 1, out=out, mode="clip")  # "raise" would copy the target
+    else:
+        whole: Any = (slice(None),) * (axis + 1)
+        np.copyto(out, source[(*whole, index)])
+
+
 def are_small(array: Array, line: Line, places: Interval) -> bool:
     """Say whether the views of a result that are taken at once have too few elements for a call each."""
     return array.size < SMALL * min(line.period[0], places[1] - places[0])
@@ -115,11 +124,12 @@ def combine(
     work: BufferedWorkspace, function: np.ufunc, source: Array, target: Array, axis: int, line: Line, places: Interval
 ) -> None:
     """Make each place along an axis of `target` of its sources along that of `source`, with a ufunc."""
-    if are_small(target, line, places):
+    longest = -(-line.period[1] // line.period[0]) + 1  # sources of a place: in views a call, gathered a call for each
+    if are_small(target, line, places) and longest < min(line.period[0], places[1] - places[0]):
         for k, (index, those) in enumerate(gathers(line, places)):
             here = k == 0 and source.dtype == target.dtype and target.flags.c_contiguous
             values = target if here else work.buffer("gathered", target.shape, source.dtype)
-            np.take(source, index, axis=axis + 1, out=values, mode="clip")  # "raise" would copy the target
+            pick(source, index, axis, values)
             if k == 0 and values is not target:
                 np.copyto(target, values, casting="unsafe")
             elif k:
@@ -199,9 +209,9 @@ def first_maxima(
         line, windows = lines.axes[axis], region[1 + axis]
         low = line.sources(windows)[0]
         numbers = np.arange(low, low + array.shape[axis + 1]) * step
-        numbers = numbers.reshape((-1,) + (1,) * (array.ndim - 2 - axis))
+        numbers = numbers.reshape((1,) * (axis + 1) + (-1,) + (1,) * (array.ndim - 2 - axis))
         if places is None:
-            places = np.broadcast_to(numbers, array.shape)
+            places = numbers  # to broadcast
         else:
             np.add(places, numbers, out=places)
         shape = (*array.shape[: axis + 1], windows[1] - windows[0], *array.shape[axis + 2 :])
@@ -236,9 +246,11 @@ def _rivals(
     """Give one source after another, and views of the places that are made of them, and whether it is their first."""
     if are_small(targets[0], line, places):
         for k, (index, _) in enumerate(gathers(line, places)):
-            values = [work.buffer(f"gathered {i}", targets[0].shape, s.dtype) for i, s in enumerate(sources)]
-            for source, value in zip(sources, values, strict=True):
-                np.take(source, index, axis=axis + 1, out=value, mode="clip")
+            values = []
+            for i, source in enumerate(sources):
+                shape = (*source.shape[: axis + 1], len(index), *source.shape[axis + 2 :])
+                values.append(work.buffer(f"gathered {i}", shape, source.dtype))
+                pick(source, index, axis, values[-1])
             yield values, targets, k == 0
         return
     there, here = line.period

@@ -76,7 +76,7 @@ def reduce_windows(
 
     def needs(tile: Ints) -> int:
         stages = lines.stages(tile)
-        return (sum(stages) + max(stages)) * wide
+        return (sum(stages) + 2 * max(stages)) * wide
 
     def step(work: BufferedWorkspace, region: Region, own: slice) -> None:
         out = target[(*_run.slices(region)[:-1], own)]
@@ -103,7 +103,7 @@ def avg_pool_vjp(dy: Array, whole: Ints, layout: str, cuts: tuple[Cut, ...], xp:
 
     def needs(tile: Ints) -> int:
         stages = lines.stages(tile)
-        return (sum(stages) + max(stages)) * wide
+        return (sum(stages) + 2 * max(stages)) * wide
 
     def step(work: BufferedWorkspace, region: Region, own: slice) -> None:
         gradient, out = grads[_spots(lines, region, own)], target[(*_run.slices(region)[:-1], own)]
@@ -167,8 +167,8 @@ def _over_maxima(
 
     def needs(tile: Ints) -> int:
         read, *stages = lines.stages(tile)
-        own = (sum(stages) + max(stages)) * (size + 8) + 2 * max(stages) + stages[-1] * beside
-        return own + read * (size + 1)
+        own = (sum(stages) + max(stages)) * (size + 8) + (size + 2) * max(stages) + stages[-1] * beside
+        return own + read
 
     def step(work: BufferedWorkspace, region: Region, own: slice) -> None:
         slab = pixels[_spots(lines, region, own)]

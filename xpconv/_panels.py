@@ -92,5 +92,5 @@ def pieces(a: Array, b: Panels, out: Array) -> Iterator[tuple[Array, Array, Arra
 def _height(rows: int, most: int, unit: int) -> int:
     """Cut rows into pieces of about the same height, whole multiples of a unit but for what is left over."""
     most = max(min(most, _products.THICK) // unit, 1) * unit
-    even = -(-rows // -(-rows // most))
+    even = -(-rows // max(-(-rows // most), 1))
     return -(-even // unit) * unit

@@ -189,7 +189,8 @@ def adaptive_max_pool(
 
     Notes
     -----
-    NaN and equal maxima as in `max_pool`: the first has the index. Source: PyTorch's AdaptiveMaxPool.
+    NaN and equal maxima as in `max_pool`: the first has the index. Where the maxima are zeros of both signs, y may have
+    either. Source: PyTorch's AdaptiveMaxPool.
 
     Examples
     --------
