@@ -29,10 +29,18 @@ HARD: dict[str, tuple[tuple[int, ...], str, Any, dict[str, Any]]] = {
 }
 
 
+# in 1 MiB these are as hard, and take a tenth of the time
+IN_LITTLE: dict[str, tuple[tuple[int, ...], str, Any, dict[str, Any]]] = {
+    "as large as the image": ((1, 96, 160, 110), "float32", (96, 160), {}),
+    "as large as the image, channels first": ((1, 8, 120, 120), "float32", 120, {"layout": "channels_first"}),
+    "as large as the image, float16": ((1, 128, 128, 16), "float16", 128, {}),
+}
+
+
 @pytest.mark.parametrize(("mebibytes", "threads"), [(64, 8), (1, 8)])
 @pytest.mark.parametrize("name", HARD)
 def test_pools(name: str, mebibytes: int, threads: int) -> None:
-    shape, dtype, window, options = HARD[name]
+    shape, dtype, window, options = IN_LITTLE.get(name, HARD[name]) if mebibytes == 1 else HARD[name]
     x = np.random.default_rng(0).integers(-3, 4, shape).astype(dtype)
     most = mebibytes * MIB
     with xc.set_options(max_workspace=most, threads=threads):
