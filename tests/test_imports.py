@@ -30,7 +30,7 @@ LAYERS = (
     ),
     ("_backend", "_dtypes", "_rounding", "_fused", "_workspace", "_buffered"),
     ("algorithms",),
-    ("_cost", "_plan"),
+    ("_cost", "_tiles", "_plan"),
     (
         "_phases",
         "_run",

@@ -28,8 +28,8 @@ from xpconv._backend import (
     zeros,
 )
 from xpconv._geometry import Interval, Ints, Region
-from xpconv._plan import block
 from xpconv._reading import adaptive_shapes, freeze, in_layout, whole_shape
+from xpconv._tiles import block
 from xpconv._workspace import Workspace
 
 Array = Any

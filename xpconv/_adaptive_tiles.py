@@ -14,8 +14,8 @@ from xpconv._adaptive_axes import Lines, first_maxima, lines_of, reduced
 from xpconv._backend import NUMPY, Namespace, empty, from_channels_last, to_channels_last
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Ints, Region
-from xpconv._plan import PARTS, UFUNC_BUFFERS, block
 from xpconv._pool_tiles import CACHE, SHARE, has_nan
+from xpconv._tiles import PARTS, UFUNC_BUFFERS, block
 
 Array = np.ndarray[Any, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 from xpconv import _options
 from xpconv._backend import Namespace, Traits, cast, fresh, plain, zeros
 from xpconv._geometry import Ints, Region
-from xpconv._plan import block
 from xpconv._run import Jobs, Tiles, run, slices
+from xpconv._tiles import block
 from xpconv._workspace import Workspace
 
 Array = Any

@@ -28,8 +28,9 @@ from xpconv._buffers import Held
 from xpconv._channels import intervals
 from xpconv._cost import RATES, THIN
 from xpconv._geometry import Geometry, Interval, Ints
-from xpconv._plan import ALONE, PARTS, UFUNC_BUFFERS, Plan
+from xpconv._plan import ALONE, Plan
 from xpconv._run import Jobs, run
+from xpconv._tiles import PARTS, UFUNC_BUFFERS
 from xpconv._workspace import Arithmetic
 from xpconv.algorithms._work import charged_products
 from xpconv.algorithms.spreading import readers

@@ -9,8 +9,8 @@ from typing import Any
 
 from xpconv._backend import Namespace, Traits, add_to, cast, empty, itemsize, write
 from xpconv._geometry import Ints, Pairs, Region, Run, runs
-from xpconv._plan import block
 from xpconv._run import Tiles
+from xpconv._tiles import block
 
 Array = Any
 

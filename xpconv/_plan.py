@@ -11,14 +11,13 @@ from xpconv._backend import Traits
 from xpconv._cost import RATES, UNMEASURED, exact_work, predict
 from xpconv._geometry import Geometry, Ints
 from xpconv._products import ADDED, stacked
+from xpconv._tiles import PARTS, UFUNC_BUFFERS, block
 from xpconv._workspace import Exact
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms._exact import scratch
 from xpconv.algorithms._work import Work
 
 CHOICES = ("auto", *REGISTRY)
-PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
-UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 PREFERENCE = 1.1  # an algorithm with larger errors is taken if it is predicted to be faster by more than this
 TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
@@ -382,36 +381,3 @@ def _tile(work: Work, case: Case, room: int) -> Ints:
         if count <= 1 or _tile_bytes(work, geometry, tile, itemsize) <= room:
             return tile
         count = min(count, math.prod(tile) // math.prod(step)) // 2
-
-
-def block(shape: Ints, pixels: int) -> Ints:
-    """Cut a block of at most `pixels` out of `shape`, whole inner axes first, the cut axis in even parts."""
-    sizes: list[int] = []
-    for n in reversed(shape):
-        fits = max(min(pixels, n), 1)
-        even = -(-n // -(-n // fits)) if n else 1
-        sizes.append(even)
-        pixels = pixels // even if even == n else 1
-    return tuple(reversed(sizes))
-
-
-def pool_tile(
-    geometry: Geometry, shape: Ints, stride: Ints, elements: int, traits: Traits, itemsize: int, max_workspace: int,
-    threads: int,
-) -> tuple[Ints, int]:  # fmt: skip
-    """Cut (n, *windows) into tiles and say how many may run at once; `elements` work values for each window's pixel."""
-
-    def size(tile: Ints) -> int:
-        slab = tile[0] * math.prod((n + 1) * s + w for n, s, w in zip(tile[1:], stride, geometry.span, strict=True))
-        return (slab + elements * math.prod(tile) * math.prod(stride)) * geometry.channels * itemsize
-
-    share = max_workspace // (4 if traits.threads else 2)
-    cache = share if traits.cache is None else min(traits.cache, share)
-    pixel = (math.prod(stride) + elements) * geometry.channels * itemsize
-    pixels = max(cache // pixel, 1)
-    if traits.threads:
-        pixels = min(pixels, max(-(-math.prod(shape) // PARTS), (1 << 20) // pixel, 1))
-    tile = block(shape, pixels)
-    while math.prod(tile) > 1 and size(tile) > max_workspace:
-        tile = block(shape, math.prod(tile) // 2)
-    return tile, max(1, min(threads, max_workspace // max(size(tile), 1)) if traits.threads else 1)

@@ -24,7 +24,7 @@ from xpconv._backend import (
 from xpconv._buffered import workspace
 from xpconv._dtypes import real_dtype
 from xpconv._geometry import Geometry, Ints, Phase, Region
-from xpconv._plan import pool_tile
+from xpconv._tiles import pool_tile
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 

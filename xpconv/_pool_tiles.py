@@ -17,8 +17,8 @@ from xpconv import _channels, _options, _run
 from xpconv._backend import NUMPY, Namespace, empty, from_channels_last
 from xpconv._buffered import BufferedWorkspace
 from xpconv._geometry import Geometry, Ints, Region
-from xpconv._plan import UFUNC_BUFFERS, block
 from xpconv._reading import in_layout
+from xpconv._tiles import UFUNC_BUFFERS, block
 from xpconv.algorithms import running, spreading
 
 Array = np.ndarray[Any, Any]

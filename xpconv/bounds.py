@@ -38,7 +38,7 @@ from xpconv._error_terms import (
     worst,
 )
 from xpconv._geometry import Geometry
-from xpconv._plan import Plan, block
+from xpconv._plan import Plan
 from xpconv._pool_bounds import (
     avg_pool_error_bound,
     avg_pool_vjp_error_bound,
@@ -48,6 +48,7 @@ from xpconv._pool_bounds import (
 from xpconv._reading import freeze, in_layout, read_images, whole_shape
 from xpconv._run import SMALL, Tiles, slices
 from xpconv._run_weight_grad import correlate_weight_grad
+from xpconv._tiles import block
 from xpconv._transpose_bounds import conv_transpose_error_bound
 from xpconv.conv import Padding, Size, check_shape, read_geometry
 

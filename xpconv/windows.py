@@ -19,9 +19,9 @@ from xpconv._backend import (
 )
 from xpconv._geometry import Geometry, Ints, Phase, Region
 from xpconv._options import current
-from xpconv._plan import pool_tile
 from xpconv._pool_run import PhaseGradient
 from xpconv._reading import freeze, whole_shape, window_geometry
+from xpconv._tiles import pool_tile
 from xpconv._workspace import Workspace
 from xpconv.algorithms import pooling
 from xpconv.conv import Padding, Size
