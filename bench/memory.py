@@ -19,7 +19,7 @@ from bench.layers import Layer
 from bench.report import Table, number
 from bench.session import opened
 from xpconv import _options
-from xpconv._buffers import pool as buffers
+from xpconv._work.memory import pool as buffers
 
 HELP = "measure the work memory of calls over batches and image sizes (NumPy)"
 MIB = 2**20

@@ -24,12 +24,12 @@ from bench.arguments import positive_int
 from bench.machine import describe, machine_line
 from bench.report import Table, number, to_json, write
 from xpconv import _options
-from xpconv._backend import NUMPY
-from xpconv._conv_run import plan_for
-from xpconv._cost import Rates, counts
-from xpconv._geometry import Geometry
+from xpconv._arrays.space import NUMPY
+from xpconv._convolution.passes import plan_for
+from xpconv._ops.conv import read_geometry
+from xpconv._plan.rates import Rates, counts
+from xpconv._shapes.geometry import Geometry
 from xpconv.algorithms import REGISTRY
-from xpconv.conv import read_geometry
 
 HELP = "random layers with every algorithm: the regret of the plan's choice, and its constants fitted anew"
 PASSES = ("forward", "input gradient", "weight gradient")

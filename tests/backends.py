@@ -8,8 +8,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from xpconv import _libraries
-from xpconv._libraries import Library, LibraryError
+from xpconv._tools import libraries as _libraries
+from xpconv._tools.libraries import Library, LibraryError
 
 Array = Any
 

@@ -8,7 +8,7 @@ import pytest
 pytest.register_assert_rewrite("tests.checks", "tests.backends")
 
 from tests import backends  # noqa: E402 - its assertions are rewritten
-from xpconv._libraries import LibraryError  # noqa: E402
+from xpconv._tools.libraries import LibraryError  # noqa: E402
 
 SIZES = ("normal", "nightly")
 SIZE = os.environ.get("XPCONV_TEST_SIZE", "normal")

@@ -9,7 +9,8 @@ import pytest
 
 import xpconv as xc
 from tests.test_workspace import beside
-from xpconv import _adaptive_axes, _adaptive_tiles
+from xpconv._pooling import adaptive_axes as _adaptive_axes
+from xpconv._pooling import adaptive_tiles as _adaptive_tiles
 
 # sizes, parts: primes, with common factors, more parts than pixels, windows of many pixels, one and three axes
 CUTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

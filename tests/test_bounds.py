@@ -12,8 +12,10 @@ import xpconv as xc
 from tests.backends import Backend
 from tests.longdouble import FINER, convolve, ratio, wide
 from tests.test_workspace import MIB, beside
-from xpconv import _error_terms, _rounding, bounds
+from xpconv import bounds
+from xpconv._arrays import rounding as _rounding
 from xpconv.algorithms import REGISTRY
+from xpconv.bounds import terms as _error_terms
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 Rng = np.random.Generator

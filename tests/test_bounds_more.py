@@ -25,8 +25,9 @@ from tests.test_bounds import (
 from tests.test_workspace import MIB, POOLS, beside
 from tests.test_workspace_more import TRANSPOSES
 from tests.test_workspace_pool import HARD, IN_LITTLE
-from xpconv import _channel_sum, bounds
-from xpconv._backend import NUMPY
+from xpconv import bounds
+from xpconv._arrays.space import NUMPY
+from xpconv._convolution import bias_grad as _channel_sum
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 Array = np.ndarray

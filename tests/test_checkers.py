@@ -9,7 +9,7 @@ import pytest
 from tests import backends, checks, oracle
 from tests.backends import Backend
 from tests.cases import CONV, POOL, values
-from xpconv._libraries import LibraryError
+from xpconv._tools.libraries import LibraryError
 
 CASE = CONV["strides-differ"]
 DATA = CASE.data()

@@ -11,7 +11,8 @@ from tests import by_slices, oracle
 from tests.cases import values
 from tests.longdouble import convolve, ratio, wide
 from tests.test_workspace import MIB, beside
-from xpconv import _col2im, bounds
+from xpconv import bounds
+from xpconv._convolution import col2im as _col2im
 
 
 @pytest.fixture

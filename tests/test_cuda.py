@@ -8,7 +8,7 @@ import pytest
 
 import xpconv as xc
 from tests import backends
-from xpconv._libraries import LibraryError
+from xpconv._tools.libraries import LibraryError
 
 
 @pytest.fixture(scope="module")

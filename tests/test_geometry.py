@@ -11,9 +11,9 @@ import xpconv as xc
 from tests import backends, oracle
 from tests.backends import Backend
 from tests.cases import values
-from xpconv._backend import CUPY, NUMPY
-from xpconv._geometry import Geometry
-from xpconv._plan import choose
+from xpconv._arrays.space import CUPY, NUMPY
+from xpconv._plan.choose import choose
+from xpconv._shapes.geometry import Geometry
 
 # n, kernel, stride, dilation, padding -> output, (before, after)
 SIZES = [

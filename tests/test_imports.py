@@ -12,47 +12,20 @@ import pytest
 SPEC = importlib.util.find_spec("xpconv")
 ROOT = Path(SPEC.origin).parent
 
-# from the ground up; a module may import what stands below it, and its neighbours on the same line
+# from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    (
-        "_libraries",
-        "_options",
-        "_buffers",
-        "_geometry",
-        "_reading",
-        "_threads",
-        "_info",
-        "_channels",
-        "_products",
-        "_panels",
-        "_tape",
-        "data",
-    ),
-    ("_backend", "_dtypes", "_rounding", "_fused", "_workspace", "_buffered"),
+    ("_options", "_shapes", "_tools", "data"),
+    ("_arrays",),
+    ("_work",),
     ("algorithms",),
-    ("_cost", "_tiles", "_plan"),
-    (
-        "_phases",
-        "_run",
-        "_run_input_grad",
-        "_run_weight_grad",
-        "_col2im",
-        "_channel_sum",
-        "_conv_run",
-        "_pool_run",
-        "_pool_tiles",
-        "_fold",
-        "_adaptive",
-        "_adaptive_axes",
-        "_adaptive_tiles",
-        "_scatter",
-    ),
-    ("conv", "pool", "padding", "windows", "transpose", "lp", "adaptive", "unpool", "_explain"),
-    ("_derivatives", "torch", "jax"),
-    ("_course_checks", "course"),
+    ("_plan",),
+    ("_engine",),
+    ("_convolution", "_pooling"),
+    ("_ops",),
+    ("torch", "jax"),
+    ("course",),
     ("nn",),
-    ("_error_terms", "_pool_bounds", "_transpose_bounds", "bounds"),
-    ("_guises",),
+    ("bounds",),
     ("testing",),
     ("pytest_plugin",),
     ("verify",),
@@ -93,16 +66,8 @@ def imports(path: Path, name: str) -> Iterator[tuple[str, bool]]:
     """Every module that a file imports, by its dotted name, and whether that is at the top of the file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {id(node) for outer in ast.walk(tree) if isinstance(outer, FUNCTIONS) for node in ast.walk(outer)}
-    typing_only = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-        for node in ast.walk(block)
-    }
     for node in ast.walk(tree):
         at_top = id(node) not in inner
-        if id(node) in typing_only:
-            continue
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, at_top
@@ -180,7 +145,7 @@ def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
             assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
 
 
-ARRAYLESS = ("_geometry", "_reading", "_options", "_threads")
+ARRAYLESS = ("_shapes", "_options")
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if layer(name) in ARRAYLESS])
@@ -220,11 +185,11 @@ def test_a_numpy_call_loads_no_other_library() -> None:
 def test_the_reader_of_imports_sees_them(tmp_path: Path) -> None:
     path = tmp_path / "pool.py"
     path.write_text(
-        "import os.path\nfrom xpconv import _run\nfrom xpconv.conv import conv\nfrom . import course\n"
+        "import os.path\nfrom xpconv._engine import jobs\nfrom xpconv._ops.conv import conv\nfrom . import course\n"
         "def f():\n    import torch\n    importlib.import_module('rich.progress')\n"
     )
     seen = dict(imports(path, "xpconv.pool"))
     assert seen["os.path"]
-    assert {"xpconv._run", "xpconv.conv", "xpconv.course"} <= set(seen)
+    assert {"xpconv._engine.jobs", "xpconv._ops.conv", "xpconv.course"} <= set(seen)
     assert seen["torch"] is False
     assert seen["rich.progress"] is False

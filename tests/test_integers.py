@@ -12,7 +12,7 @@ import pytest
 import xpconv as xc
 from tests import backends
 from tests.backends import Backend
-from xpconv._libraries import LibraryError
+from xpconv._tools.libraries import LibraryError
 
 SIGNED, UNSIGNED = ("int8", "int16", "int32", "int64"), ("uint8", "uint16", "uint32", "uint64")
 WIDER = [
@@ -238,7 +238,7 @@ def test_memory(
 
 def test_int8_is_multiplied_in_float32() -> None:
     """The columns of int8 images are float32, so that a product is BLAS's."""
-    from xpconv.algorithms._exact import arithmetic
+    from xpconv.algorithms.exact import arithmetic
 
     xp = backends.load("numpy").xp
     narrow = arithmetic(xp, np.dtype("int8"), np.dtype("int32"), True)

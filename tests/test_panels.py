@@ -8,8 +8,12 @@ import pytest
 
 import xpconv as xc
 from tests.test_workspace import beside
-from xpconv import _panels, _plan, _products, _run, bounds
-from xpconv._panels import Panels
+from xpconv import bounds
+from xpconv._engine import jobs as _run
+from xpconv._plan import choose as _plan
+from xpconv._work import panels as _panels
+from xpconv._work import products as _products
+from xpconv._work.panels import Panels
 
 F32 = np.dtype(np.float32)
 SLACK = 1 << 17  # bytes of what is no array

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from xpconv import _products
-from xpconv._backend import NUMPY
-from xpconv._buffered import BufferedWorkspace
-from xpconv._products import piece, pieces, stack
-from xpconv._workspace import Arithmetic
+from xpconv._arrays.space import NUMPY
+from xpconv._work import products as _products
+from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.products import piece, pieces, stack
+from xpconv._work.workspace import Arithmetic
 
 # a, b: as a whole; rows, columns and both left over; few rows; stacks, one of them shared
 SHAPES = {

@@ -9,8 +9,10 @@ import array_api_strict  # noqa: F401 - here, so that no run within this process
 import numpy as np
 import pytest
 
-from xpconv import _guises, _libraries, testing
-from xpconv._libraries import LibraryError
+from xpconv import testing
+from xpconv._tools import guises as _guises
+from xpconv._tools import libraries as _libraries
+from xpconv._tools.libraries import LibraryError
 
 pytest_plugins = ["pytester"]
 

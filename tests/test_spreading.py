@@ -16,7 +16,7 @@ from tests.cases import CONV, Conv, grid, values
 from tests.longdouble import convolve, ratio, wide
 from tests.test_workspace import MIB, beside
 from xpconv import bounds
-from xpconv._run import Tiles
+from xpconv._engine.jobs import Tiles
 from xpconv.algorithms.winograd import LONGEST, POINTS, SHORTEST, exact_matrices, transform
 
 ALGORITHMS = ("toeplitz", "winograd", "fft")
@@ -296,7 +296,7 @@ def test_memory_of_a_large_image_and_a_large_kernel() -> None:
 def test_accuracy_of_winograd(count: int, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """F(2x2, 3x3) and F(4x4, 3x3): largest error over the largest output, 256 channels."""
     monkeypatch.setattr("xpconv.algorithms.winograd._options", lambda taps: [count])
-    from xpconv import _plan
+    from xpconv._plan import choose as _plan
     from xpconv.algorithms import winograd
 
     winograd.points.cache_clear()

@@ -17,7 +17,7 @@ import threadpoolctl
 
 import xpconv as xc
 from tests.cases import values
-from xpconv import _threads
+from xpconv._work import threads as _threads
 
 X, W = values((4, 64, 60, 24), 0, "float32"), values((3, 3, 24, 32), 1, "float32")
 B, DZ = values((32,), 2, "float32"), values((4, 64, 60, 32), 3, "float32")

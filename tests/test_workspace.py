@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from xpconv._buffers import Held, pool
+from xpconv._work.memory import Held, pool
 
 MIB = 1 << 20
 # ceiling, threads; None leaves the default ceiling of 64 MiB

@@ -10,7 +10,7 @@ import pytest
 import xpconv as xc
 from tests.test_workspace import MIB, beside
 from xpconv import bounds
-from xpconv._buffers import pool
+from xpconv._work.memory import pool
 
 # shape, dtype, window, options
 HARD: dict[str, tuple[tuple[int, ...], str, Any, dict[str, Any]]] = {

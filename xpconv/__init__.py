@@ -2,16 +2,17 @@
 
 from importlib.metadata import version as _version
 
-from xpconv._explain import explain
+from xpconv._ops.adaptive import adaptive_avg_pool, adaptive_avg_pool_vjp, adaptive_max_pool, adaptive_max_pool_vjp
+from xpconv._ops.conv import conv, conv_input_grad, conv_vjp, conv_weight_grad
+from xpconv._ops.explain import explain
+from xpconv._ops.lp import lp_pool, lp_pool_vjp
+from xpconv._ops.padding import pad, pad_vjp
+from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv._ops.transpose import conv_transpose, conv_transpose_vjp
+from xpconv._ops.unpool import max_unpool
+from xpconv._ops.windows import fold, unfold
 from xpconv._options import set_options
-from xpconv.adaptive import (
-    adaptive_avg_pool,
-    adaptive_avg_pool_vjp,
-    adaptive_max_pool,
-    adaptive_max_pool_vjp,
-)
 from xpconv.bounds import error_bound
-from xpconv.conv import conv, conv_input_grad, conv_vjp, conv_weight_grad
 from xpconv.course import (
     conv_backward,
     conv_forward,
@@ -22,12 +23,6 @@ from xpconv.course import (
     pool_forward,
     zero_pad,
 )
-from xpconv.lp import lp_pool, lp_pool_vjp
-from xpconv.padding import pad, pad_vjp
-from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
-from xpconv.transpose import conv_transpose, conv_transpose_vjp
-from xpconv.unpool import max_unpool
-from xpconv.windows import fold, unfold
 
 __version__ = _version("xpconv")
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from xpconv import _info
-from xpconv._libraries import LibraryError, load
+from xpconv._tools import machine as _info
+from xpconv._tools.libraries import LibraryError, load
 
 TRAINABLE = ("numpy", "cupy", "torch", "jax")
 

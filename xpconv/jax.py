@@ -15,13 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from xpconv._derivatives import Options, arrays_of, options, planes, transposed
-from xpconv.conv import conv as plain_conv
-from xpconv.conv import conv_input_grad, conv_weight_grad
-from xpconv.pool import avg_pool as plain_avg_pool
-from xpconv.pool import avg_pool_vjp, max_pool_vjp
-from xpconv.pool import max_pool as plain_max_pool
-from xpconv.transpose import conv_transpose as plain_conv_transpose
+from xpconv._ops.conv import conv as plain_conv
+from xpconv._ops.conv import conv_input_grad, conv_weight_grad
+from xpconv._ops.derivatives import Options, arrays_of, options, planes, transposed
+from xpconv._ops.pool import avg_pool as plain_avg_pool
+from xpconv._ops.pool import avg_pool_vjp, max_pool_vjp
+from xpconv._ops.pool import max_pool as plain_max_pool
+from xpconv._ops.transpose import conv_transpose as plain_conv_transpose
 
 __all__ = ["avg_pool", "conv", "conv_transpose", "max_pool"]
 

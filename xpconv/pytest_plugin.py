@@ -24,7 +24,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # a hook of the project may have given xp values of its own; pytest has no public word for that
     given = any("xp" in getattr(call, "params", ()) for call in getattr(metafunc, "_calls", ()))
     if "_xpconv_guise" in metafunc.fixturenames and not given:
-        from xpconv import _guises
+        from xpconv._tools import guises as _guises
 
         names = _asked_for(metafunc.config) or _guises.names()
         if unknown := [name for name in names if name not in _guises.GUISES]:
@@ -41,8 +41,8 @@ def _asked_for(config: pytest.Config) -> list[str]:
 
 @pytest.fixture(scope="session")
 def _xpconv_guise(request: pytest.FixtureRequest) -> Any:
-    from xpconv import _guises
-    from xpconv._libraries import LibraryError
+    from xpconv._tools import guises as _guises
+    from xpconv._tools.libraries import LibraryError
 
     if not hasattr(request, "param"):
         pytest.fail(

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from xpconv import _guises, _libraries
-from xpconv._guises import Guise
-from xpconv._libraries import Library, LibraryError
+from xpconv._tools import guises as _guises
+from xpconv._tools import libraries as _libraries
+from xpconv._tools.guises import Guise
+from xpconv._tools.libraries import Library, LibraryError
 
 __all__ = [
     "Guise",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import backends
-from xpconv._libraries import LibraryError
+from xpconv._tools.libraries import LibraryError
 from xpconv.cli import main
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import xpconv
-from xpconv._info import sections, tf32
+from xpconv._tools.machine import sections, tf32
 from xpconv.cli import main
 
 HEADINGS = ("versions", "backends", "devices", "BLAS and threads", "processor", "options")
@@ -41,9 +41,9 @@ def test_info_knows_this_machine():
 
 
 def test_info_says_why_a_backend_is_missing(monkeypatch):
-    monkeypatch.setattr("xpconv._info.installed", lambda: ["numpy", "jax"])
+    monkeypatch.setattr("xpconv._tools.machine.installed", lambda: ["numpy", "jax"])
     monkeypatch.setitem(sys.modules, "array_api_compat.torch", None)
-    monkeypatch.setattr("xpconv._libraries.MODULES", {"numpy": "array_api_compat.numpy", "jax": "no_such_module"})
+    monkeypatch.setattr("xpconv._tools.libraries.MODULES", {"numpy": "array_api_compat.numpy", "jax": "no_such_module"})
     backends = dict(sections()["backends"])
     assert backends["torch"] == "not found: not installed"
     assert backends["jax"].startswith("not found: backend 'jax' cannot be imported: No module named 'no_such_module'")
@@ -89,7 +89,7 @@ def test_an_interrupt_outside_training_is_status_130(monkeypatch, capsys):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpconv._info.sections", interrupt)
+    monkeypatch.setattr("xpconv._tools.machine.sections", interrupt)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "xpconv: interrupted\n"
 

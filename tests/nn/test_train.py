@@ -13,7 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 import xpconv
-from xpconv._libraries import load
+from xpconv._tools.libraries import load
 from xpconv.cli import main
 from xpconv.nn import SoftmaxCrossEntropy, course_network, load_metadata, load_parameters
 from xpconv.nn.dataset import digits, split

@@ -9,8 +9,8 @@ import pytest
 
 import xpconv
 from tests.verify.planted import flipped
-from xpconv import _libraries
-from xpconv._libraries import LibraryError
+from xpconv._tools import libraries as _libraries
+from xpconv._tools.libraries import LibraryError
 from xpconv.verify import check, draw
 from xpconv.verify.check import Bench
 from xpconv.verify.dtypes import COMPLEX, DTYPES, INTEGERS

@@ -12,7 +12,7 @@ import pytest
 
 import xpconv
 from tests.verify.planted import flipped
-from xpconv._libraries import LibraryError
+from xpconv._tools.libraries import LibraryError
 from xpconv.verify import cases, main, run, show
 
 
@@ -106,7 +106,7 @@ def test_a_backend_that_is_not_usable(capsys, monkeypatch):
     def load(name, device=None):
         raise LibraryError("backend 'cupy' is installed, but no CUDA device is available")
 
-    monkeypatch.setattr("xpconv._libraries.load", load)
+    monkeypatch.setattr("xpconv._tools.libraries.load", load)
     assert main(["--backends", "cupy"]) == 2
     assert "no CUDA device" in complaint(capsys)
 

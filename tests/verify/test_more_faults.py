@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xpconv
-from xpconv import _libraries
+from xpconv._tools import libraries as _libraries
 from xpconv.verify.check import Bench
 from xpconv.verify.oracle import Oracle
 from xpconv.verify.tasks import tasks

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import xpconv
-from xpconv import _libraries
-from xpconv._libraries import LibraryError
+from xpconv._tools import libraries as _libraries
+from xpconv._tools.libraries import LibraryError
 from xpconv.verify import main, selftest
 from xpconv.verify.faults import Fault, planted
 from xpconv.verify.selftest import FAULTS, SelfTest

@@ -7,7 +7,7 @@ import pytest
 
 import xpconv
 from tests.verify.planted import flipped
-from xpconv import _libraries
+from xpconv._tools import libraries as _libraries
 from xpconv.verify import draw
 from xpconv.verify.check import Bench
 from xpconv.verify.oracle import Oracle

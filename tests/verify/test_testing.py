@@ -9,7 +9,7 @@ import xpconv as xc
 from tests import backends
 from tests.backends import Backend
 from xpconv import testing
-from xpconv._libraries import LibraryError
+from xpconv._tools.libraries import LibraryError
 from xpconv.testing import Mismatch, assert_adjoint, assert_exact, assert_within_bound, max_ratio
 
 NAN, INF = math.nan, math.inf

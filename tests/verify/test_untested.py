@@ -3,7 +3,7 @@
 import pytest
 
 import xpconv
-from xpconv import _libraries
+from xpconv._tools import libraries as _libraries
 from xpconv.algorithms import REGISTRY, gemm
 from xpconv.verify import main
 from xpconv.verify.check import Bench

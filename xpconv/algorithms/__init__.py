@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from xpconv._geometry import Geometry, Ints
-from xpconv._workspace import Workspace
+from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work.workspace import Workspace
 from xpconv.algorithms import direct, gemm, toeplitz
-from xpconv.algorithms._work import Work
+from xpconv.algorithms.cost import Work
 from xpconv.algorithms.fft import Fourier, FourierMagnitude
 from xpconv.algorithms.winograd import Winograd
 

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from xpconv._backend import constant, is_kind
-from xpconv._geometry import Geometry, Ints
-from xpconv._workspace import Workspace
-from xpconv.algorithms._bilinear import Spectra
-from xpconv.algorithms._work import Work, charged_products
+from xpconv._arrays.space import constant, is_kind
+from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work.workspace import Workspace
+from xpconv.algorithms.cost import Work, charged_products
+from xpconv.algorithms.spectra import Spectra
 
 Array = Any
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._backend import cast, window_view
-from xpconv._geometry import Geometry, Ints
-from xpconv._workspace import Workspace
-from xpconv.algorithms._exact import product as multiply
-from xpconv.algorithms._work import Work, charged_products
+from xpconv._arrays.space import cast, window_view
+from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work.workspace import Workspace
+from xpconv.algorithms.cost import Work, charged_products
+from xpconv.algorithms.exact import product as multiply
 
 Array = Any
 

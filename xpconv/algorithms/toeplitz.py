@@ -21,11 +21,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from xpconv._backend import write, zeros
-from xpconv._geometry import Geometry, Ints
-from xpconv._workspace import Workspace
+from xpconv._arrays.space import write, zeros
+from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work.workspace import Workspace
 from xpconv.algorithms import gemm
-from xpconv.algorithms._work import Work, charged_products
+from xpconv.algorithms.cost import Work, charged_products
 
 # a zero that is added rounds nothing, and the copies of the weight share a tile's pixels: errors are gemm's
 from xpconv.algorithms.gemm import amplification as amplification

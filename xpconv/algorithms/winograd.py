@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._backend import constant_matrix
-from xpconv._geometry import Geometry, Ints
-from xpconv._workspace import Workspace
-from xpconv.algorithms._bilinear import Spectra
-from xpconv.algorithms._work import Work, charged_products
+from xpconv._arrays.space import constant_matrix
+from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work.workspace import Workspace
+from xpconv.algorithms.cost import Work, charged_products
+from xpconv.algorithms.spectra import Spectra
 
 Array = Any
 Matrix = list[list[Fraction]]

@@ -5,8 +5,8 @@ that a caller or a cache holds is written to, so that one source serves NumPy, C
 API library.
 """
 
-from xpconv._libraries import Library
-from xpconv._libraries import load as load_library
+from xpconv._tools.libraries import Library
+from xpconv._tools.libraries import load as load_library
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
 from xpconv.nn.loss import SoftmaxCrossEntropy
 from xpconv.nn.model import Sequential, course_network

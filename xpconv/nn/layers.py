@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from array_api_compat import device
 
-from xpconv import _threads
-from xpconv.nn import _rectify
-from xpconv.nn._check import Array, Params, entry, positive_int, real_floating, same_shape
+from xpconv._work import threads as _threads
+from xpconv.nn import rectify as _rectify
+from xpconv.nn.checks import Array, Params, entry, positive_int, real_floating, same_shape
 
 ONE_THREAD = 64_000_000  # multiply-adds, at most 1.3 ms of one core (48e9 a second)
 

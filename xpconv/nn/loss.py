@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace, device
 
-from xpconv.nn._check import Array, real_floating, same_shape
+from xpconv.nn.checks import Array, real_floating, same_shape
 
 
 @dataclass(frozen=True)

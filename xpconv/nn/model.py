@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._libraries import Library, load
-from xpconv.nn._check import Array, Params
+from xpconv._tools.libraries import Library, load
+from xpconv.nn.checks import Array, Params
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
 from xpconv.nn.windowed import Conv, MaxPool
 

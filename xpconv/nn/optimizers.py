@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from array_api_compat import array_namespace
 
-from xpconv.nn._check import Array, Params, number_between, positive_number, same_keys
+from xpconv.nn.checks import Array, Params, number_between, positive_number, same_keys
 
 State = dict[str, Any]
 

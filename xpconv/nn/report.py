@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._info import tf32, versions
-from xpconv._libraries import Library
+from xpconv._tools.libraries import Library
+from xpconv._tools.machine import tf32, versions
 from xpconv.nn import plots
 from xpconv.nn.dataset import Dataset, HostArray
 from xpconv.nn.model import Sequential

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._libraries import Library, load, of
-from xpconv.nn._check import Array, Params
+from xpconv._tools.libraries import Library, load, of
+from xpconv.nn.checks import Array, Params
 
 METADATA = "__metadata__"  # the key that a safetensors header reserves for it, used in .npz as well
 HostParams = dict[str, np.ndarray[Any, Any]]

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from array_api_compat import array_namespace
 
-from xpconv._libraries import Library
-from xpconv.nn._check import Array, Params, positive_int, positive_number
+from xpconv._tools.libraries import Library
+from xpconv.nn.checks import Array, Params, positive_int, positive_number
 from xpconv.nn.dataset import Dataset, HostArray
 from xpconv.nn.loss import SoftmaxCrossEntropy
 from xpconv.nn.model import Sequential

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpconv._backend import inspect
-from xpconv._conv_run import bias_grad
-from xpconv.conv import conv, conv_vjp, conv_weight_grad
-from xpconv.nn._check import Array, Params, entry, positive_int
+from xpconv._arrays.space import inspect
+from xpconv._convolution.passes import bias_grad
+from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad
+from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv.nn.checks import Array, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
-from xpconv.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
 
 Ints = int | tuple[int, ...]
 Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]

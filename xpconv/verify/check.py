@@ -10,7 +10,7 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
-from xpconv._libraries import Library
+from xpconv._tools.libraries import Library
 from xpconv.testing import Mismatch, assert_adjoint, assert_exact, assert_within_bound, max_ratio
 from xpconv.verify import reproduce
 from xpconv.verify.dtypes import DTYPES, host, nearest

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from xpconv import _info, _libraries
-from xpconv._libraries import Library, LibraryError
+from xpconv._tools import libraries as _libraries
+from xpconv._tools import machine as _info
+from xpconv._tools.libraries import Library, LibraryError
 from xpconv.verify import against, cases, report, selftest, target
 from xpconv.verify.against import Evidence, EvidenceError
 from xpconv.verify.run import Outcome, run

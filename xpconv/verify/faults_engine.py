@@ -12,7 +12,7 @@ from xpconv.verify.faults import SHAPE, Array, Fault, Function, Wrap
 
 CONV = ("conv",)
 GRADIENTS = ("conv_input_grad", "conv_weight_grad")
-SLAB = "xpconv._run:slab"
+SLAB = "xpconv._engine.jobs:slab"
 
 
 def _keywords(**forced: Any) -> Wrap:
@@ -154,15 +154,15 @@ FAULTS: tuple[Fault, ...] = (
     _fault("pad off by one", "the padded image is shifted by a pixel", CONV, (SLAB, _shifted)),
     _fault(
         "stride of the taps ignored", "each tap reads neighbouring pixels", CONV,
-        ("xpconv._geometry:Geometry.tap_slices", _tap_slices),
+        ("xpconv._shapes.geometry:Geometry.tap_slices", _tap_slices),
     ),
     _fault(
         "dilation of the taps ignored", "the taps lie side by side", CONV,
-        ("xpconv._geometry:Geometry.offsets", _undilated),
+        ("xpconv._shapes.geometry:Geometry.offsets", _undilated),
     ),
     _fault(
         "kernel axes swapped", "column offsets are used for rows", CONV,
-        ("xpconv._geometry:Geometry.offsets", _swapped),
+        ("xpconv._shapes.geometry:Geometry.offsets", _swapped),
     ),
     _fault("groups ignored", "each group reads the first one's channels", CONV, ("xpconv:conv", _first_group_for_all)),
     _fault(
@@ -181,16 +181,16 @@ FAULTS: tuple[Fault, ...] = (
     _fault("bias added twice", "by the product and by the store", CONV, (
         "xpconv:conv", lambda right: lambda x, w, b=None, **o: right(x, w, None if b is None else b + b, **o))),
     _fault(
-        "last tile skipped", "an index that ends one early", CONV, ("xpconv._run:empty", _zeroed),
-        ("xpconv._run:Tiles.__len__", lambda right: lambda tiles: max(right(tiles) - 1, 1)), core=False,
+        "last tile skipped", "an index that ends one early", CONV, ("xpconv._engine.jobs:empty", _zeroed),
+        ("xpconv._engine.jobs:Tiles.__len__", lambda right: lambda tiles: max(right(tiles) - 1, 1)), core=False,
     ),
     _fault(
         "one thread's partial sum lost", "the sums of all workers but one are added", GRADIENTS[1:],
-        ("xpconv._run_weight_grad:run", _one_lost), core=False,
+        ("xpconv._convolution.weight_grad:run", _one_lost), core=False,
     ),
     _fault(
         "sums in float16", "float16 is not summed in float32", CONV,
-        ("xpconv.conv:accumulator", lambda right: lambda xp, dtype: dtype), dtypes=("float16",), core=False,
+        ("xpconv._ops.conv:accumulator", lambda right: lambda xp, dtype: dtype), dtypes=("float16",), core=False,
         sign="off by more",
     ),
     _fault(
@@ -200,7 +200,7 @@ FAULTS: tuple[Fault, ...] = (
     _fault("zeros", "the result is never filled", CONV, ("xpconv:conv", _result(lambda z: 0 * z))),
     _fault(
         "kernel not flipped in the gradient", "dx is the correlation with w as it is", GRADIENTS[:1],
-        ("xpconv._phases:adjoint_kernel", lambda right: lambda xp, w, taps, geometry: np.flip(
+        ("xpconv._convolution.phases:adjoint_kernel", lambda right: lambda xp, w, taps, geometry: np.flip(
             right(xp, w, taps, geometry), tuple(range(geometry.rank)))),
     ),
     _fault("dw flipped", "dw is turned over", GRADIENTS[1:], ("xpconv:conv_weight_grad", lambda right: (
@@ -213,7 +213,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "conjugate forgotten", "the gradients of complex numbers use w and x as they are", ("conv_vjp",),
-        ("xpconv._conv_run:is_kind", lambda right: lambda *_: False), dtypes=("complex64",),
+        ("xpconv._convolution.passes:is_kind", lambda right: lambda *_: False), dtypes=("complex64",),
     ),
     _fault("gradient negated", "a sign", GRADIENTS[1:], ("xpconv:conv_weight_grad", _result(lambda dw: -dw))),
     _fault("dx and dw of the first image", "a loop over the batch that ends early", ("conv_vjp",), (
@@ -228,15 +228,15 @@ FAULTS: tuple[Fault, ...] = (
         ("xpconv:error_bound", _result(lambda bound: bound * 1000)), sign="promises less",
     ),
     _fault(
-        "maximum padded with 0", "0 for minus infinity", ("max_pool",), ("xpconv._pool_tiles:max_pool", _zero_filled)
+        "maximum padded with 0", "0 for minus infinity", ("max_pool",), ("xpconv._pooling.sweep:max_pool", _zero_filled)
     ),
     _fault(
         "last tap of a window left out", "a loop that ends one early", ("max_pool",),
-        ("xpconv.algorithms.running:line", _last_tap_left_out),
+        ("xpconv._pooling.reduce:line", _last_tap_left_out),
     ),
     _fault(
         "NaN dropped", "a NaN equals nothing, so no pixel is the maximum", ("max_pool",),
-        ("xpconv._pool_tiles:has_nan", lambda right: lambda work, values: False),
+        ("xpconv._pooling.sweep:has_nan", lambda right: lambda work, values: False),
     ),
     _fault(
         "NaN ignored", "nanmax for max", ("max_pool",),
@@ -249,7 +249,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "first maximum for all", "an index instead of a mask", ("pool_backward",),
-        ("xpconv._pool_tiles:max_pool_vjp", lambda right: lambda *arguments: right(*arguments[:-1], "first")),
+        ("xpconv._pooling.sweep:max_pool_vjp", lambda right: lambda *arguments: right(*arguments[:-1], "first")),
     ),
     _fault(
         "indices over the padded plane", "they are not shifted back", ("max_pool",),
@@ -261,12 +261,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _fault(
         "divisor of the windows at the edge", "ceil_mode's windows divide by all their taps", ("avg_pool",),
-        ("xpconv.algorithms.running:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(
+        ("xpconv._pooling.reduce:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(
             geometry.taps)),
     ),
     _fault(
         "average not divided", "a sum", ("avg_pool_vjp",),
-        ("xpconv.algorithms.running:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(1)),
+        ("xpconv._pooling.reduce:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(1)),
     ),
     _fault("argument mutated", "it works in place", ("pad",), ("xpconv:pad", _mutating), sign="argument x was changed"),
     _fault(

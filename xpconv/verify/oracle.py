@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._error_terms import scale_and_floor
+from xpconv.bounds.terms import scale_and_floor
 from xpconv.verify import data
 from xpconv.verify.data import EXACT_KINDS, Drawn
 from xpconv.verify.dtypes import STORED, kind, wrap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv import _libraries
+from xpconv._tools import libraries as _libraries
 from xpconv.verify.dtypes import host
 from xpconv.verify.oracle import Oracle
 from xpconv.verify.tasks import Task, find

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from xpconv import _info, _libraries
-from xpconv._libraries import Library
+from xpconv._tools import libraries as _libraries
+from xpconv._tools import machine as _info
+from xpconv._tools.libraries import Library
 from xpconv.verify.check import Bench, Result
 from xpconv.verify.dtypes import INTEGERS
 from xpconv.verify.oracle import Oracle

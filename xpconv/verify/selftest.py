@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpconv import _libraries
-from xpconv._libraries import LibraryError
+from xpconv._tools import libraries as _libraries
+from xpconv._tools.libraries import LibraryError
 from xpconv.verify import faults_conv, faults_engine, faults_pool
 from xpconv.verify.check import Bench
 from xpconv.verify.dtypes import DTYPES

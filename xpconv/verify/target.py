@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xpconv import _info
+from xpconv._tools import machine as _info
 from xpconv.verify.show import screen
 
 TIME_LIMIT = 60.0

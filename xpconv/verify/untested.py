@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import xpconv
-from xpconv._libraries import Library
+from xpconv._tools.libraries import Library
 from xpconv.algorithms import REGISTRY
 from xpconv.verify.dtypes import host
 from xpconv.verify.operation import Call, Operation

@@ -1,0 +1,1 @@
+"""The three passes of a convolution, planned and run."""

@@ -1,0 +1,100 @@
+"""The gradient of a bias: a sum over all pixels, in a tree of short sums."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpconv import _options
+from xpconv._arrays.space import Namespace, Traits, cast, fresh, plain, zeros
+from xpconv._engine.jobs import Jobs, Tiles, run, slices
+from xpconv._plan.tiles import block
+from xpconv._shapes.geometry import Ints, Region
+from xpconv._work.workspace import Workspace
+
+Array = Any
+
+STRETCH = 128  # numbers that are summed one after another
+TILE = 1 << 19  # numbers that a thread sums at once
+SHARE = 1 << 21  # bytes of the workspace for each thread, whose sums of stretches take a few of them
+WIDE = 512  # numbers in a row that is added at once; of rows of 8 the sum took 14 times as long
+
+
+def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
+    """(n, *pixels, F) -> (F,), in a tree of short sums, so that it is near exact; `shape` is (n, *pixels)."""
+    positions, filters = math.prod(shape), dz.shape[-1]
+    if positions == 0:
+        return zeros(xp, (filters,), sums, dz)
+    dz = plain(dz)
+
+    def compute(region: Region, work: Workspace) -> Array:
+        total = dz[slices(region)]
+        if traits.buffers and total.flags.c_contiguous:
+            return _row_sum(xp, total.reshape(-1, filters), sums)
+        for axis in reversed(range(total.ndim - 1)):
+            total = _axis_sum(xp, total, axis, sums)
+        return total
+
+    jobs = Jobs(compute, _tiles(shape, filters, traits))
+    options = _options.current()
+    threads = max(1, min(options.threads, options.max_workspace // SHARE))
+    found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
+    while len(found) > 1:
+        found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
+    return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
+
+
+def additions(shape: Ints, filters: int, traits: Traits) -> int:
+    """Count the additions that a number passes at most in `channel_sum`."""
+    if math.prod(shape) == 0:
+        return 0
+    if not traits.mutable:  # may be compiled, and a compiler may make one sum of several
+        return math.prod(shape) - 1
+    tiles = _tiles(shape, filters, traits)
+    pixels = math.prod(tiles.tile)
+    together = min(max(WIDE // filters, 1), pixels)
+    # axis by axis, or all pixels in a row: some side by side, those, and the pixels that are left; then pairs of tiles
+    ways = tiles.tile, (pixels // together, together, 1 + (pixels % together > 0))
+    return max(sum(n - 1 for size in way for n in _stretches(size)) for way in ways) + (len(tiles) - 1).bit_length()
+
+
+def _row_sum(xp: Namespace, pixels: Array, sums: Any) -> Array:
+    """Sum (n, F) over the pixels, several side by side: short rows are slow to add."""
+    count, filters = pixels.shape
+    together = min(max(WIDE // filters, 1), count)
+    whole = count - count % together
+    side = _axis_sum(xp, pixels[:whole].reshape(-1, together * filters), 0, sums)
+    total = _axis_sum(xp, side.reshape(together, filters), 0, sums)
+    return total + _axis_sum(xp, pixels[whole:], 0, sums) if whole < count else total
+
+
+def _tiles(shape: Ints, filters: int, traits: Traits) -> Tiles:
+    """Cut the pixels into the tiles that are summed side by side."""
+    split = traits.threads and math.prod(shape) * filters > TILE
+    return Tiles(shape, block(shape, max(TILE // filters, 1)) if split else shape)
+
+
+def _stretches(size: int) -> list[int]:
+    """Give how many numbers at a time an axis is summed, level after level; the last sum is all that is left."""
+    found = []
+    while size > STRETCH:
+        found.append(STRETCH)
+        size = -(-size // STRETCH)
+    return [*found, size]
+
+
+def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:
+    """Sum along an axis, a stretch at a time."""
+    lead = (slice(None),) * axis
+    for stretch in _stretches(array.shape[axis])[:-1]:
+        count, rest = divmod(array.shape[axis], stretch)
+        whole = array[(*lead, slice(0, count * stretch), ...)]
+        parts = xp.reshape(whole, (*array.shape[:axis], count, stretch, *array.shape[axis + 1 :]))
+        pieces = [xp.sum(parts, axis=axis + 1, dtype=sums)]
+        if rest:
+            tail = array[(*lead, slice(count * stretch, None), ...)]
+            pieces.append(xp.sum(tail, axis=axis, keepdims=True, dtype=sums))
+        array = xp.concat(pieces, axis=axis)
+    if array.shape[axis] == 1:
+        return cast(xp, array[(*lead, 0, ...)], sums)
+    return xp.sum(array, axis=axis, dtype=sums)

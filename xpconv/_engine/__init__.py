@@ -1,0 +1,1 @@
+"""The driver: jobs, the pixels that a tile reads, where results go."""

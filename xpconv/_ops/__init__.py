@@ -1,0 +1,1 @@
+"""The public operations: signature, documentation, and the steps of a call."""

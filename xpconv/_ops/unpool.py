@@ -1,0 +1,81 @@
+"""Max unpooling: put values back where their maxima were, for any array library."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpconv._arrays.scatter import scatter
+from xpconv._arrays.space import contiguous, dtype_name, from_channels_last, inspect_apart, is_kind, zeros
+from xpconv._shapes.read import LAYOUTS, Call, channels_last, freeze
+
+Array = Any
+
+
+def max_unpool(
+    y: Array, indices: Array, output_shape: int | tuple[int, ...], *, layout: str = "channels_last"
+) -> Array:
+    """Put each value where its maximum was, zeros elsewhere: the inverse of `max_pool` as far as there is one.
+
+    ``(N, *pooled, C), (N, *pooled, C) -> (N, *output_shape, C)``, in ``channels_first`` likewise.
+
+    Parameters
+    ----------
+    y : array
+        The pooled images.
+    indices : array of integers
+        Where each value goes, flat over the spatial axes of its plane, as ``max_pool(..., return_indices=True)``
+        gives it. A value with the index -1 goes nowhere.
+    output_shape : int or one per spatial axis
+        The spatial sizes of the result.
+    layout : str
+        ``"channels_last"`` (default) or ``"channels_first"``.
+
+    Returns
+    -------
+    array
+        In the library, on the device and with the dtype of y. Where an index occurs more than once, one of its values
+        stands.
+
+    Raises
+    ------
+    ValueError
+        A shape or an option is unfit, or (where that can be seen without waiting for a device) an index lies outside.
+    TypeError
+        The arrays differ in library or device, or the indices are not integers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpconv as xc
+    >>> x = np.array([1.0, 3.0, 2.0, 5.0]).reshape(1, 4, 1)
+    >>> y, indices = xc.max_pool(x, 2, return_indices=True)
+    >>> xc.max_unpool(y, indices, 4)[0, :, 0]
+    array([0., 3., 0., 5.])
+    """
+    name = "max_unpool"
+    xp, traits = inspect_apart(name, y=y, indices=indices)
+    if not is_kind(xp, indices.dtype, "integral"):
+        raise TypeError(f"{name}: indices are integers; got indices.dtype={dtype_name(indices.dtype)}")
+    shape = freeze(tuple(y.shape))
+    call = Call(name, (("y.shape", shape), ("output_shape", output_shape), ("layout", layout)))
+    call.choice("layout", freeze(layout), LAYOUTS)
+    rank = len(shape) - 2
+    if rank not in (1, 2, 3):
+        call.fail(f"y has {len(shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
+    call.sizes("y", shape, rank)
+    if tuple(indices.shape) != shape:
+        call.fail(f"indices have the shape of y; got indices.shape={tuple(indices.shape)}")
+    sizes = call.per_axis("output_shape", freeze(output_shape), rank)
+    batch, *pooled, channels = channels_last(shape, layout)
+    call.countable("output_shape", (batch, *sizes, channels))
+    if batch == 0:
+        return from_channels_last(xp, zeros(xp, (0, *sizes, channels), y.dtype, y), layout)
+    if layout == "channels_first":  # (N, C, *pooled) -> (N·C, pooled, 1), without a copy
+        flat = (batch * channels, math.prod(pooled), 1)
+        found = scatter(name, xp, traits, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+        return xp.reshape(found, (batch, channels, *sizes))
+    # (N, *pooled, C) -> (N, pooled, C)
+    flat = (batch, math.prod(pooled), channels)
+    found = scatter(name, xp, traits, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+    return contiguous(xp, xp.reshape(found, (batch, *sizes, channels)))

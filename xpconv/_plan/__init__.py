@@ -1,0 +1,1 @@
+"""What will run: sees shapes and abilities only, and prints."""

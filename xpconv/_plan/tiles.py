@@ -1,0 +1,44 @@
+"""Cut arrays into tiles; sees shapes and traits only."""
+
+from __future__ import annotations
+
+import math
+
+from xpconv._arrays.space import Traits
+from xpconv._shapes.geometry import Geometry, Ints
+
+PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
+UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
+
+
+def block(shape: Ints, pixels: int) -> Ints:
+    """Cut a block of at most `pixels` out of `shape`, whole inner axes first, the cut axis in even parts."""
+    sizes: list[int] = []
+    for n in reversed(shape):
+        fits = max(min(pixels, n), 1)
+        even = -(-n // -(-n // fits)) if n else 1
+        sizes.append(even)
+        pixels = pixels // even if even == n else 1
+    return tuple(reversed(sizes))
+
+
+def pool_tile(
+    geometry: Geometry, shape: Ints, stride: Ints, elements: int, traits: Traits, itemsize: int, max_workspace: int,
+    threads: int,
+) -> tuple[Ints, int]:  # fmt: skip
+    """Cut (n, *windows) into tiles and say how many may run at once; `elements` work values for each window's pixel."""
+
+    def size(tile: Ints) -> int:
+        slab = tile[0] * math.prod((n + 1) * s + w for n, s, w in zip(tile[1:], stride, geometry.span, strict=True))
+        return (slab + elements * math.prod(tile) * math.prod(stride)) * geometry.channels * itemsize
+
+    share = max_workspace // (4 if traits.threads else 2)
+    cache = share if traits.cache is None else min(traits.cache, share)
+    pixel = (math.prod(stride) + elements) * geometry.channels * itemsize
+    pixels = max(cache // pixel, 1)
+    if traits.threads:
+        pixels = min(pixels, max(-(-math.prod(shape) // PARTS), (1 << 20) // pixel, 1))
+    tile = block(shape, pixels)
+    while math.prod(tile) > 1 and size(tile) > max_workspace:
+        tile = block(shape, math.prod(tile) // 2)
+    return tile, max(1, min(threads, max_workspace // max(size(tile), 1)) if traits.threads else 1)

@@ -1,0 +1,1 @@
+"""For programs, never for operations: libraries found, machine, terminal, files."""

@@ -1,0 +1,91 @@
+"""What this machine and this installation are: versions, libraries, devices, BLAS, threads, options."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+from xpconv import _options
+from xpconv._tools.libraries import PACKAGES, Library, LibraryError, installed, load
+
+Rows = list[tuple[str, str]]
+
+
+def version() -> str:
+    """Give the version of xpconv."""
+    try:
+        return importlib.metadata.version("xpconv")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+def versions(*libraries: Library) -> dict[str, str]:
+    """Give the versions of xpconv, Python, the core dependencies and these libraries."""
+    own = {"xpconv": version(), "python": platform.python_version()}
+    core = {name: importlib.metadata.version(name) for name in ("numpy", "array-api-compat", "array-api-extra")}
+    return own | core | {library.name: library.version for library in libraries}
+
+
+def tf32() -> str:
+    """Say whether CuPy may round float32 matrix products to TF32."""
+    return "on (CUPY_TF32=1)" if os.environ.get("CUPY_TF32", "0") == "1" else "off (CUPY_TF32 is not 1)"
+
+
+def sections() -> dict[str, Rows]:
+    """Gather everything, by heading."""
+    libraries: Rows = []
+    devices: Rows = []
+    for name in PACKAGES:
+        try:
+            library = load(name)
+        except LibraryError as error:
+            reason = "not installed" if name not in installed() else " ".join(str(error).split())
+            libraries.append((name, f"not found: {reason}"))
+            continue
+        libraries.append((name, library.version))
+        devices += _devices(library)
+    return {
+        "versions": list(versions().items()),
+        "backends": libraries,
+        "devices": devices,
+        "BLAS and threads": _blas(),
+        "processor": _processor(),
+        "options": [(name, str(value)) for name, value in vars(_options.current()).items()],
+    }
+
+
+def _devices(library: Library) -> Rows:
+    rows = [(library.name, library.device_name)]
+    if library.name == "cupy":
+        runtime: Any = library.xp.cuda.runtime
+        rows.append(("CUDA runtime", str(runtime.runtimeGetVersion())))
+        rows.append(("CUDA driver", str(runtime.driverGetVersion())))
+        rows.append(("CUDA devices", str(runtime.getDeviceCount())))
+        rows.append(("TF32", tf32()))
+    return rows
+
+
+def _blas() -> Rows:
+    np.ones((2, 2)) @ np.ones((2, 2))  # a library that loads its BLAS late has it now
+    rows = []
+    for pool in threadpoolctl.threadpool_info():
+        name = f"{pool['internal_api']} {pool.get('version') or ''}".strip()
+        details = [f"{pool['num_threads']} threads", pool["user_api"]]
+        details += [pool[key] for key in ("architecture", "threading_layer") if pool.get(key)]
+        details.append(f"in {Path(pool['filepath']).parent.name}")
+        rows.append((name, ", ".join(details)))
+    return rows or [("none found", "threadpoolctl knows no BLAS or OpenMP library in this process")]
+
+
+def _processor() -> Rows:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [
+        ("machine", f"{platform.machine()}, {platform.system()} {platform.release()}"),
+        ("cores", f"{os.cpu_count()}, of which this process may use {usable}"),
+    ]

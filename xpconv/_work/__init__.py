@@ -1,0 +1,1 @@
+"""One worker: its threads, its memory, its array calls."""

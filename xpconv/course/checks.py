@@ -1,0 +1,97 @@
+"""Input checks of the course's functions."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from xpconv._arrays.dtypes import default_float
+from xpconv._arrays.space import inspect_apart, is_kind
+
+Array = Any
+
+MODES = ("max", "average")
+
+
+@contextmanager
+def named(function: str, **names: str) -> Iterator[None]:
+    """Give the errors of an operation the course's name and names of arguments."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error).partition(": ")[2]
+        for inner, outer in names.items():
+            text = re.sub(rf"\b{inner}\b(?!=)", outer, text)
+        raise type(error)(f"{function}: {text}") from None
+
+
+def read_hparameters(function: str, hparameters: Any, **least: int) -> tuple[int, ...]:
+    """Read the whole numbers of hparameters that are asked for, each at least so large."""
+    values = []
+    for name, bound in least.items():
+        try:
+            value = hparameters[name]
+            number = operator.index(value)
+        except (KeyError, TypeError, IndexError):
+            raise ValueError(
+                f"{function}: hparameters is a dictionary with an integer {name!r}; got hparameters={hparameters!r}"
+            ) from None
+        if number < bound or isinstance(value, bool):
+            raise ValueError(f"{function}: hparameters[{name!r}] is an integer from {bound} up; got {value!r}")
+        values.append(number)
+    return tuple(values)
+
+
+def check_axes(function: str, name: str, array: Array, wanted: str) -> None:
+    """Check how many axes an array has."""
+    count = wanted.count(",") + 1
+    if array.ndim != count:
+        raise ValueError(f"{function}: {name} has the shape ({wanted}); got {name}.shape={tuple(array.shape)}")
+
+
+def check_mode(function: str, mode: Any) -> None:
+    """Check the word that names a kind of pooling."""
+    if mode not in MODES:
+        raise ValueError(f"{function}: mode is 'max' or 'average'; got mode={mode!r}")
+
+
+def read_pad(width: Any) -> int:
+    """Read the number of pixels that `zero_pad` adds."""
+    try:
+        number = operator.index(width)
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(width, bool):
+        raise ValueError(f"zero_pad: pad is an integer from 0 up; got pad={width!r}")
+    return number
+
+
+def check_conv(function: str, images: Array, filters: Array, bias: Array, hparameters: Any) -> tuple[Any, int, int]:
+    """Check what `conv_forward` gets; give the namespace, the stride and the padding."""
+    xp, _ = inspect_apart(function, A_prev=images, W=filters, b=bias)
+    check_axes(function, "A_prev", images, "m, n_H_prev, n_W_prev, n_C_prev")
+    check_axes(function, "W", filters, "f, f, n_C_prev, n_C")
+    if tuple(bias.shape) != (1, 1, 1, filters.shape[3]):
+        raise ValueError(
+            f"{function}: b has the shape (1, 1, 1, n_C), here (1, 1, 1, {filters.shape[3]}); "
+            f"got b.shape={tuple(bias.shape)}"
+        )
+    stride, width = read_hparameters(function, hparameters, stride=1, pad=0)
+    return xp, stride, width
+
+
+def check_pool(function: str, images: Array, hparameters: Any, mode: Any) -> tuple[Any, int, int]:
+    """Check what `pool_forward` gets; give the namespace, the window and the stride."""
+    xp, _ = inspect_apart(function, A_prev=images)
+    check_axes(function, "A_prev", images, "m, n_H_prev, n_W_prev, n_C_prev")
+    check_mode(function, mode)
+    window, stride = read_hparameters(function, hparameters, f=1, stride=1)
+    return xp, window, stride
+
+
+def floating(xp: Any, array: Array) -> Array:
+    """Give integers as the library's default floating numbers."""
+    return xp.astype(array, default_float(xp, array)) if is_kind(xp, array.dtype, "integral") else array
