@@ -27,7 +27,7 @@ class Windowing(NamedTuple):
 
     def frozen(self) -> Windowing:
         """Turn what can be turned into hashable integers, words and tuples."""
-        return Windowing(*map(freeze, self[:-1]), bool(self.ceil_mode))
+        return Windowing._make([*map(freeze, self[:-1]), bool(self.ceil_mode)])
 
 
 def conv(
