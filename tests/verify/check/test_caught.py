@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xpconv
-from tests.verify.planted import FAULTS, halves, pad, view
+from tests.verify.planted import FAULTS, GOOD, halves, saturating, unconjugated, view
 from xpconv._tools import libraries as _libraries
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.check.bench import Bench
@@ -55,10 +55,10 @@ def test_another_library_and_another_device_are_caught(monkeypatch):
     here = _libraries.load("strict", "device1")
 
     def host(x, padding, **options):
-        return np.asarray(pad(x, padding, **options).to_device(strict.xp.Device("CPU_DEVICE")))
+        return np.asarray(GOOD["pad"](x, padding, **options).to_device(strict.xp.Device("CPU_DEVICE")))
 
     def elsewhere(x, padding, **options):
-        return pad(x, padding, **options).to_device(strict.xp.Device("CPU_DEVICE"))
+        return GOOD["pad"](x, padding, **options).to_device(strict.xp.Device("CPU_DEVICE"))
 
     assert not failures("pad", backend="strict", device="device1")
     monkeypatch.setattr(xpconv, "pad", host)
@@ -74,3 +74,18 @@ def test_a_promise_is_held_against_the_errors(monkeypatch):
     assert any("by error_bound" in result.failure for result in failures("conv"))
     monkeypatch.setattr(xpconv, "error_bound", lambda *a, **o: good(*a, **o) * 1000)
     assert any("promises less than it could" in result.failure for result in failures("conv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "dtype", "others"),
+    [
+        ("conv", saturating, "int8", "float32"),
+        ("conv", saturating, "uint32", "float64"),
+        ("conv_vjp", unconjugated, "complex64", "float32"),
+        ("conv", lambda x, w, b=None, **o: GOOD["conv"](x, w, b, **o).real.astype(x.dtype), "complex128", "float64"),
+    ],
+)
+def test_a_fault_of_one_dtype_is_caught(monkeypatch, name, fault, dtype, others):
+    monkeypatch.setattr(xpconv, name, fault)
+    assert failures(name, dtypes=(dtype,))
+    assert failures(name, dtypes=(others,)) == []

@@ -13,7 +13,7 @@ import pytest
 from xpconv.verify import main
 from xpconv.verify.target.load import NAMES, python
 
-RIGHT = Path(__file__).parent / "targets" / "right.ipynb"
+RIGHT = Path(__file__).parent / "notebooks" / "right.ipynb"
 
 # what to replace in the right notebook -> the fault that each function has to be told
 SLIPS = {
@@ -264,7 +264,7 @@ def test_modules_beside_the_file_and_from_anywhere(tmp_path):
     (tmp_path / "away").mkdir()
     write(tmp_path / "away" / "json.py", "1 / 0")  # a module of that name in the current folder disturbs nothing
     command = [sys.executable, "-m", "xpconv", "verify", "--target", "../mine.py"]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "", "PYTHONSAFEPATH": "1"}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": "", "PYTHONSAFEPATH": "1"}
     done = subprocess.run(command, cwd=tmp_path / "away", capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "noise" not in done.stdout

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv
-from tests.verify.test_command import FEW, complaint, digests_of, lines, ratios_of
+from tests.verify.command_line import FEW, complaint, digests_of, lines, ratios_of
 from xpconv.verify import main
 from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.tasks import NAMES
@@ -32,7 +32,7 @@ def test_every_operation_on_numpy_quickly(everything):
     assert everything.stat().st_size < 300_000
 
 
-EVIDENCE = sorted((Path(__file__).parents[1] / "evidence").glob("*.json"))
+EVIDENCE = sorted((Path(__file__).parents[2] / "evidence").glob("*.json"))
 
 
 def test_there_is_evidence():
