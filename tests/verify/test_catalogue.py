@@ -10,12 +10,12 @@ import pytest
 
 import xpconv
 from xpconv.algorithms import REGISTRY
-from xpconv.verify import cases, data
-from xpconv.verify.course import COURSE
-from xpconv.verify.dtypes import COMPLEX, DTYPES, FLOATS, INTEGERS, nearest, wrap
-from xpconv.verify.evidence import digest
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.tasks import EXACT, NAMES, TIERS, find, tasks
+from xpconv.verify.catalogue import cases, data
+from xpconv.verify.catalogue.course import COURSE
+from xpconv.verify.catalogue.dtypes import COMPLEX, DTYPES, FLOATS, INTEGERS, nearest, wrap
+from xpconv.verify.catalogue.tasks import EXACT, NAMES, TIERS, find, tasks
+from xpconv.verify.check.digest import digest
+from xpconv.verify.check.oracle import Oracle
 
 ALL = list(tasks())
 CORE = list(tasks(core=True))

@@ -11,11 +11,12 @@ import xpconv
 from tests.verify.planted import flipped
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import LibraryError
-from xpconv.verify import check, draw
-from xpconv.verify.check import Bench
-from xpconv.verify.dtypes import COMPLEX, DTYPES, INTEGERS
-from xpconv.verify.oracle import Exact, Oracle, _bound
-from xpconv.verify.tasks import tasks
+from xpconv.verify import draw
+from xpconv.verify.catalogue.dtypes import COMPLEX, DTYPES, INTEGERS
+from xpconv.verify.catalogue.tasks import tasks
+from xpconv.verify.check import bench as check
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Exact, Oracle, _bound
 
 ORACLE = Oracle(0)
 

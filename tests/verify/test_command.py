@@ -13,7 +13,10 @@ import pytest
 import xpconv
 from tests.verify.planted import flipped
 from xpconv._tools.libraries import LibraryError
-from xpconv.verify import cases, main, run, show
+from xpconv.verify import main, run
+from xpconv.verify.catalogue import cases
+from xpconv.verify.report import screen as show
+from xpconv.verify.report.outcome import Backend
 
 
 def digests_of(data, backend="numpy"):
@@ -115,7 +118,7 @@ def test_a_report_that_cannot_be_written(capsys, monkeypatch, tmp_path):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xpconv.verify.report.write_atomic", full)
+    monkeypatch.setattr("xpconv.verify.report.files.write_atomic", full)
     assert main(["--quick", "--backends", "numpy", "--operations", "pad", "--report", str(tmp_path / "a.md")]) == 2
     assert "No space left" in capsys.readouterr().err
     assert main(["--quick", "--report", str(tmp_path)]) == 2
@@ -229,7 +232,7 @@ def test_tf32_is_shown_for_cupy(monkeypatch, environment, words):
     assert run.tf32("numpy") == ""
     state = run.tf32("cupy")
     assert state.startswith(words)
-    backend = run.Backend("cupy", "14.0", "cuda:0 (a GPU)", ("float32",), False, state)
+    backend = Backend("cupy", "14.0", "cuda:0 (a GPU)", ("float32",), False, state)
     assert str(backend) == f"cupy 14.0 on cuda:0 (a GPU); float32; TF32 {state}"
 
 

@@ -9,8 +9,10 @@ import pytest
 
 import xpconv
 from tests.verify.test_command import FEW, complaint, digests_of, lines, ratios_of
-from xpconv.verify import against, cases, main
-from xpconv.verify.tasks import NAMES
+from xpconv.verify import main
+from xpconv.verify.catalogue import cases
+from xpconv.verify.catalogue.tasks import NAMES
+from xpconv.verify.report import against
 
 
 @pytest.fixture(scope="module")

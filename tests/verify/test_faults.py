@@ -8,9 +8,9 @@ import pytest
 import xpconv
 from tests.verify.planted import FAULTS, halves, pad, view
 from xpconv._tools import libraries as _libraries
-from xpconv.verify.check import Bench
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.tasks import tasks
+from xpconv.verify.catalogue.tasks import tasks
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Oracle
 
 ORACLE = Oracle(0)
 

@@ -5,9 +5,9 @@ import pytest
 
 import xpconv
 from xpconv._tools import libraries as _libraries
-from xpconv.verify.check import Bench
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.tasks import tasks
+from xpconv.verify.catalogue.tasks import tasks
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Oracle
 
 ORACLE = Oracle(0)
 GOOD = {name: getattr(xpconv, name) for name in xpconv.__all__ if callable(getattr(xpconv, name))}

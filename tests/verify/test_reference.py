@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from tests import oracle
-from xpconv.verify import data, norms, operations, pooling, reference, windows
-from xpconv.verify.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE, UNPOOL
-from xpconv.verify.gauss import Gauss
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.setups import Conv, Pool
-from xpconv.verify.tasks import find
+from xpconv.verify.catalogue import convolution as operations
+from xpconv.verify.catalogue import copies as windows
+from xpconv.verify.catalogue import data, pooling
+from xpconv.verify.catalogue.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE, UNPOOL
+from xpconv.verify.catalogue.setups import Conv, Pool
+from xpconv.verify.catalogue.tasks import find
+from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.definition import norms, reference
+from xpconv.verify.definition.gauss import Gauss
 
 SMALL_CONV = [name for name, setup in CONV.items() if setup.positions < 1000]
 SMALL_POOL = [name for name, setup in POOL.items() if "many" not in name]

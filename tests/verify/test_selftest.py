@@ -10,9 +10,9 @@ import xpconv
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import LibraryError
 from xpconv.verify import main, selftest
-from xpconv.verify.faults import Fault, planted
+from xpconv.verify.catalogue.tasks import NAMES
+from xpconv.verify.faults.fault import Fault, planted
 from xpconv.verify.selftest import FAULTS, SelfTest
-from xpconv.verify.tasks import NAMES
 
 HARMLESS = Fault("harmless", "nothing", (("xpconv:pad", lambda right: lambda *a, **o: right(*a, **o)),), ("pad",))
 CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten")

@@ -9,10 +9,11 @@ import xpconv
 from tests.verify.planted import flipped
 from xpconv._tools import libraries as _libraries
 from xpconv.verify import draw
-from xpconv.verify.check import Bench
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.shrink import resized, shrink, smaller
-from xpconv.verify.tasks import find, tasks
+from xpconv.verify.catalogue.setups import resized
+from xpconv.verify.catalogue.tasks import find, tasks
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.check.shrink import shrink, smaller
 
 
 def size(task):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from xpconv.verify import main
-from xpconv.verify.target_load import NAMES, python
+from xpconv.verify.target.load import NAMES, python
 
 RIGHT = Path(__file__).parent / "targets" / "right.ipynb"
 

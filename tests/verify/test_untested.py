@@ -6,10 +6,10 @@ import xpconv
 from xpconv._tools import libraries as _libraries
 from xpconv.algorithms import REGISTRY, gemm
 from xpconv.verify import main
-from xpconv.verify.check import Bench
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.tasks import tasks
-from xpconv.verify.untested import untested
+from xpconv.verify.catalogue.tasks import tasks
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.check.untested import untested
 
 ORACLE = Oracle(0)
 
