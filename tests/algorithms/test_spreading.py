@@ -16,7 +16,7 @@ from tests.cases import CONV, Conv, grid, values
 from tests.memory import MIB, beside
 from tests.oracle.longdouble import convolve, ratio, wide
 from xpconv import bounds
-from xpconv._engine.jobs import Tiles
+from xpconv._shapes.cuts import Tiles
 from xpconv.algorithms.winograd import LONGEST, POINTS, SHORTEST, exact_matrices, transform
 
 ALGORITHMS = ("toeplitz", "winograd", "fft")

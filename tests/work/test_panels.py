@@ -9,7 +9,7 @@ import pytest
 import xpconv as xc
 from tests.memory import beside
 from xpconv import bounds
-from xpconv._engine import jobs as _run
+from xpconv._engine import old as _run
 from xpconv._plan import choose as _plan
 from xpconv._work import panels as _panels
 from xpconv._work import products as _products

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.dtypes import promote
-from xpconv._arrays.space import accumulator, cast, dtype_name, inspect_apart, is_kind, plain
+from xpconv._arrays.dtypes import accumulator, cast, dtype_name, is_kind, promote
+from xpconv._arrays.old import inspect_apart
+from xpconv._arrays.views import plain
 from xpconv._ops.conv import conv, conv_vjp
 from xpconv._ops.padding import pad as _pad
 from xpconv._ops.pool import apart_max_pool_vjp, avg_pool, avg_pool_vjp, max_pool

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from xpconv._arrays.dtypes import default_float
-from xpconv._arrays.space import inspect_apart, is_kind
+from xpconv._arrays.dtypes import is_kind
+from xpconv._arrays.old import default_float, inspect_apart
 
 Array = Any
 
