@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests import oracle, oracle_more
+from tests import oracle
 from xpconv.verify.catalogue import convolution as operations
 from xpconv.verify.catalogue import copies as windows
 from xpconv.verify.catalogue import data, pooling
@@ -34,12 +34,10 @@ def test_convolution(name):
     s = CONV[name]
     x, w, b, dz = (numbers(s, role) for role in ("x", "w", "b", "dz"))
     options = {"stride": s.stride, "padding": s.padding, "dilation": s.dilation, "groups": s.groups, "layout": s.layout}
-    others = oracle
-    if s.padding_mode != "zeros":
-        options["padding_mode"], others = s.padding_mode, oracle_more
+    options["padding_mode"] = s.padding_mode
     z = reference.conv(s.last(x), s.kernel_last(w), s.windows, s.groups) + b
-    same(s.back(z), others.conv(x, w, b, **options))
-    dx, dw, db = others.conv_vjp(dz, x, w, **options)
+    same(s.back(z), oracle.conv(x, w, b, **options))
+    dx, dw, db = oracle.conv_vjp(dz, x, w, **options)
     same(s.back(reference.conv_input_grad(s.last(dz), s.kernel_last(w), s.windows, s.groups)), dx)
     same(s.kernel_back(reference.conv_weight_grad(s.last(dz), s.last(x), s.windows, s.groups)), dw)
     same(reference.bias_grad(s.last(dz)), db)
@@ -90,8 +88,8 @@ def test_transposed_convolution(name):
     options = {
         name: getattr(s, name) for name in ("stride", "padding", "output_padding", "dilation", "groups", "layout")
     }
-    same(operations.conv_transpose(s, arrays, 1)[0], oracle_more.conv_transpose(x, w, b, **options))
-    wanted = oracle_more.conv_transpose_vjp(dz, x, w, **options)
+    same(operations.conv_transpose(s, arrays, 1)[0], oracle.conv_transpose(x, w, b, **options))
+    wanted = oracle.conv_transpose_vjp(dz, x, w, **options)
     for got, expected in zip(operations.conv_transpose_vjp(s, arrays, 1), wanted, strict=True):
         same(got, expected)
 
@@ -100,8 +98,8 @@ def test_transposed_convolution(name):
 def test_padding(name):
     s = PAD[name]
     x, dy = numbers(s, "x"), numbers(s, "dy")
-    same(windows.pad(s, {"x": x}, 1)[0], oracle_more.pad(x, s.padding, mode=s.mode, layout=s.layout))
-    wanted = oracle_more.pad_vjp(dy, x.shape, s.padding, mode=s.mode, layout=s.layout)
+    same(windows.pad(s, {"x": x}, 1)[0], oracle.pad(x, s.padding, mode=s.mode, layout=s.layout))
+    wanted = oracle.pad_vjp(dy, x.shape, s.padding, mode=s.mode, layout=s.layout)
     same(windows.pad_vjp(s, {"dy": dy}, 1)[0], wanted)
 
 
@@ -110,8 +108,8 @@ def test_windows_as_an_array(name):
     s = COLUMNS[name]
     x, cols = numbers(s, "x"), numbers(s, "cols")
     options = {name: getattr(s, name) for name in ("stride", "padding", "dilation", "layout")}
-    same(windows.unfold(s, {"x": x}, 1)[0], oracle_more.unfold(x, s.window, **options))
-    same(windows.fold(s, {"cols": cols}, 1)[0], oracle_more.fold(cols, x.shape, s.window, **options))
+    same(windows.unfold(s, {"x": x}, 1)[0], oracle.unfold(x, s.window, **options))
+    same(windows.fold(s, {"cols": cols}, 1)[0], oracle.fold(cols, x.shape, s.window, **options))
 
 
 @pytest.mark.parametrize("name", SMALL["cut"])
@@ -119,15 +117,15 @@ def test_adaptive_pooling(name):
     s = CUT[name]
     x, dy = numbers(s, "x").astype(float), numbers(s, "dy")
     y, where = pooling.max_pool(s, {"x": x}, 1)
-    wanted, places = oracle_more.adaptive_max_pool(x, s.out, layout=s.layout)
+    wanted, places = oracle.adaptive_max_pool(x, s.out, layout=s.layout)
     same(y, wanted)
     same(where, places)
     (dx,) = pooling.max_pool_vjp("first")(s, {"x": x, "dy": dy}, 1)
-    same(dx, oracle_more.adaptive_max_pool_vjp(dy, x, s.out, layout=s.layout))
+    same(dx, oracle.adaptive_max_pool_vjp(dy, x, s.out, layout=s.layout))
     (y,) = pooling.avg_pool()(s, {"x": numbers(s, "x")}, 1)
-    np.testing.assert_allclose(y.astype(float), oracle_more.adaptive_avg_pool(x, s.out, layout=s.layout), atol=1e-12)
+    np.testing.assert_allclose(y.astype(float), oracle.adaptive_avg_pool(x, s.out, layout=s.layout), atol=1e-12)
     (dx,) = pooling.avg_pool_vjp()(s, {"dy": dy}, 1)
-    wanted = oracle_more.adaptive_avg_pool_vjp(dy.astype(float), x, s.out, layout=s.layout)
+    wanted = oracle.adaptive_avg_pool_vjp(dy.astype(float), x, s.out, layout=s.layout)
     np.testing.assert_allclose(dx.astype(float), wanted, atol=1e-12)
 
 
@@ -144,7 +142,7 @@ def test_unpooling(name):
         kept = plane[plane >= 0].tolist()
         assert len(set(kept)) == len(kept)  # else the result would depend on an order
     (x,) = pooling.max_unpool(s, {"y": y, "indices": indices}, 1)
-    same(x, oracle_more.max_unpool(y, indices, s.out, layout=s.layout))
+    same(x, oracle.max_unpool(y, indices, s.out, layout=s.layout))
 
 
 @pytest.mark.parametrize("p", pooling.ORDERS)
@@ -154,9 +152,9 @@ def test_lp_pooling(name, p):
     x, dy = numbers(s, "x"), numbers(s, "dy")
     x[0] = 0
     y = s.back(norms.lp_pool(s.last(x), s.windows, p)).astype(float)
-    np.testing.assert_allclose(y, oracle_more.lp_pool(x.astype(float), p, s.window, **pool_options(s)), rtol=1e-14)
+    np.testing.assert_allclose(y, oracle.lp_pool(x.astype(float), p, s.window, **pool_options(s)), rtol=1e-14)
     dx = s.back(norms.lp_pool_vjp(s.last(dy), s.last(x), s.windows, p)).astype(float)
-    wanted = oracle_more.lp_pool_vjp(dy.astype(float), x.astype(float), p, s.window, **pool_options(s))
+    wanted = oracle.lp_pool_vjp(dy.astype(float), x.astype(float), p, s.window, **pool_options(s))
     np.testing.assert_allclose(dx, wanted, atol=1e-12)
 
 

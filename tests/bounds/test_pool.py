@@ -10,8 +10,7 @@ import pytest
 
 import xpconv as xc
 from tests.backends import Backend
-from tests.longdouble import FINER, ratio, wide
-from tests.test_bounds import (
+from tests.bounds.test_conv import (
     DATA,
     blocks,
     cancelling,
@@ -22,9 +21,11 @@ from tests.test_bounds import (
     one_sign,
     vanishing,
 )
-from tests.test_workspace import MIB, POOLS, beside
-from tests.test_workspace_more import TRANSPOSES
-from tests.test_workspace_pool import HARD, IN_LITTLE
+from tests.memory import MIB, beside
+from tests.oracle.longdouble import FINER, ratio, wide
+from tests.work.test_workspace import POOLS
+from tests.work.test_workspace_operations import TRANSPOSES
+from tests.work.test_workspace_pooling import HARD, IN_LITTLE
 from xpconv import bounds
 from xpconv._arrays.space import NUMPY
 from xpconv._convolution import bias_grad as _channel_sum

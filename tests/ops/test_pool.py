@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import by_slices, checks, oracle
+from tests import checks, oracle
 from tests.backends import Backend
 from tests.cases import CORE_POOL, POOL, grid, values
+from tests.oracle import by_slices
 
 
 @pytest.mark.parametrize(("backend", "name"), grid(POOL, CORE_POOL), indirect=["backend"])

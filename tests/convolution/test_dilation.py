@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import by_slices
-from tests.test_workspace import MIB, beside
+from tests.memory import MIB, beside
+from tests.oracle import by_slices
 
 
 def whole(shape: tuple[int, ...], seed: int) -> np.ndarray:

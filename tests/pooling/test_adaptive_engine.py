@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.test_workspace import beside
+from tests.memory import beside
 from xpconv._pooling import adaptive_axes as _adaptive_axes
 from xpconv._pooling import adaptive_tiles as _adaptive_tiles
 

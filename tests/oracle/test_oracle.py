@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import by_slices, oracle
+from tests import oracle
 from tests.cases import CONV, POOL, Conv, Pool
+from tests.oracle import by_slices
 
 
 def conv_arguments(case: Conv) -> tuple[Conv, dict[str, np.ndarray]]:

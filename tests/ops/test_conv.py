@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import by_slices, checks, oracle
+from tests import checks, oracle
 from tests.backends import Backend
 from tests.cases import CONV, CORE_CONV, grid, values
+from tests.oracle import by_slices
 from xpconv.algorithms import REGISTRY
 
 # those that are not exact on whole numbers and do not serve every case have a file of their own: test_spreading

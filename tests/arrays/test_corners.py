@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.test_workspace import beside
+from tests.memory import beside
 
 X, W = np.ones((1, 8, 8, 2), np.float32), np.ones((3, 3, 2, 2), np.float32)
 ONE = np.ones((1, 1, 1, 2), np.float32)

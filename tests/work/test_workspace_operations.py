@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.test_workspace import MIB, beside
+from tests.memory import MIB, beside
 
 LIMITS = [(64 * MIB, 2), (2 * MIB, 8)]
 

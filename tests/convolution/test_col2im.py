@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import by_slices, oracle
+from tests import oracle
 from tests.cases import values
-from tests.longdouble import convolve, ratio, wide
-from tests.test_workspace import MIB, beside
+from tests.memory import MIB, beside
+from tests.oracle import by_slices
+from tests.oracle.longdouble import convolve, ratio, wide
 from xpconv import bounds
 from xpconv._convolution import col2im as _col2im
 

@@ -171,7 +171,7 @@ def test_the_plugin_loads_no_backend():
 
 def test_the_document_s_examples_pass_as_tests(run, monkeypatch):
     monkeypatch.setattr(_libraries, "installed", lambda: ["numpy", "strict"])
-    text = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     result = run("\n".join(blocks), *FEW, *STRICT)
     result.assert_outcomes(passed="\n".join(blocks).count("def test_") * 4)

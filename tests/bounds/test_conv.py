@@ -10,8 +10,8 @@ import pytest
 
 import xpconv as xc
 from tests.backends import Backend
-from tests.longdouble import FINER, convolve, ratio, wide
-from tests.test_workspace import MIB, beside
+from tests.memory import MIB, beside
+from tests.oracle.longdouble import FINER, convolve, ratio, wide
 from xpconv import bounds
 from xpconv._arrays import rounding as _rounding
 from xpconv.algorithms import REGISTRY

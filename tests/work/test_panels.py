@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.test_workspace import beside
+from tests.memory import beside
 from xpconv import bounds
 from xpconv._engine import old as _run
 from xpconv._plan import choose as _plan

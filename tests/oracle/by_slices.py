@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tests import oracle
+from tests.oracle.geometry import Sites, sites
+from tests.oracle.pooling import pool_sites
 
 
-def tap_slices(shape: oracle.Sites) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+def tap_slices(shape: Sites) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """Each kernel offset with the pixels of the padded input that it meets, over all outputs."""
     for k in itertools.product(*map(range, shape.kernel)):
         where = tuple(
@@ -22,7 +23,7 @@ def tap_slices(shape: oracle.Sites) -> Iterator[tuple[tuple[int, ...], tuple[sli
         yield k, (slice(None), *where, slice(None))
 
 
-def widened(shape: oracle.Sites) -> list[tuple[int, int]]:
+def widened(shape: Sites) -> list[tuple[int, int]]:
     """Padding of the whole array, with room for the windows that ceil_mode lets end beyond it."""
     pairs = [(0, 0)]
     for n, k, s, d, (before, after), out in zip(
@@ -41,7 +42,7 @@ def crop(x: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
 def conv(dz: Any, x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> tuple:
     """(z, dx, dw) of a convolution; dz may be None, and then so are the gradients."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
-    shape = oracle.sites(x.shape[1:-1], w.shape[:-2], stride, padding, dilation)
+    shape = sites(x.shape[1:-1], w.shape[:-2], stride, padding, dilation)
     pairs = widened(shape)
     padded = np.pad(x, pairs)
     z = np.zeros((x.shape[0], *shape.out, w.shape[-1]))
@@ -61,9 +62,7 @@ def conv(dz: Any, x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation
 def max_pool(dy: Any, x: Any, window: Any, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(y, indices, dx) of a maximum pooling, for data without NaN; ties go to the first."""
     x = np.asarray(x, np.float64)
-    shape = oracle.pool_sites(
-        x.shape, window, **{"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False} | options
-    )
+    shape = pool_sites(x.shape, window, **{"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False} | options)
     pairs = widened(shape)
     padded = np.pad(x, pairs, constant_values=-np.inf)
     numbers = np.arange(int(np.prod(shape.size))).reshape(1, *shape.size, 1)
@@ -83,9 +82,7 @@ def max_pool(dy: Any, x: Any, window: Any, **options: Any) -> tuple[np.ndarray, 
 def avg_pool(dy: Any, x: Any, window: Any, count_include_pad: bool = True, **options: Any) -> tuple:
     """(y, dx) of an average pooling."""
     x = np.asarray(x, np.float64)
-    shape = oracle.pool_sites(
-        x.shape, window, **{"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False} | options
-    )
+    shape = pool_sites(x.shape, window, **{"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False} | options)
     pairs = widened(shape)
     padded, dpadded = np.pad(x, pairs), np.zeros(np.pad(x, pairs).shape)
     counted = np.ones((1, *shape.size, 1))

@@ -1,16 +1,15 @@
 """What one call allocates beside its results stays under `max_workspace`, at any batch and image, by tracemalloc."""
 
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.memory import MIB, beside
 from xpconv._work.memory import Held, pool
 
-MIB = 1 << 20
 # ceiling, threads; None leaves the default ceiling of 64 MiB
 LIMITS = [(None, 1), (None, 8), (8 * MIB, 2), (2 * MIB, 1), (2 * MIB, 8)]
 
@@ -21,22 +20,6 @@ def ceiling(request: pytest.FixtureRequest) -> Iterator[int]:
     most, threads = request.param
     with xc.set_options(max_workspace=most, threads=threads):
         yield most or 64 * MIB
-
-
-def beside(call: Callable[[], Any]) -> int:
-    """Bytes at the peak of a call, less its results; a call before it has filled every cache."""
-    call()
-    pool.clear()  # what an earlier call left would not be counted
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        results = call()
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-    results = results if isinstance(results, tuple) else (results,)
-    return peak - sum(r.nbytes for r in results)
 
 
 # x, w, options: each far beyond the ceilings as a padded copy or as columns

@@ -13,8 +13,8 @@ import xpconv as xc
 from tests import checks
 from tests.backends import BACKENDS, Backend
 from tests.cases import CONV, Conv, grid, values
-from tests.longdouble import convolve, ratio, wide
-from tests.test_workspace import MIB, beside
+from tests.memory import MIB, beside
+from tests.oracle.longdouble import convolve, ratio, wide
 from xpconv import bounds
 from xpconv._shapes.cuts import Tiles
 from xpconv.algorithms.winograd import LONGEST, POINTS, SHORTEST, exact_matrices, transform

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import backends, checks, oracle, oracle_more
+from tests import backends, checks, oracle
 from tests.cases import in_layout, values
 
 CASES = {"normal": 1_000, "nightly": 20_000}[os.environ.get("XPCONV_TEST_SIZE", "normal")]
@@ -124,8 +124,8 @@ def convolutions(draw: Draw, function: str) -> Call:
 
     def expected() -> Any:
         if function == "conv":
-            return oracle_more.conv(x, w, b, **given)
-        found = oracle_more.conv_vjp(dz, x, w, **given)
+            return oracle.conv(x, w, b, **given)
+        found = oracle.conv_vjp(dz, x, w, **given)
         return {"conv_vjp": found, "conv_input_grad": found[0], "conv_weight_grad": found[1]}[function]
 
     extra = {"algorithm": draw.choice(["auto", "direct", "gemm"])}
@@ -146,14 +146,14 @@ def transposes(draw: Draw, function: str) -> Call:
     x = draw.array(in_layout(layout, batch, size, channels), dtype)
     last = layout == "channels_last"
     w = draw.array((*kernel, filters // groups, channels) if last else (channels, filters // groups, *kernel), dtype)
-    _, out = oracle_more.transpose_pads(
+    _, out = oracle.transpose_pads(
         size, kernel, options["stride"], options["padding"], options["output_padding"], options["dilation"]
     )
     if function == "conv_transpose":
         arguments = (x, w, draw.choice([None, draw.array((filters,), dtype)]))
     else:
         arguments = (draw.array(in_layout(layout, batch, out, filters), dtype), x, w)
-    definition = getattr(oracle_more, function)
+    definition = getattr(oracle, function)
     return Call(function, arguments, options, draw.choice(LIBRARIES), lambda: definition(*arguments, **options))
 
 
@@ -176,8 +176,8 @@ def pools(draw: Draw, function: str) -> Call:
         terms = 2 * math.prod(window) + 2
     else:
         arguments = (x, p, window) if function == "lp_pool" else (dy, x, p, window)
-        terms = 64 + 8 * math.prod(window)  # above what `test_more_operations` derives, for every p here
-    definition = getattr(oracle_more if function.startswith("lp") else oracle, function)
+        terms = 64 + 8 * math.prod(window)  # above what `test_lp` derives, for every p here
+    definition = getattr(oracle, function)
     given = {name: value for name, value in options.items() if name != "return_indices"}
     return Call(function, arguments, options, draw.choice(LIBRARIES), lambda: definition(*arguments, **given), terms)
 
@@ -193,7 +193,7 @@ def adaptive(draw: Draw, function: str) -> Call:
     given = dict(options)
     if function == "adaptive_max_pool":
         options["return_indices"] = True
-    definition, terms = getattr(oracle_more, function), 0 if "max" in function else 300
+    definition, terms = getattr(oracle, function), 0 if "max" in function else 300
     return Call(function, arguments, options, draw.choice(LIBRARIES), lambda: definition(*arguments, **given), terms)
 
 
@@ -203,7 +203,7 @@ def unpools(draw: Draw, function: str) -> Call:
     y, indices = oracle.max_pool(x.reshape(in_layout(layout, batch, size, channels)), 2, layout=layout)
     return Call(
         function, (y, indices, size), {"layout": layout}, draw.choice(LIBRARIES),
-        lambda: oracle_more.max_unpool(y, indices, size, layout=layout),
+        lambda: oracle.max_unpool(y, indices, size, layout=layout),
     )  # fmt: skip
 
 
@@ -213,9 +213,9 @@ def folds(draw: Draw, function: str) -> Call:
     x = draw.array(in_layout(layout, draw.choice([0, 1, 2]), size, draw.randint(1, 2)), draw.choice(NUMBERS))
     arguments: tuple[Any, ...] = (x, window)
     if function == "fold":
-        cols = oracle_more.unfold(x, window, **options)
+        cols = oracle.unfold(x, window, **options)
         arguments = (draw.array(cols.shape, str(x.dtype)), x.shape, window)
-    definition = getattr(oracle_more, function)
+    definition = getattr(oracle, function)
     return Call(function, arguments, options, draw.choice(LIBRARIES), lambda: definition(*arguments, **options))
 
 
@@ -226,8 +226,8 @@ def pads(draw: Draw, function: str) -> Call:
     x = draw.array(in_layout(layout, batch, size, channels), draw.choice(NUMBERS))
     arguments: tuple[Any, ...] = (x, padding)
     if function == "pad_vjp":
-        arguments = (oracle_more.pad(x, padding, **options), x.shape, padding)
-    definition = getattr(oracle_more, function)
+        arguments = (oracle.pad(x, padding, **options), x.shape, padding)
+    definition = getattr(oracle, function)
     return Call(function, arguments, options, draw.choice(LIBRARIES), lambda: definition(*arguments, **options))
 
 
@@ -239,7 +239,7 @@ def course(draw: Draw, function: str) -> Call:
     pooled = oracle.sites((5, 4), (f, f), stride, 0, 1).out
     how, window = {"stride": stride, "pad": pad}, {"f": f, "stride": stride}
     given = {
-        "zero_pad": ((x, pad), lambda: oracle_more.pad(x, pad)),
+        "zero_pad": ((x, pad), lambda: oracle.pad(x, pad)),
         "conv_single_step": ((w[..., 0], w[..., 1], b[..., 0]), lambda: (w[..., 0] * w[..., 1]).sum() + b[0, 0, 0, 0]),
         "conv_forward": ((x, w, b, how), lambda: oracle.conv(x, w, b[0, 0, 0], stride=stride, padding=pad)),
         "conv_backward": ((dz, (x, w, b, how)), None),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import checks, oracle, oracle_more
+from tests import checks, oracle
 from tests.backends import BACKENDS, Backend
 from tests.cases import COMPILED, POOL, Conv, Pool, Shape, grid, in_layout, values
 from tests.oracle import per_axis
@@ -60,7 +60,7 @@ class Transpose:
     @property
     def out(self) -> Shape:
         """Output size."""
-        return oracle_more.transpose_pads(
+        return oracle.transpose_pads(
             self.size, self.kernel, self.stride, self.padding, self.output_padding, self.dilation
         )[1]
 
@@ -93,8 +93,8 @@ def transposed(case: Transpose, dtype: str, exact: bool, absolute: bool) -> dict
     a = case.data(dtype, exact)
     if absolute:
         a = {name: oracle.gauge(array) for name, array in a.items()}
-    found = oracle_more.conv_transpose_vjp(a["dz"], a["x"], a["w"], **case.options)
-    z = oracle_more.conv_transpose(a["x"], a["w"], a["b"], **case.options)
+    found = oracle.conv_transpose_vjp(a["dz"], a["x"], a["w"], **case.options)
+    z = oracle.conv_transpose(a["x"], a["w"], a["b"], **case.options)
     return dict(zip(("z", "dx", "dw", "db"), (z, *found), strict=True))
 
 
@@ -166,8 +166,8 @@ def test_conv_transpose_of_integers_wraps(numpy_backend: Backend, dtype: str) ->
     low, high = (0, 200) if dtype == "uint8" else (-100, 100)
     x, w = (values(case.data()[name].shape, 5, dtype, low, high) for name in ("x", "w"))
     dz = values(case.data()["dz"].shape, 6, dtype, low, high)
-    checks.demand(numpy_backend, xc.conv_transpose(x, w), oracle_more.conv_transpose(x, w), dtype)
-    for got, wanted in zip(xc.conv_transpose_vjp(dz, x, w), oracle_more.conv_transpose_vjp(dz, x, w), strict=True):
+    checks.demand(numpy_backend, xc.conv_transpose(x, w), oracle.conv_transpose(x, w), dtype)
+    for got, wanted in zip(xc.conv_transpose_vjp(dz, x, w), oracle.conv_transpose_vjp(dz, x, w), strict=True):
         checks.demand(numpy_backend, got, wanted, dtype)
 
 
@@ -196,21 +196,21 @@ CORE_PADS = ("pairs", "1d-first")
 def test_pad(backend: Backend, name: str, mode: str) -> None:
     shape, padding, layout = PADS[name]
     x = whole(shape, 1)
-    wanted = oracle_more.pad(x, padding, mode=mode, layout=layout)
+    wanted = oracle.pad(x, padding, mode=mode, layout=layout)
     checks.demand(backend, backend.call(xc.pad, x, padding, mode=mode, layout=layout), wanted)
     dy = whole(wanted.shape, 2)
     got = backend.call(xc.pad_vjp, dy, shape, padding, mode=mode, layout=layout)
-    checks.demand(backend, got, oracle_more.pad_vjp(dy, shape, padding, mode=mode, layout=layout))
+    checks.demand(backend, got, oracle.pad_vjp(dy, shape, padding, mode=mode, layout=layout))
 
 
 def test_replication_reaches_any_distance(numpy_backend: Backend) -> None:
     mode = "replicate"
     x, padding = whole((1, 1, 2, 2), 1), ((4, 7), (0, 5))
-    wanted = oracle_more.pad(x, padding, mode=mode)
+    wanted = oracle.pad(x, padding, mode=mode)
     checks.demand(numpy_backend, xc.pad(x, padding, mode=mode), wanted)
     dy = whole(wanted.shape, 2)
     checks.demand(
-        numpy_backend, xc.pad_vjp(dy, x.shape, padding, mode=mode), oracle_more.pad_vjp(dy, x.shape, padding, mode=mode)
+        numpy_backend, xc.pad_vjp(dy, x.shape, padding, mode=mode), oracle.pad_vjp(dy, x.shape, padding, mode=mode)
     )
 
 
@@ -238,8 +238,8 @@ CORE_PADDED = ("1d-first", "asymmetric")
 def padded(case: Conv, mode: str) -> tuple[np.ndarray, ...]:
     """What the oracle gives: z, dx, dw and db."""
     a, options = case.data(), {**case.options, "padding_mode": mode}
-    z = oracle_more.conv(a["x"], a["w"], a["b"], **options)
-    return (z, *oracle_more.conv_vjp(a["dz"], a["x"], a["w"], **options))
+    z = oracle.conv(a["x"], a["w"], a["b"], **options)
+    return (z, *oracle.conv_vjp(a["dz"], a["x"], a["w"], **options))
 
 
 @pytest.mark.parametrize("mode", MODES[1:])
@@ -304,10 +304,8 @@ def slope_units(p: float, taps: int) -> float:
 def lp(case: Pool, p: float, dtype: str) -> tuple[np.ndarray, ...]:
     """What the oracle gives: y, dx and the size of dx without cancellation."""
     a = case.data(dtype, whole=False)
-    dx, size = (
-        oracle_more.lp_pool_vjp(f(a["dy"]), f(a["x"]), p, case.window, **case.options) for f in (np.asarray, abs)
-    )
-    return oracle_more.lp_pool(a["x"], p, case.window, **case.options), dx, size
+    dx, size = (oracle.lp_pool_vjp(f(a["dy"]), f(a["x"]), p, case.window, **case.options) for f in (np.asarray, abs))
+    return oracle.lp_pool(a["x"], p, case.window, **case.options), dx, size
 
 
 @pytest.mark.parametrize("p", POWERS)
@@ -341,7 +339,7 @@ def test_lp_pool_of_zeros_and_of_extremes(backend: Backend, p: float) -> None:
     checks.demand(backend, backend.call(xc.lp_pool, zeros, p, 2), np.zeros((1, 2, 1)))
     checks.demand(backend, backend.call(xc.lp_pool_vjp, np.ones((1, 2, 1), np.float32), zeros, p, 2), zeros)
     x = np.array([1e30, -1e30, 1e-30, 1e-30], np.float32).reshape(1, 4, 1)
-    y = oracle_more.lp_pool(x, p, 2)
+    y = oracle.lp_pool(x, p, 2)
     units = math.ceil(norm_units(p, 2))
     checks.demand(backend, backend.call(xc.lp_pool, x, p, 2), y, magnitude=y, terms=units)
 
@@ -409,14 +407,12 @@ def test_adaptive_avg_pool(backend: Backend, name: str, dtype: str) -> None:
     if not backend.has(dtype):
         pytest.skip(f"{backend} has no {dtype}")
     x, dy, parts, layout = adaptive_data(name, dtype, exact=False)
-    taps = max(len(pixels) for _, pixels in oracle_more.adaptive_windows(spatial(x.shape, layout), parts))
+    taps = max(len(pixels) for _, pixels in oracle.adaptive_windows(spatial(x.shape, layout), parts))
     readers = math.prod(per_axis(parts, x.ndim - 2))
-    wanted, size = (oracle_more.adaptive_avg_pool(f(x), parts, layout=layout) for f in (np.asarray, oracle.gauge))
+    wanted, size = (oracle.adaptive_avg_pool(f(x), parts, layout=layout) for f in (np.asarray, oracle.gauge))
     got = backend.call(xc.adaptive_avg_pool, x, parts, layout=layout)
     checks.demand(backend, got, wanted, dtype, size, taps + 1)
-    wanted, size = (
-        oracle_more.adaptive_avg_pool_vjp(f(dy), x, parts, layout=layout) for f in (np.asarray, oracle.gauge)
-    )
+    wanted, size = (oracle.adaptive_avg_pool_vjp(f(dy), x, parts, layout=layout) for f in (np.asarray, oracle.gauge))
     got = backend.call(xc.adaptive_avg_pool_vjp, dy, x, parts, layout=layout)
     checks.demand(backend, got, wanted, dtype, size, readers + 1)
 
@@ -432,13 +428,13 @@ def test_adaptive_max_pool(backend: Backend, name: str, dtype: str) -> None:
     x, dy, parts, layout = adaptive_data(name)
     if dtype != "float32":
         x, dy = abs(x).astype(dtype), abs(dy).astype(dtype)
-    wanted, at = oracle_more.adaptive_max_pool(x, parts, layout=layout)
+    wanted, at = oracle.adaptive_max_pool(x, parts, layout=layout)
     y, indices = backend.call(xc.adaptive_max_pool, x, parts, layout=layout, return_indices=True)
     checks.demand(backend, y, wanted, dtype)
     checks.demand(backend, indices, at, backend.index_dtype)
     checks.demand(backend, backend.call(xc.adaptive_max_pool, x, parts, layout=layout), wanted, dtype)
     got = backend.call(xc.adaptive_max_pool_vjp, dy, x, parts, layout=layout)
-    checks.demand(backend, got, oracle_more.adaptive_max_pool_vjp(dy, x, parts, layout=layout), dtype)
+    checks.demand(backend, got, oracle.adaptive_max_pool_vjp(dy, x, parts, layout=layout), dtype)
 
 
 @pytest.mark.parametrize("name", ["even", "odd", "odd-first", "up-and-down", "1d"])
@@ -448,13 +444,13 @@ def test_adaptive_max_pool_propagates_nan(backend: Backend, name: str) -> None:
     x, dy, parts, layout = adaptive_data(name)
     flat = x.reshape(-1)
     flat[::5], flat[1::7], flat[2::9] = np.nan, -np.inf, np.inf
-    wanted, at = oracle_more.adaptive_max_pool(x, parts, layout=layout)
+    wanted, at = oracle.adaptive_max_pool(x, parts, layout=layout)
     assert np.isnan(wanted).any()
     y, indices = backend.call(xc.adaptive_max_pool, x, parts, layout=layout, return_indices=True)
     checks.demand(backend, y, wanted)
     checks.demand(backend, indices, at, backend.index_dtype)
     got = backend.call(xc.adaptive_max_pool_vjp, dy, x, parts, layout=layout)
-    checks.demand(backend, got, oracle_more.adaptive_max_pool_vjp(dy, x, parts, layout=layout))
+    checks.demand(backend, got, oracle.adaptive_max_pool_vjp(dy, x, parts, layout=layout))
 
 
 # Unpooling ------------------------------------------------------------------------------------------------------
@@ -475,14 +471,14 @@ def test_max_unpool(backend: Backend, name: str, dtype: str) -> None:
     indices = indices.astype(backend.index_dtype)
     size = spatial(case.x_shape, case.layout)
     got = backend.call(xc.max_unpool, y, indices, size, layout=case.layout)
-    checks.demand(backend, got, oracle_more.max_unpool(y, indices, size, layout=case.layout), dtype)
+    checks.demand(backend, got, oracle.max_unpool(y, indices, size, layout=case.layout), dtype)
 
 
 def test_max_unpool_into_another_size(numpy_backend: Backend) -> None:
     """The flat indices are read in the shape that is asked for, here with one int for both axes."""
     y, indices = whole((2, 2, 3, 2), 1) + 7, np.arange(24).reshape(2, 2, 3, 2)
     got = xc.max_unpool(y, indices, 5)
-    checks.demand(numpy_backend, got, oracle_more.max_unpool(y, indices, 5))
+    checks.demand(numpy_backend, got, oracle.max_unpool(y, indices, 5))
 
 
 # Windows as arrays ----------------------------------------------------------------------------------------------
@@ -516,11 +512,11 @@ def test_unfold_and_fold(backend: Backend, name: str, dtype: str) -> None:
     options = dict(FOLD[name])
     shape, window = options.pop("shape"), options.pop("window")
     x = whole(shape, 1, dtype)
-    wanted = oracle_more.unfold(x, window, **options)
+    wanted = oracle.unfold(x, window, **options)
     checks.demand(backend, backend.call(xc.unfold, x, window, **options), wanted, dtype)
     cols = whole(wanted.shape, 2, dtype)
     got = backend.call(xc.fold, cols, shape, window, **options)
-    checks.demand(backend, got, oracle_more.fold(cols, shape, window, **options), dtype)
+    checks.demand(backend, got, oracle.fold(cols, shape, window, **options), dtype)
 
 
 # Adjoints: exact, at sizes that are cut into tiles --------------------------------------------------------------
@@ -581,7 +577,7 @@ def test_adjoint_of_unfold(backend: Backend, mebibytes: int) -> None:
 def test_adjoint_of_adaptive_avg_pool(backend: Backend, parts: Shape, mebibytes: int) -> None:
     """Data in multiples of every window's size: each division is exact."""
     shape = (2, 96, 77, 8)
-    sizes = {len(pixels) for _, pixels in oracle_more.adaptive_windows(shape[1:-1], parts)}
+    sizes = {len(pixels) for _, pixels in oracle.adaptive_windows(shape[1:-1], parts)}
     common = math.lcm(*sizes)
     assert 3 * common * 96 * 77 < 2**53  # every sum is exact in float64
     x, dy = (whole(s, i, "float64") * common for i, s in enumerate((shape, (2, *parts, 8))))
@@ -628,7 +624,7 @@ def test_pytorch_agrees(numpy_backend: Backend) -> None:
         theirs = nn.adaptive_max_pool2d(there, parts, return_indices=True)
         same(y, theirs[0])
         same(indices, theirs[1])
-        sizes = {len(p) for _, p in oracle_more.adaptive_windows((9, 7), parts)}
+        sizes = {len(p) for _, p in oracle.adaptive_windows((9, 7), parts)}
         scaled = x * math.lcm(*sizes)
         same(xc.adaptive_avg_pool(scaled, parts, **options), nn.adaptive_avg_pool2d(torch.asarray(scaled), parts))
     y, indices = xc.max_pool(x, 2, return_indices=True, **options)
