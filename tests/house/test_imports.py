@@ -14,7 +14,7 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_options", "_shapes", "_tools", "data"),
+    ("_options", "_shapes", "_version", "_tools", "data"),
     ("_arrays",),
     ("_work",),
     ("algorithms",),
@@ -25,6 +25,7 @@ LAYERS = (
     ("torch", "jax"),
     ("course",),
     ("nn",),
+    ("_train",),
     ("bounds",),
     ("testing",),
     ("pytest_plugin",),
@@ -148,7 +149,7 @@ def test_a_binding_serves_one_library_and_nothing_imports_it(name: str) -> None:
     others = {imported.split(".")[0] for imported, at_top in seen if at_top} & set(BINDINGS) - {layer(name)}
     assert not others, f"{name} imports {others} at the top"
     taken = {imported for imported, _ in seen} & {f"xpconv.{binding}" for binding in BINDINGS}
-    assert not taken, f"{name} imports {taken}"
+    assert not taken or not layer(name), f"{name} imports {taken}"  # the package names them, for type checkers only
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -201,6 +202,26 @@ def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
         if at_top and root != "xpconv" and root not in sys.stdlib_module_names:
             own = layer(name) in BINDINGS and root == layer(name)
             assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
+
+
+PROGRAMS = ("_tools", "nn", "_train", "testing", "pytest_plugin", "verify", "cli")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in PROGRAMS])
+def test_an_operation_uses_no_tools(name: str) -> None:
+    """Libraries by name, the machine, the terminal and files are for what somebody runs."""
+    taken = {imported for imported, _ in imports(MODULES[name], name) if imported.startswith("xpconv._tools")}
+    assert not taken, f"{name} imports {taken}"
+
+
+DRAWING = ("_tools", "_train", "verify")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in DRAWING])
+def test_only_commands_draw(name: str) -> None:
+    """Not within a function either."""
+    roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
+    assert not roots & {"rich", "matplotlib"}
 
 
 ARRAYLESS = ("_shapes", "_options")

@@ -1,6 +1,8 @@
 """The command itself: version, info, the hand-over to verify, and what importing loads."""
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 import xpconv
 from xpconv._tools.machine import sections, tf32
-from xpconv.cli import main
+from xpconv.cli import COMMANDS, main
 
 HEADINGS = ("versions", "backends", "devices", "BLAS and threads", "processor", "options")
 
@@ -75,14 +77,46 @@ def test_verify_gets_its_own_arguments(monkeypatch, rest):
     assert seen == [rest]
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["info", "more"]])
-def test_a_wrong_command_is_one_line_and_status_2(capsys, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "xpconv: wants a command, one of info, train, verify"),
+        (["nonsense"], "xpconv: argument COMMAND: invalid choice: 'nonsense'"),
+        (["info", "more"], "xpconv info: unrecognized arguments: more"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_2(capsys, arguments, words):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("xpconv")
+    assert printed.startswith(words)
     assert printed.count("\n") == 1
+
+
+def test_every_command_is_listed_and_has_a_help_of_its_own(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    for name, (_, line) in COMMANDS.items():
+        assert re.search(rf"^ +{name} +{line}", listed, re.MULTILINE)
+        with contextlib.suppress(SystemExit):  # verify gives its status instead
+            main([name, "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: xpconv {name} ")
+
+
+def test_a_reader_that_has_gone_ends_the_command_without_a_complaint():
+    code = (
+        "from xpconv._tools import machine; machine.sections = lambda: {'heading': [('name', 'value')]}\n"
+        "from xpconv.cli import main; raise SystemExit(main(['info']))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_an_interrupt_outside_training_is_status_130(monkeypatch, capsys):

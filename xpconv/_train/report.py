@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._tools.files import write_atomic
 from xpconv._tools.libraries import Library
 from xpconv._tools.machine import tf32, versions
-from xpconv.nn import plots
-from xpconv.nn.dataset import Dataset, HostArray
+from xpconv._tools.terminal import has_rich
+from xpconv._train import plots
+from xpconv._train.dataset import ImageSet
 from xpconv.nn.model import Sequential
-from xpconv.nn.progress import has_rich
-from xpconv.nn.storage import has_safetensors, save_parameters, write_atomic
-from xpconv.nn.training import Result, Settings
+from xpconv.nn.storage import has_safetensors, save_parameters
+from xpconv.nn.training import HostArray, Result, Settings
 
 
 def prepare_folder(out: str | None) -> Path:
@@ -61,7 +62,7 @@ def confusion_matrix(labels: HostArray, predictions: HostArray, classes: int) ->
 def write(
     folder: Path,
     model: Sequential,
-    dataset: Dataset,
+    dataset: ImageSet,
     library: Library,
     settings: Settings,
     result: Result,
@@ -117,7 +118,7 @@ def _plain(value: Any) -> Any:
 
 
 def _pictures(
-    model: Sequential, dataset: Dataset, library: Library, result: Result, matrix: HostArray
+    model: Sequential, dataset: ImageSet, library: Library, result: Result, matrix: HostArray
 ) -> dict[str, bytes]:
     image = dataset.held_out_images[:1]
     outputs = model.activations(result.params, library.asarray(image))

@@ -1,20 +1,12 @@
-"""Show how training goes: a live bar by rich on a terminal, plain lines elsewhere; and take Ctrl-C kindly."""
+"""Show how training goes: a live bar by rich on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import signal
-import sys
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
+from xpconv._tools import terminal
 from xpconv.nn.training import Epoch
-
-
-def has_rich() -> bool:
-    """Say whether the optional package rich is installed."""
-    return importlib.util.find_spec("rich") is not None
 
 
 def epoch_line(record: Epoch, epochs: int) -> str:
@@ -52,7 +44,7 @@ class LiveProgress:
     """A bar over all epochs with the running numbers, and a line above it per epoch."""
 
     def __init__(self, epochs: int, images: int) -> None:
-        progress = importlib.import_module("rich.progress")
+        progress = terminal.rich("progress")
         self.epochs, self.images = epochs, images
         self.bar: Any = progress.Progress(
             progress.TextColumn("{task.description}"),
@@ -89,38 +81,4 @@ class LiveProgress:
 
 def make_progress(epochs: int, images: int) -> PlainProgress | LiveProgress:
     """Choose the live bar where standard output is a terminal and rich is installed."""
-    return LiveProgress(epochs, images) if sys.stdout.isatty() and has_rich() else PlainProgress(epochs)
-
-
-class Interruptible:
-    """Turn the first Ctrl-C of a block into a flag, so that a step is finished; a second one interrupts as ever.
-
-    Calling the object asks whether there was one. Outside the main thread, or where the signal is ignored, as
-    under nohup, nothing is changed.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-
-    def __call__(self) -> bool:
-        """Say whether there was a Ctrl-C."""
-        return self.asked
-
-    def __enter__(self) -> Interruptible:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            try:
-                self._before = signal.signal(signal.SIGINT, self._note)
-            except ValueError:  # only the main thread may set a handler
-                self._before = None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return LiveProgress(epochs, images) if terminal.rich_draws() else PlainProgress(epochs)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from xpconv._train.dataset import checked, digits, split, user_data
 from xpconv.data import load_digits
-from xpconv.nn.dataset import checked, digits, split, user_data
 
 
 def rng(seed=0):

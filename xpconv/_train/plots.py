@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv.nn.dataset import HostArray
-from xpconv.nn.training import Epoch
+from xpconv.nn.training import Epoch, HostArray
 
 INK, QUIET, TRAIN, HELD_OUT = "#20242c", "#8a919e", "#2a6fb0", "#d9692b"
 COLUMNS = 16  # filters or channels in a row

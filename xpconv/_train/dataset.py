@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from xpconv.data import load_digits
 from xpconv.nn.storage import read_npz
+from xpconv.nn.training import Dataset, HostArray
 
 MIN_IMAGES = 10
 MIN_SIDE = 4  # two 2×2 poolings leave one pixel of it
-HostArray = np.ndarray[Any, Any]
 
 
 class DataError(ValueError):
@@ -21,18 +20,14 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A training part and a held-out part, both scaled by the same number.
+class ImageSet(Dataset):
+    """Images split and scaled, and what the log tells of them.
 
-    Images are (N, H, W, C), float32, divided by `scale`, the largest magnitude in the training part (1 if that is
-    zero). Labels are (N,), int32, in [0, `classes`).
+    They are (N, H, W, C), float32, divided by `scale`, the largest magnitude in the training part (1 if that is zero).
+    Labels are (N,), int32, in [0, `classes`).
     """
 
     name: str
-    images: HostArray
-    labels: HostArray
-    held_out_images: HostArray
-    held_out_labels: HostArray
     classes: int
     scale: float
 
@@ -69,7 +64,7 @@ def read_images(path: str | os.PathLike[str]) -> tuple[HostArray, HostArray]:
 
 
 def checked(images: HostArray, labels: HostArray, name: str) -> tuple[HostArray, HostArray]:
-    """Refuse what cannot be trained on, and give images (N, H, W, C) and labels (N,) int32."""
+    """Refuse what cannot be trained on; the rest comes back as images (N, H, W, C) and labels (N,) int32."""
     if images.dtype.kind not in "biuf":
         raise DataError(f"train: images in {name} are real numbers; got the dtype {images.dtype}")
     if images.ndim not in (3, 4):
@@ -97,7 +92,7 @@ def checked(images: HostArray, labels: HostArray, name: str) -> tuple[HostArray,
     return images.reshape(*images.shape[:3], -1), labels.astype("int32")
 
 
-def split(images: HostArray, labels: HostArray, rng: np.random.Generator, name: str) -> Dataset:
+def split(images: HostArray, labels: HostArray, rng: np.random.Generator, name: str) -> ImageSet:
     """Hold out a fifth of the images, drawn by `rng` and stratified by label, and scale both parts.
 
     The images are shuffled, sorted by label (stably), and every fifth is held out: each class loses a fifth,
@@ -109,14 +104,14 @@ def split(images: HostArray, labels: HostArray, rng: np.random.Generator, name: 
     held_out[order[4::5]] = True
     train = images[~held_out]
     scale = max(train.max().item(), -train.min().item()) or 1
-    return Dataset(
-        name,
+    return ImageSet(
         _scaled(train, scale),
         labels[~held_out],
         _scaled(images[held_out], scale),
         labels[held_out],
-        int(labels.max()) + 1,
-        float(scale),
+        name=name,
+        classes=int(labels.max()) + 1,
+        scale=float(scale),
     )
 
 
@@ -125,13 +120,13 @@ def _scaled(images: HostArray, scale: float) -> HostArray:
     return np.true_divide(images, scale, dtype=wide).astype("float32")
 
 
-def digits(rng: np.random.Generator) -> Dataset:
-    """Give the digits that ship with xpconv, split by `rng`."""
+def digits(rng: np.random.Generator) -> ImageSet:
+    """Split the digits that ship with xpconv by `rng`."""
     images, labels = load_digits()
     return split(*checked(images, labels, "digits"), rng, "digits")
 
 
-def user_data(path: str | os.PathLike[str], rng: np.random.Generator) -> Dataset:
-    """Give the images of an .npz file, split by `rng`."""
+def user_data(path: str | os.PathLike[str], rng: np.random.Generator) -> ImageSet:
+    """Read the images of an .npz file and split them by `rng`."""
     images, labels = read_images(path)
     return split(images, labels, rng, str(path))
