@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from bench.layers import INPUT, WEIGHT, Layer
-from xpconv._arrays.space import NUMPY
-from xpconv._convolution.passes import plan_for
-from xpconv._ops.conv import read_geometry
+from xpconv import _options
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Call
+from xpconv._arrays.space import numpy_space
+from xpconv._plan.choose import choose
 from xpconv._plan.rates import Rates, counts
+from xpconv._shapes import read
 from xpconv._work.memory import pool
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.winograd import POINTS, exact_matrices
@@ -47,13 +50,12 @@ def counted(layer: Layer, passes: str, algorithm: str) -> tuple[float, ...]:
         plan = _plan(part, passes, algorithm)
         found = REGISTRY[plan.algorithm]
         work = found.weight_grad_work(part) if passes == WEIGHT else found.forward_work(part)
-        total += counts(work, part, 4, plan.tile, plan.apart)
+        total += counts(work, part, 4, plan.tile, plan.single_taps)
     return tuple(total)
 
 
 def _geometry(layer: Layer) -> Any:
-    sizes = (layer.stride, layer.padding, layer.dilation, layer.groups)
-    return read_geometry("bench", layer.x_shape, layer.w_shape, *sizes, "zeros", "channels_last")
+    return read.conv("bench", layer.x_shape, layer.w_shape, read.Windowing(**layer.keywords))
 
 
 def _parts(layer: Layer, passes: str) -> list[Any]:
@@ -62,5 +64,7 @@ def _parts(layer: Layer, passes: str) -> list[Any]:
 
 
 def _plan(geometry: Any, passes: str, algorithm: str) -> Any:
-    dtype = np.dtype(np.float32)
-    return plan_for("bench", algorithm, geometry, np, NUMPY, dtype, gradient=passes == WEIGHT)
+    space, dtype = numpy_space(), np.dtype(np.float32)
+    arithmetic = Arithmetic.of(space.xp, dtype, dtype, double=True)
+    call = Call("bench", space, arithmetic, "channels_last", _options.current())
+    return choose(call, geometry, algorithm, gradient=passes == WEIGHT)
