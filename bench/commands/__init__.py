@@ -11,8 +11,8 @@ from types import ModuleType
 
 
 def names() -> tuple[str, ...]:
-    """List the subcommands."""
-    return tuple(module.name for module in pkgutil.iter_modules(__path__))
+    """List the subcommands; a file whose name begins with an underscore is none."""
+    return tuple(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def load(name: str) -> ModuleType:

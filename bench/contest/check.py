@@ -38,6 +38,11 @@ def relative(got: Any, exact: Any, xp: Any = np) -> float:
     return float(xp.max(xp.abs(got - exact)) / xp.max(xp.abs(exact)))
 
 
+def worst(got: Sequence[Any], exact: Sequence[Any]) -> float:
+    """Choose the greatest of several relative errors; NaN, if there is one."""
+    return float(np.max([relative(one, other) for one, other in zip(got, exact, strict=True)]))
+
+
 def demand(who: str, error: float, tolerance: float) -> float:
     """Refuse a result that is too far off."""
     if not error <= tolerance:  # NaN is wrong too
@@ -91,7 +96,7 @@ def check(session: Session, layer: Layer, data: Data, entries: Sequence[Entry]) 
             if entry.name == XPCONV:
                 over = _over_bound(results[0], wide, loops, bound)
         if wide:
-            off = max(relative(got, exact) for got, exact in zip(results, wide[entry.passes], strict=True))
+            off = worst(results, wide[entry.passes])
             found[entry.passes][entry.name] = demand(f"{who} beside PyTorch's in float64", off, FLOAT32)
     demand(f"{layer.name}: our result, as a part of its bound,", over, 1.0)
     return Errors(found, over, "PyTorch's in float64" if wide else f"{LOOPS}, on their part")
@@ -103,7 +108,7 @@ def _gradients_on_part(session: Session, layer: Layer, data: Data, loops: Course
     dz[loops.part.index] = data.dz[loops.part.index]
     found = {}
     for entry in session.peer(XPCONV).enter(layer, replace(data, dz=dz), (BOTH,), session.where):
-        off = max(relative(got, exact) for got, exact in zip(entry.results(), loops.gradients(), strict=True))
+        off = worst(entry.results(), loops.gradients())
         found[entry.name] = demand(f"{layer.name}: {entry.name}, a gradient, beside the course's loops", off, FLOAT32)
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
 
-from bench.contest.check import FLOAT32, demand, relative
+from bench.contest.check import FLOAT32, demand, worst
 from bench.errors import ResultError, UsageError
 from bench.layers import Case
 from bench.measure.timing import Settings, Timing
@@ -95,7 +95,7 @@ def enter(trees: Sequence[Tree], case: Case, passes: Sequence[str]) -> dict[str,
     for name in digests[0]:
         found[name] = 0.0
         if digests[0][name] != digests[1][name]:
-            one, other = (tree.ask("results", name) for tree in trees)
-            difference = max(relative(new, old) for old, new in zip(one, other, strict=True))
-            found[name] = demand(f"{case.name}: {name}, beside the {trees[0].name} tree,", difference, FLOAT32)
+            before, after = (tree.ask("results", name) for tree in trees)
+            who = f"{case.name}: {name}, beside the {trees[0].name} tree,"
+            found[name] = demand(who, worst(after, before), FLOAT32)
     return found

@@ -131,17 +131,19 @@ def test_memory_over_the_time_is_left_out():
 
 
 @pytest.mark.parametrize("without_torch", [False, True])
-@pytest.mark.parametrize("fault", ["result", "gradient", "nan"])
+@pytest.mark.parametrize("fault", ["result", "gradient", "nan", "nan in a gradient"])
 def test_wrong_results_are_not_timed(fault, without_torch, capsys, monkeypatch):
     if without_torch:
         missing(monkeypatch)
     elif Torch.modules() is None:
         pytest.skip("PyTorch is not installed")
     conv, conv_vjp = xc.conv, xc.conv_vjp
-    factor = np.float32({"result": 1.01, "gradient": 1.0, "nan": np.nan}[fault])
+    factor = np.float32({"result": 1.01, "nan": np.nan}.get(fault, 1.0))
     monkeypatch.setattr(xc, "conv", lambda *a, **k: conv(*a, **k) * factor)
-    if fault == "gradient":
-        monkeypatch.setattr(xc, "conv_vjp", lambda *a, **k: tuple(1.01 * part for part in conv_vjp(*a, **k)))
+    if "gradient" in fault:
+        wrong = np.float32(np.nan if "nan" in fault else 1.01)
+        # of the weight's gradient only
+        monkeypatch.setattr(xc, "conv_vjp", lambda *a, **k: map(np.multiply, conv_vjp(*a, **k), (1, wrong, 1)))
     assert main(["conv", *ALONE, "--without", "onnx,jax"]) == 1
     captured = capsys.readouterr()
     assert "nothing was timed" in captured.err
