@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from xpconv.verify.faults.fault import SHAPE, Array, Fault, Function, changed, f
 
 CONV = ("conv",)
 GRADIENTS = ("conv_input_grad", "conv_weight_grad")
-SLAB = "xpconv._engine.jobs:slab"
+SLAB = "xpconv._convolution.correlate:slab"
 
 
 def _coarse(a: Array) -> Array:
@@ -50,6 +51,13 @@ def _shifted(slab: Function) -> Function:
     return off_by_one
 
 
+def _unwidened(decide: Function) -> Function:
+    def decided(xp: Any, dtype: Any, wanted: Any, double: bool) -> Any:
+        return replace(decide(xp, dtype, wanted, double), seen=wanted, factors=wanted, sums=wanted)
+
+    return decided
+
+
 def _tap_slices(right: Function) -> Function:
     return lambda geometry, offset, output: tuple(slice(a, a + n) for a, n in zip(offset, output, strict=True))
 
@@ -79,8 +87,8 @@ def _first_group_for_all(right: Function) -> Function:
 
 
 def _groups_backwards(right: Function) -> Function:
-    def prepare(xp: Any, w: Array, geometry: Any) -> Array:
-        weight = right(xp, w, geometry)
+    def prepare(algorithm: Any, work: Any, w: Array, geometry: Any, out: Any = None) -> Array:
+        weight = right(algorithm, work, w, geometry, out)
         return weight[::-1] if geometry.groups > 1 else weight
 
     return prepare
@@ -114,7 +122,7 @@ FAULTS: tuple[Fault, ...] = (
         "groups in the wrong order",
         "each group gets another's weights",
         CONV,
-        ("xpconv.algorithms.gemm:prepare", _groups_backwards),
+        ("xpconv.algorithms.gemm:Gemm.prepare", _groups_backwards),
     ),
     library(
         "kernel flipped",
@@ -149,8 +157,8 @@ FAULTS: tuple[Fault, ...] = (
         "last tile skipped",
         "an index that ends one early",
         CONV,
-        ("xpconv._engine.jobs:empty", _zeroed),
-        ("xpconv._engine.jobs:Tiles.__len__", lambda right: lambda tiles: max(right(tiles) - 1, 1)),
+        ("xpconv._arrays.space:Space.empty", _zeroed),
+        ("xpconv._shapes.cuts:Tiles.__len__", lambda right: lambda tiles: max(right(tiles) - 1, 1)),
         core=False,
     ),
     library(
@@ -164,7 +172,7 @@ FAULTS: tuple[Fault, ...] = (
         "sums in float16",
         "float16 is not summed in float32",
         CONV,
-        ("xpconv._ops.conv:accumulator", lambda right: lambda xp, dtype: dtype),
+        ("xpconv._arrays.arithmetic:_decide", _unwidened),
         dtypes=("float16",),
         core=False,
         sign="off by more",
@@ -182,7 +190,7 @@ FAULTS: tuple[Fault, ...] = (
         "dx is the correlation with w as it is",
         GRADIENTS[:1],
         (
-            "xpconv._convolution.phases:adjoint_kernel",
+            "xpconv._convolution.input_grad:adjoint",
             lambda right: (
                 lambda xp, w, taps, geometry: np.flip(right(xp, w, taps, geometry), tuple(range(geometry.rank)))
             ),
@@ -212,7 +220,8 @@ FAULTS: tuple[Fault, ...] = (
         "conjugate forgotten",
         "the gradients of complex numbers use w and x as they are",
         ("conv_vjp",),
-        ("xpconv._convolution.passes:is_kind", lambda right: lambda *_: False),
+        ("xpconv._arrays.call:Call.conj", lambda right: lambda call, array: array),
+        ("xpconv._arrays.call:Call.conjugated", lambda right: lambda call: call),
         dtypes=("complex64",),
     ),
     library("gradient negated", "a sign", GRADIENTS[1:], ("xpconv:conv_weight_grad", changed(lambda dw: -dw))),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from xpconv.nn.storage import write_atomic
+from xpconv._tools.files import write_atomic
 from xpconv.verify.catalogue import cases
 from xpconv.verify.check.result import Result
 from xpconv.verify.report.outcome import Outcome
