@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from xpconv._convolution.passes import plan_for
 
 import xpconv as xc
 from bench.arguments import positive_int
@@ -25,7 +26,6 @@ from bench.machine import describe, machine_line
 from bench.report import Table, number, to_json, write
 from xpconv import _options
 from xpconv._arrays.space import NUMPY
-from xpconv._convolution.passes import plan_for
 from xpconv._ops.conv import read_geometry
 from xpconv._plan.rates import Rates, counts
 from xpconv._shapes.geometry import Geometry
