@@ -79,6 +79,10 @@ class Call:
         arithmetic = replace(self.arithmetic, result=sums, wanted=sums)
         return replace(self, arithmetic=arithmetic, layout="channels_last")
 
+    def in_dtype(self, dtype: DType) -> Call:
+        """Give the same call with arrays and results of one dtype, in which all is done."""
+        return replace(self, arithmetic=Arithmetic.plain(self.xp, dtype))
+
     def conjugated(self) -> Call:
         """Give the same call with its images seen conjugate, if they are complex."""
         return replace(self, lens=Lens(self.xp.conj)) if self.arithmetic.is_complex else self
