@@ -1,10 +1,15 @@
-"""Process-wide defaults: how many threads, how much workspace."""
+"""How many threads and how much workspace: defaults of the process, and what a block puts in their place."""
 
 from __future__ import annotations
 
 import operator
 import os
+import threading
+import weakref
+from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import TracebackType
 
 MIB = 1 << 20
@@ -49,16 +54,64 @@ def _initial() -> Options:
     return Options(64 * MIB, int(text))
 
 
-_options = _initial()
+class _Defaults:
+    """The defaults of the process, and who changed them: a change is taken back if its maker turns out to be a block.
+
+    `with set_options(…)` makes the object, which changes the defaults, before it enters the block. Another thread may
+    have changed them in between, so what is taken back is this one change, not the state before it.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._lock = threading.Lock()
+        self._base = options
+        self._changes: list[tuple[weakref.ref[set_options], Mapping[str, int]]] = []
+        self.options = options
+
+    def change(self, owner: set_options, changed: Mapping[str, int]) -> None:
+        """Change the defaults at once."""
+        with self._lock:
+            while self._changes and self._changes[0][0]() is None:  # nobody can take it back any more
+                self._base = replace(self._base, **self._changes.pop(0)[1])
+            self._changes.append((weakref.ref(owner), changed))
+            self._settle()
+
+    def take_back(self, owner: set_options) -> None:
+        """Undo what one `set_options` changed."""
+        with self._lock:
+            self._changes = [change for change in self._changes if change[0]() is not owner]
+            self._settle()
+
+    def _settle(self) -> None:
+        options = self._base
+        for _, changed in self._changes:
+            options = replace(options, **changed)
+        self.options = options
+
+    def reset(self) -> None:
+        """Start anew in a forked child, where another thread may have held the lock."""
+        self._lock = threading.Lock()
+
+
+_defaults = _Defaults(_initial())
+_block: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("xpconv options of a block", default=())
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_defaults.reset)
+
+
+@lru_cache(maxsize=64)
+def _with(options: Options, block: tuple[tuple[str, int], ...]) -> Options:
+    return replace(options, **dict(block))
 
 
 def current() -> Options:
     """Give the options in force."""
-    return _options
+    block = _block.get()
+    return _with(_defaults.options, block) if block else _defaults.options
 
 
 class set_options:
-    """Change the process-wide defaults at once, and for a block when used as a context manager.
+    """Change the defaults of the process at once, and for a block when used as a context manager.
 
     Parameters
     ----------
@@ -77,8 +130,10 @@ class set_options:
 
     Notes
     -----
-    The options belong to the process, not to a thread. At the end of a block the values that it changed are put
-    back.
+    The defaults belong to the process. What a block changes holds for the thread (or task of ``asyncio``) that entered
+    it and for the work that its calls start on other threads; calls in other threads keep theirs. Within a block, a
+    change without a block of its own lasts to the end of that block if the block set the same option. A call reads the
+    options once, when it begins.
 
     Examples
     --------
@@ -89,23 +144,34 @@ class set_options:
     """
 
     def __init__(self, *, max_workspace: int | None = None, threads: int | None = None) -> None:
-        global _options
-        changed = {}
+        self._changed: dict[str, int] = {}
         if max_workspace is not None:
-            changed["max_workspace"] = _positive("max_workspace", max_workspace, MIN_WORKSPACE)
+            self._changed["max_workspace"] = _positive("max_workspace", max_workspace, MIN_WORKSPACE)
         if threads is not None:
-            changed["threads"] = _positive("threads", threads, 1)
-        self._before = {name: getattr(_options, name) for name in changed}
-        _options = replace(_options, **changed)
+            self._changed["threads"] = _positive("threads", threads, 1)
+        self._outer: list[tuple[tuple[str, int], ...]] = []  # of the blocks that this object has entered
+        self._before = self._after = block = _block.get()
+        inside = {name for name, _ in block}
+        if any(name in inside for name in self._changed):
+            self._after = tuple((name, self._changed.get(name, value)) for name, value in block)
+            _block.set(self._after)
+        if outside := {name: value for name, value in self._changed.items() if name not in inside}:
+            _defaults.change(self, outside)
 
     def __enter__(self) -> Options:
-        return _options
+        _defaults.take_back(self)
+        if self._after is not self._before and _block.get() is self._after:
+            _block.set(self._before)
+        outer = _block.get()
+        self._outer.append(outer)
+        _block.set(tuple((dict(outer) | self._changed).items()))
+        return current()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        global _options
-        _options = replace(_options, **self._before)
+        _block.set(self._outer.pop())
 
     def __repr__(self) -> str:
-        return f"set_options(max_workspace={_options.max_workspace}, threads={_options.threads})"
+        options = current()
+        return f"set_options(max_workspace={options.max_workspace}, threads={options.threads})"

@@ -1,51 +1,121 @@
-"""Questions about dtypes: common ones, is float64 there, which integers are the same bits, how fine a float is."""
+"""Questions about dtypes: their names, kinds and sizes, what sums are taken in, how fine a float is."""
 
 from __future__ import annotations
 
+import math
+import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.space import (
-    Array,
-    DType,
-    Namespace,
-    Traits,
-    _device,
-    cast,
-    dtype_name,
-    is_bfloat16,
-    is_kind,
-    itemsize,
-)
+from xpconv._arrays.types import Array, DType, Namespace
 
 
-def has_double(xp: Namespace, like: Array) -> bool:
-    """Say whether float64 exists on the device of `like` (JAX has it switched off, some devices lack it)."""
-    return isinstance(like, np.ndarray) or _has_double(xp, _device(like))
+@lru_cache(maxsize=256)
+def _numpy_name(dtype: np.dtype[Any]) -> str:
+    return str(dtype.name)  # which NumPy puts together anew each time
 
 
-def _has_double(xp: Namespace, device: Any) -> bool:
-    return "float64" in xp.__array_namespace_info__().dtypes(device=device, kind="real floating")
+def dtype_name(dtype: DType) -> str:
+    """Give a dtype's name as the standard has it, whatever the library prints."""
+    if isinstance(dtype, np.dtype):
+        return _numpy_name(dtype)
+    name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None)
+    return str(name or dtype).rpartition(".")[2]
 
 
-def signed(xp: Namespace, traits: Traits, dtype: DType, *arrays: Array | None) -> tuple[Any, ...]:
-    """Give (dtype, *arrays), unsigned integers as the signed ones of the same bits if they are summed in `dtype` too.
-
-    Sums and products modulo 2^bits are the same bits for both, bounds are tighter for signed numbers, and PyTorch has
-    no arithmetic for wide unsigned ones. `with_dtype` undoes it.
-    """
-    if not is_kind(xp, dtype, "unsigned integer") or any(a is not None and a.dtype != dtype for a in arrays):
-        return (dtype, *arrays)
-    dtype = getattr(xp, f"int{8 * itemsize(xp, dtype)}")
-    return (dtype, *(None if a is None else with_dtype(xp, traits, a, dtype) for a in arrays))
+def is_bfloat16(dtype: DType) -> bool:
+    """Say whether this is ml_dtypes's bfloat16, which NumPy's own questions about dtypes do not know."""
+    return isinstance(dtype, np.dtype) and dtype.itemsize == 2 and dtype_name(dtype) == "bfloat16"
 
 
-def with_dtype(xp: Namespace, traits: Traits, array: Array, dtype: DType) -> Array:
-    """Read integers as those of another dtype with as many bits, or sums as they are."""
-    if array.dtype == dtype:
-        return array
-    return array.view(dtype) if traits.mutable else cast(xp, array, dtype)
+@lru_cache(maxsize=256)
+def is_numeric(xp: Namespace, dtype: DType) -> bool:
+    """Say whether arrays of a dtype are served: numbers of this machine, up to 64 bits or complex ones of such."""
+    if isinstance(dtype, np.dtype) and (not dtype.isnative or dtype.char in "gG"):
+        return False  # byte-swapped numbers and long doubles, which the faster paths do not take
+    if dtype_name(dtype).startswith(("float4_", "float6_", "float8_")):
+        return False  # they count as floating, but have next to no arithmetic
+    try:
+        return is_kind(xp, dtype, "numeric")
+    except (TypeError, ValueError):
+        return False
+
+
+@lru_cache(maxsize=256)
+def is_kind(xp: Namespace, dtype: DType, kind: str) -> bool:
+    """Ask the namespace whether a dtype is of a kind of the standard ("integral", "complex floating", …)."""
+    if is_bfloat16(dtype):
+        return kind in ("real floating", "numeric")
+    return bool(xp.isdtype(dtype, kind))
+
+
+@lru_cache(maxsize=256)
+def itemsize(xp: Namespace, dtype: DType) -> int:
+    """Count the bytes of one element."""
+    if is_bfloat16(dtype):
+        return 2
+    if is_kind(xp, dtype, "integral"):
+        return int(xp.iinfo(dtype).bits) // 8
+    size = int(xp.finfo(dtype).bits) // 8
+    return 2 * size if is_kind(xp, dtype, "complex floating") else size
+
+
+@lru_cache(maxsize=256)
+def accumulator(xp: Namespace, dtype: DType) -> DType:
+    """Choose the dtype that sums are taken in: float32 for the 16-bit floating types, otherwise the dtype itself."""
+    return xp.float32 if not is_kind(xp, dtype, "integral") and itemsize(xp, dtype) == 2 else dtype
+
+
+def result_dtype(function: str, xp: Namespace, dtype: DType, wanted: DType | str | None) -> DType:
+    """Read the dtype= keyword: a wider dtype of the same kind, or the arrays' own."""
+    if wanted is None:
+        return dtype
+    wanted = read_dtype(function, xp, wanted)
+    kinds = ("integral", "real floating", "complex floating")
+    try:
+        wide = xp.result_type(dtype, wanted) == wanted
+    except (TypeError, ValueError):
+        wide = False
+    if not wide or any(is_kind(xp, dtype, kind) != is_kind(xp, wanted, kind) for kind in kinds):
+        raise TypeError(
+            f"{function}: dtype is of the arrays' kind and at least as wide; got "
+            f"dtype={dtype_name(wanted)} for arrays of {dtype_name(dtype)}"
+        )
+    return wanted
+
+
+def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
+    """Turn a dtype or its name into the namespace's dtype."""
+    name = wanted if isinstance(wanted, str) else None
+    found = getattr(xp, name, None) if name else wanted
+    if name == "bfloat16" and found is None and "ml_dtypes" in sys.modules:
+        found = np.dtype(name)
+    if isinstance(found, type) and issubclass(found, np.generic) and np.dtype(found).kind != "O":
+        found = np.dtype(found)
+    if found is None or not is_numeric(xp, found):
+        raise TypeError(f"{function}: dtype is a numeric dtype of the arrays' library, or a name; got dtype={wanted!r}")
+    return found
+
+
+def check_numeric(function: str, xp: Namespace, name: str, dtype: DType) -> None:
+    """Refuse an array whose dtype is not served."""
+    if not is_numeric(xp, dtype):
+        raise TypeError(
+            f"{function}: {name} has a numeric dtype of this machine (integer, floating up to 64 bits, or complex of "
+            f"such); got {name}.dtype={dtype_name(dtype)}; convert it with astype"
+        )
+
+
+def cast(xp: Namespace, array: Array, dtype: DType) -> Array:
+    """Convert an array's dtype, without a copy where it has it already."""
+    return array if array.dtype == dtype else xp.astype(array, dtype)
+
+
+def least(xp: Namespace, dtype: DType) -> Any:
+    """Say what max pooling pads with: minus infinity, or an integer dtype's least value."""
+    return int(xp.iinfo(dtype).min) if is_kind(xp, dtype, "integral") else -math.inf
 
 
 def limits(xp: Namespace, dtype: DType) -> tuple[float, float]:
@@ -79,10 +149,3 @@ def promote(function: str, xp: Namespace, **arrays: Array) -> tuple[Array, ...]:
             raise TypeError(f"{function}: the dtypes have no common one; got {got}") from error
         return tuple(cast(xp, array, common) for array in arrays.values())
     return tuple(arrays.values())
-
-
-def default_float(xp: Namespace, like: Array) -> DType:
-    """Give the floating dtype that the library makes of integers when it divides them."""
-    if isinstance(like, np.ndarray):
-        return xp.float64
-    return xp.__array_namespace_info__().default_dtypes(device=_device(like))["real floating"]

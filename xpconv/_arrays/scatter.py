@@ -7,7 +7,8 @@ from typing import Any
 import array_api_extra as xpx
 import numpy as np
 
-from xpconv._arrays.space import Namespace, Traits, arange, index_dtype, zeros
+from xpconv._arrays.old import arange, index_dtype, zeros
+from xpconv._arrays.types import Namespace, Traits
 
 Array = Any
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from xpconv import _options
-from xpconv._arrays.space import Namespace, Traits, cast, fresh, plain, zeros
-from xpconv._engine.jobs import Jobs, Tiles, run, slices
-from xpconv._plan.tiles import block
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.types import Array, DType, Namespace, Traits
+from xpconv._arrays.views import fresh, plain
+from xpconv._engine.jobs import Jobs, run
+from xpconv._shapes.cuts import Tiles, block, slices
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.workspace import Workspace
-
-Array = Any
 
 STRETCH = 128  # numbers that are summed one after another
 TILE = 1 << 19  # numbers that a thread sums at once
@@ -20,11 +19,15 @@ SHARE = 1 << 21  # bytes of the workspace for each thread, whose sums of stretch
 WIDE = 512  # numbers in a row that is added at once; of rows of 8 the sum took 14 times as long
 
 
-def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any) -> Array:
-    """(n, *pixels, F) -> (F,), in a tree of short sums, so that it is near exact; `shape` is (n, *pixels)."""
+def bias_grad(call: Call, dz: Array, shape: Ints) -> Array:
+    """(n, *pixels, F) -> (F,) in the dtype of the sums, in a tree of short sums, so that it is near exact.
+
+    `shape` is (n, *pixels).
+    """
+    xp, traits, sums = call.xp, call.traits, call.arithmetic.sums
     positions, filters = math.prod(shape), dz.shape[-1]
     if positions == 0:
-        return zeros(xp, (filters,), sums, dz)
+        return call.space.zeros((filters,), sums)
     dz = plain(dz)
 
     def compute(region: Region, work: Workspace) -> Array:
@@ -36,9 +39,8 @@ def channel_sum(dz: Array, shape: Ints, xp: Namespace, traits: Traits, sums: Any
         return total
 
     jobs = Jobs(compute, _tiles(shape, filters, traits))
-    options = _options.current()
-    threads = max(1, min(options.threads, options.max_workspace // SHARE))
-    found = run([jobs], xp, traits, sums, threads, positions * filters, collect=True)
+    threads = max(1, min(call.options.threads, call.options.max_workspace // SHARE))
+    found = run([jobs], call.space, call.arithmetic, threads, positions * filters, collect=True)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
     return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
@@ -58,7 +60,7 @@ def additions(shape: Ints, filters: int, traits: Traits) -> int:
     return max(sum(n - 1 for size in way for n in _stretches(size)) for way in ways) + (len(tiles) - 1).bit_length()
 
 
-def _row_sum(xp: Namespace, pixels: Array, sums: Any) -> Array:
+def _row_sum(xp: Namespace, pixels: Array, sums: DType) -> Array:
     """Sum (n, F) over the pixels, several side by side: short rows are slow to add."""
     count, filters = pixels.shape
     together = min(max(WIDE // filters, 1), count)
@@ -83,7 +85,7 @@ def _stretches(size: int) -> list[int]:
     return [*found, size]
 
 
-def _axis_sum(xp: Namespace, array: Array, axis: int, sums: Any) -> Array:
+def _axis_sum(xp: Namespace, array: Array, axis: int, sums: DType) -> Array:
     """Sum along an axis, a stretch at a time."""
     lead = (slice(None),) * axis
     for stretch in _stretches(array.shape[axis])[:-1]:

@@ -1,4 +1,4 @@
-"""The driver of the weight gradient: partial sums over the pixels, in a fixed number and order."""
+"""The weight gradient: partial sums over the pixels, in a fixed number and order."""
 
 from __future__ import annotations
 
@@ -6,81 +6,73 @@ import contextlib
 import itertools
 from typing import Any
 
-from xpconv._arrays.dtypes import has_double
-from xpconv._arrays.space import Namespace, Traits, cast, empty, zeros
-from xpconv._engine.jobs import Each, Jobs, Tiles, beside, run, sizes, slab, slices
-from xpconv._plan.choose import Plan
-from xpconv._shapes.cuts import Cut, channel_blocks, intervals
-from xpconv._shapes.geometry import Geometry, Interval, Region
-from xpconv._work import threads as _threads
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.types import Array
+from xpconv._convolution.weight import algorithm_of, beside
+from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.slab import slab
+from xpconv._plan.record import Plan
+from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices
+from xpconv._shapes.geometry import Interval, Region
+from xpconv._work import threads
 from xpconv._work.buffered import workspace
 from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms import MAGNITUDES, REGISTRY, Algorithm
-from xpconv.algorithms.exact import arithmetic
-
-Array = Any
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
 
 
-def correlate_weight_grad(
-    x: Array, dz: Array, geometry: Geometry, plan: Plan, xp: Namespace, traits: Traits, *, sums: Any,
-    each: Each | None = None, magnitudes: bool = False,
-) -> Array:  # fmt: skip
-    """(N, *I, C), (N, *O, F) -> (*K, C/G, F) in dtype `sums`.
+def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F) in the dtype of the sums.
 
     The pixels are cut into a fixed number of partial sums, each taken tile by tile and added up in order, so the
-    result does not depend on which worker took which. The channels are cut into blocks that share nothing. With
-    `magnitudes` what the algorithm's rounding error is measured by; `each` then makes magnitudes of both factors.
+    result does not depend on which worker took which. The channels are cut into blocks that share nothing.
     """
+    geometry, space, arithmetic = plan.geometry, call.space, call.arithmetic
     if geometry.positions == 0:
-        return zeros(xp, geometry.kernel_shape, sums, x)
-    dtypes = arithmetic(xp, x.dtype, sums, has_double(xp, x))
-    target = empty(xp, geometry.kernel_shape, sums, x, "channels_last") if traits.mutable else None
-    algorithm = (MAGNITUDES if magnitudes else REGISTRY)[plan.algorithm]
-    task = _Sums(x, dz, geometry, plan, algorithm, each, target, each if magnitudes else None)
+        return space.zeros(geometry.kernel_shape, arithmetic.sums)
+    target = space.empty(geometry.kernel_shape, arithmetic.sums) if call.traits.mutable else None
+    sums = _Sums(call, plan, x, dz, target)
     with Held(beside(plan)) as held:
-        jobs = Jobs(lambda item, work: task.partial(item, work, held if traits.buffers else None), task.items)
-        partial = run([jobs], xp, traits, sums, plan.workers, geometry.flops, True, dtypes)
-        finishing = Jobs(lambda item, work: task.finish(item, work, partial), task.slices(traits.buffers))
-        size = len(task.shares) * geometry.products * geometry.filters
-        parts = run([finishing], xp, traits, sums, plan.workers, size, target is None, dtypes)
+        jobs = Jobs(lambda item, work: sums.partial(item, work, held if call.traits.buffers else None), sums.items)
+        partial = run([jobs], space, arithmetic, plan.workers, geometry.flops, collect=True)
+        finishing = Jobs(lambda item, work: sums.finish(item, work, partial), sums.slices)
+        size = len(sums.stretches) * geometry.products * geometry.filters
+        parts = run([finishing], space, arithmetic, plan.workers, size, collect=target is None)
     if target is None:
-        axis = -1 if geometry.groups > 1 else -2
-        target = parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
-    if plan.safe is None or magnitudes:
+        target = parts[0] if len(parts) == 1 else call.xp.concat(parts, axis=-1 if geometry.groups > 1 else -2)
+    if plan.fallback is None or call.measures:
         return target
-    with _threads.one_blas_thread:
-        if workspace(xp, traits, sums, dtypes).is_finite(target):
+    with threads.one_blas_thread:
+        if workspace(space, arithmetic).is_finite(target):
             return target
-    return correlate_weight_grad(x, dz, geometry, plan.safe, xp, traits, sums=sums, each=each)
+    return weight_grad(call, plan.fallback, x, dz)
 
 
 class _Sums:
     """The partial sums of one weight gradient, and what is made of them."""
 
-    def __init__(
-        self, x: Array, dz: Array, geometry: Geometry, plan: Plan, algorithm: Algorithm, each: Each | None,
-        target: Array | None, of_gradient: Each | None,
-    ) -> None:  # fmt: skip
-        self.of_gradient = of_gradient
-        self.x, self.dz, self.plan, self.algorithm, self.each = x, dz, plan, algorithm, each
-        self.taps, self.filters, self.target = geometry.taps, geometry.filters, target
+    def __init__(self, call: Call, plan: Plan, x: Array, dz: Array, target: Array | None) -> None:
+        geometry = plan.geometry
+        self.call, self.plan, self.x, self.dz, self.target = call, plan, x, dz, target
+        self.algorithm = algorithm_of(call, plan)
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
-        self.shares = intervals(len(self.tiles), -(-len(self.tiles) // min(plan.pieces[0], len(self.tiles))))
+        count = len(self.tiles)
+        self.stretches = intervals(count, -(-count // min(plan.pieces[0], count)))  # of tiles
         self.cuts = channel_blocks(geometry, plan.pieces[1])
 
     @property
     def items(self) -> list[tuple[Interval, Cut]]:
-        """Give the partial sums: which tiles, which channels."""
-        return list(itertools.product(self.shares, self.cuts))
+        """The partial sums: which tiles, which channels."""
+        return list(itertools.product(self.stretches, self.cuts))
 
-    def slices(self, many: bool) -> list[tuple[int, Any]]:
-        """Give what can be finished apart, the channels (axis -2) of each cut: (number of the cut, index)."""
-        first = self.cuts[0].geometry
+    @property
+    def slices(self) -> list[tuple[int, Any]]:
+        """What can be finished by itself, the channels (axis -2) of each cut: (number of the cut, index)."""
+        first, geometry = self.cuts[0].geometry, self.plan.geometry
         depth = first.products // first.taps
-        step = max(1, ADDED // max(self.taps * self.filters, 1)) if many else depth
+        step = max(1, ADDED // max(geometry.taps * geometry.filters, 1)) if self.call.traits.buffers else depth
         inner = [(..., slice(*interval), slice(None)) for interval in intervals(depth, step)]
         return list(itertools.product(range(len(self.cuts)), inner))
 
@@ -89,12 +81,12 @@ class _Sums:
 
     def partial(self, item: tuple[Interval, Cut], work: Workspace, held: Held | None) -> Array:
         """Sum over some of the tiles; the first sum is taken in the result itself, where it has the result's form."""
-        share, cut = item
+        stretch, cut = item
         total = place = None
-        if held is not None and self.target is not None and self.algorithm.exact and share[0] == 0:
+        if held is not None and self.target is not None and self.algorithm.exact and stretch[0] == 0:
             place = self.target[cut.weights]
         with self._quiet(work):
-            for region in map(self.tiles.__getitem__, range(*share)):
+            for region in map(self.tiles.__getitem__, range(*stretch)):
                 found = self._tile(cut, region, work)
                 if held is not None and place is None:
                     place = held.empty(found.shape, found.dtype)
@@ -102,17 +94,18 @@ class _Sums:
         return total
 
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
-        """Give a tile's part of the sum."""
+        """Sum over one tile."""
         x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
-        if self.of_gradient is not None:
-            gradient = cast(work.xp, self.of_gradient(gradient), work.sums)
-        if not self.plan.apart:
-            pixels = slab(work, x, cut.geometry, region, each=self.each, step=self.plan.step)
+        lens = self.call.lens
+        if self.call.measures:
+            gradient = cast(work.xp, self.call.seen(gradient), work.sums)
+        if not self.plan.single_taps:
+            pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
             return self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
         taps = []
         for _, offset in cut.geometry.offsets():
             one = cut.geometry.single(offset)
-            pixels = slab(work, x, one, region, each=self.each)
+            pixels = slab(work, x, one, region, lens=lens)
             taps.append(work.keep(self.algorithm.weight_grad(work, pixels, gradient, one, sizes(region))))
         return work.xp.reshape(work.xp.stack(taps), cut.geometry.kernel_shape)
 

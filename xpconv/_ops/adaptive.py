@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.space import accumulator, index_dtype, inspect, is_kind, to_channels_last
+from xpconv._arrays.dtypes import accumulator, is_kind
+from xpconv._arrays.old import index_dtype, inspect
+from xpconv._arrays.views import to_channels_last
 from xpconv._ops.conv import Size
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, check_divisible, check_order, max_pool, max_pool_vjp
 from xpconv._pooling import adaptive as _adaptive

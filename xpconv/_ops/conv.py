@@ -4,40 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._arrays.dtypes import signed, with_dtype
-from xpconv._arrays.space import (
-    accumulator,
-    from_channels_last,
-    inspect,
-    kernel_to_channels_last,
-    result_dtype,
-    to_channels_last,
-)
-from xpconv._convolution.passes import bias_grad, input_grad, plan_for, weight_grad
-from xpconv._engine import jobs as _run
-from xpconv._shapes.geometry import Geometry, Ints
-from xpconv._shapes.read import conv_geometry, freeze, in_layout, whole_shape
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array
+from xpconv._convolution.bias_grad import bias_grad
+from xpconv._convolution.correlate import correlate
+from xpconv._convolution.input_grad import input_grad
+from xpconv._convolution.weight_grad import weight_grad
+from xpconv._plan.choose import choose
+from xpconv._plan.input_grad import choose_input_grad
+from xpconv._shapes import read
+from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.read import Windowing
 
-Array = Any
 Size = int | tuple[int, ...]
 Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
-
-
-def read_geometry(
-    function: str, x_shape: Any, w_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any,
-    padding_mode: Any, layout: Any, names: tuple[str, str] = ("x.shape", "w.shape"),
-) -> Geometry:  # fmt: skip
-    """Read the shapes and options of a convolution."""
-    return conv_geometry(
-        function, whole_shape(function, names[0], x_shape), whole_shape(function, names[1], w_shape), freeze(stride),
-        freeze(padding), freeze(dilation), freeze(groups), freeze(padding_mode), freeze(layout), names,
-    )  # fmt: skip
-
-
-def check_shape(function: str, name: str, array: Array, wanted: Ints, why: str) -> None:
-    """Check an array's whole shape."""
-    if tuple(array.shape) != wanted:
-        raise ValueError(f"{function}: {name} has the shape of {why}, {wanted}; got {name}.shape={tuple(array.shape)}")
 
 
 def conv(
@@ -125,19 +105,13 @@ def conv(
     (1, 2, 2, 1)
 
     """
-    xp, traits = inspect("conv", x=x, w=w, b=b)
-    geometry = read_geometry("conv", x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
+    call = Call.of("conv", x=x, w=w, b=b, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv("conv", x.shape, w.shape, asked)
     if b is not None:
-        check_shape("conv", "b", b, (geometry.filters,), "the output channels")
-    wanted = result_dtype("conv", xp, x.dtype, dtype)
-    dtype, x, w, b = signed(xp, traits, wanted, x, w, b)
-    sums = accumulator(xp, dtype)
-    z = _run.correlate(
-        to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), b, geometry,
-        plan_for("conv", algorithm, geometry, xp, traits, sums, inputs=x.dtype), xp, traits, sums=sums, dtype=dtype,
-        layout=layout,
-    )  # fmt: skip
-    return with_dtype(xp, traits, from_channels_last(xp, z, layout), wanted)
+        read.whole("conv", "b", b.shape, (geometry.filters,), "the output channels")
+    plan = choose(call, geometry, algorithm)
+    return call.give(correlate(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
 def conv_input_grad(
@@ -199,13 +173,11 @@ def conv_input_grad(
 
     """
     name = "conv_input_grad"
-    xp, traits = inspect(name, dz=dz, w=w)
-    geometry = read_geometry(
-        name, input_shape, w.shape, stride, padding, dilation, groups, padding_mode, layout, ("input_shape", "w.shape")
-    )
-    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
-    dtype = result_dtype(name, xp, dz.dtype, dtype)
-    return input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    call = Call.of(name, dz=dz, w=w, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, input_shape, w.shape, asked, ("input_shape", "w.shape"))
+    read.gradient(name, "dz", dz.shape, geometry, layout)
+    return _input_grad(call, geometry, algorithm, dz, w)
 
 
 def conv_weight_grad(
@@ -264,14 +236,11 @@ def conv_weight_grad(
 
     """
     name = "conv_weight_grad"
-    xp, traits = inspect(name, x=x, dz=dz)
-    geometry = read_geometry(
-        name, x.shape, kernel_shape, stride, padding, dilation, groups, padding_mode, layout,
-        ("x.shape", "kernel_shape"),
-    )  # fmt: skip
-    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
-    dtype = result_dtype(name, xp, x.dtype, dtype)
-    return weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
+    call = Call.of(name, x=x, dz=dz, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, x.shape, kernel_shape, asked, ("x.shape", "kernel_shape"))
+    read.gradient(name, "dz", dz.shape, geometry, layout)
+    return _weight_grad(call, geometry, algorithm, dz, x)
 
 
 def conv_vjp(
@@ -328,10 +297,26 @@ def conv_vjp(
 
     """
     name = "conv_vjp"
-    xp, traits = inspect(name, x=x, w=w, dz=dz)
-    geometry = read_geometry(name, x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
-    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
-    dtype = result_dtype(name, xp, x.dtype, dtype)
-    dx = input_grad(name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    dw = weight_grad(name, dz, x, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout)
-    return dx, dw, bias_grad(dz, xp, traits, dtype, layout)
+    call = Call.of(name, x=x, w=w, dz=dz, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, x.shape, w.shape, asked)
+    read.gradient(name, "dz", dz.shape, geometry, layout)
+    dx = _input_grad(call, geometry, algorithm, dz, w)
+    dw = _weight_grad(call, geometry, algorithm, dz, x)
+    return dx, dw, gradient_of_bias(call, dz)
+
+
+def _input_grad(call: Call, geometry: Geometry, algorithm: str, dz: Array, w: Array) -> Array:
+    plan = choose_input_grad(call, geometry, algorithm)
+    return call.give(input_grad(call, plan, call.images(dz), call.conj(call.kernel(w))))
+
+
+def _weight_grad(call: Call, geometry: Geometry, algorithm: str, dz: Array, x: Array) -> Array:
+    plan = choose(call, geometry, algorithm, gradient=True)
+    return call.give_kernel(weight_grad(call.conjugated(), plan, call.images(x), call.images(dz)))
+
+
+def gradient_of_bias(call: Call, dz: Array) -> Array:
+    """Sum the gradient of an output over batch and pixels."""
+    grads = call.images(dz)
+    return call.give_bias(bias_grad(call, grads, tuple(grads.shape[:-1])))

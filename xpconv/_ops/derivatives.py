@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._arrays.space import cast, inspect, result_dtype
+from xpconv._arrays.dtypes import cast, result_dtype
+from xpconv._arrays.old import inspect
+from xpconv._shapes import read
+from xpconv._shapes.errors import freeze
 from xpconv._shapes.geometry import Ints
-from xpconv._shapes.read import channels_last, freeze, in_layout, transpose_geometry
+from xpconv._shapes.layout import channels_last, in_layout
 
 Array = Any
 _ABSENT: Any = object()  # the operation has no weight
@@ -45,7 +48,7 @@ def transposed(x_shape: Any, w_shape: Any, given: Options) -> tuple[Options, Int
     output, which may have more pixels at the ends: those that no tap reaches.
     """
     layout = dict(given)["layout"]
-    geometry = transpose_geometry("conv_transpose", tuple(x_shape), tuple(w_shape), *(value for _, value in given))
+    geometry = read.transpose("conv_transpose", x_shape, w_shape, read.Windowing(**dict(given)))
     pairs = tuple((before, max(after, 0)) for before, after in geometry.padding)
     size = tuple(n + min(after, 0) for n, (_, after) in zip(geometry.input, geometry.padding, strict=True))
     shape = in_layout((geometry.batch, *size, geometry.channels), layout)

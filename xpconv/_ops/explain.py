@@ -1,13 +1,21 @@
-"""Say what a convolution would run, and why."""
+"""Say what a convolution or a gradient would run, and why."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from xpconv._arrays.space import accumulator, named_traits
-from xpconv._convolution.passes import plan_for
-from xpconv._ops.conv import Padding, Size, read_geometry
-from xpconv._plan.choose import Plan
+from xpconv import _options
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Call
+from xpconv._arrays.space import described_space
+from xpconv._ops.conv import Padding, Size
+from xpconv._plan.choose import choose
+from xpconv._plan.input_grad import GradientPlan, choose_input_grad
+from xpconv._plan.record import Plan
+from xpconv._shapes import read
+from xpconv._shapes.read import Windowing
+
+PASSES = ("conv", "input_grad", "weight_grad")
 
 
 def explain(
@@ -22,9 +30,10 @@ def explain(
     layout: str = "channels_last",
     algorithm: str = "auto",
     dtype: Any = "float32",
+    of: Literal["conv", "input_grad", "weight_grad"] = "conv",
     device: Any = None,
-) -> Plan:
-    """Say what `conv` would run for these shapes, and why.
+) -> Plan | GradientPlan:
+    """Say what `conv`, or one of its gradients, would run for these shapes, and why.
 
     Parameters
     ----------
@@ -34,14 +43,18 @@ def explain(
         As for `conv`.
     dtype : dtype or str
         Of the arrays, a dtype or its name ("float32").
+    of : str
+        ``"conv"`` (default), ``"input_grad"`` or ``"weight_grad"``: which pass.
     device : optional
         None or ``"cpu"`` for NumPy on the CPU, ``"cuda"`` for CuPy.
 
     Returns
     -------
-    Plan
+    Plan or GradientPlan
         With ``algorithm``, ``tile`` (n, *output pixels), ``workspace`` (bytes, at most), ``flops`` and ``candidates``;
-        prints as a table.
+        prints as a table. An input gradient is cut into stride phases, each with a plan of its own (``phases``), or
+        computed by ``"col2im"``; its tile and candidates are those of the phase with the most work. Where the padding
+        holds pixels of the image it is the plan of the pixels themselves.
 
     Raises
     ------
@@ -56,10 +69,19 @@ def explain(
     >>> plan = xc.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1)
     >>> plan.algorithm, plan.flops
     ('winograd', 1849688064)
+    >>> plan
+    <Plan winograd: tiles of 1 x 56 x 56 output pixels, 15.74 MiB workspace, 1,849.7 Mflop>
+    >>> len(xc.explain((8, 28, 28, 64), (3, 3, 64, 128), padding=1, stride=2, of="input_grad").phases)
+    4
 
     """
-    geometry = read_geometry(
-        "explain", x_shape, w_shape, stride, padding, dilation, groups, padding_mode, layout, ("x_shape", "w_shape")
-    )
-    traits, xp, dtype = named_traits("explain", device, dtype)
-    return plan_for("explain", algorithm, geometry, xp, traits, accumulator(xp, dtype), inputs=dtype)
+    name = "explain"
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, x_shape, w_shape, asked, ("x_shape", "w_shape"))
+    if of not in PASSES:
+        raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}")
+    space, found = described_space(name, device, dtype)
+    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current())
+    if of == "input_grad":
+        return choose_input_grad(call, geometry, algorithm)
+    return choose(call, geometry, algorithm, gradient=of == "weight_grad")

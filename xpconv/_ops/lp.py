@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._arrays.space import Namespace, Traits, accumulator, dtype_name, inspect, is_kind, to_channels_last
-from xpconv._engine import jobs as _run
+from xpconv._arrays.dtypes import accumulator, dtype_name, is_kind
+from xpconv._arrays.old import inspect
+from xpconv._arrays.types import Namespace, Traits
+from xpconv._arrays.views import to_channels_last
+from xpconv._engine import old as _run
 from xpconv._ops.pool import Padding, Size, check_gradient, read_geometry
 from xpconv._pooling import portable as _pool_run
 from xpconv._pooling import taps as pooling

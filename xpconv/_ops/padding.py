@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import math
+from dataclasses import replace
 
-from xpconv import _options
-from xpconv._arrays.space import (
-    accumulator,
-    cast,
-    empty,
-    fresh,
-    from_channels_last,
-    inspect,
-    itemsize,
-    to_channels_last,
-    write,
-)
-from xpconv._engine.fold import fold_padding, images_at_once, in_wide, strip_elements
-from xpconv._shapes.geometry import Region, runs
-from xpconv._shapes.read import channels_last, freeze, in_layout, read_padding, whole_shape
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.types import Array, DType
+from xpconv._arrays.views import fresh
+from xpconv._engine.fold import add_strip
+from xpconv._shapes import read
+from xpconv._shapes.cuts import intervals, padding_strips
+from xpconv._shapes.geometry import Geometry, runs
+from xpconv._shapes.layout import in_layout
+from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
 
-Array = Any
 Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 
 
@@ -63,32 +59,38 @@ def pad(x: Array, padding: Padding, *, mode: str = "zeros", layout: str = "chann
     array([0., 1., 1., 0., 0.])
 
     """
-    xp, traits = inspect("pad", x=x)
-    shape = freeze(tuple(x.shape))
-    size, pairs = read_padding("pad", "x.shape", shape, freeze(padding), freeze(mode), freeze(layout))
-    padded = (shape[0], *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)))
-    x = to_channels_last(xp, x, layout)
-    if not traits.mutable:
-        work = workspace(xp, traits, x.dtype)
-        if not any(map(any, pairs)):
-            return from_channels_last(xp, fresh(xp, x), layout)
-        if mode == "zeros":
-            return from_channels_last(xp, work.pad("", x, ((0, 0), *pairs, (0, 0)), 0), layout)
-        pieces = [runs(mode, -before, n + after, n) for n, (before, after) in zip(size, pairs, strict=True)]
-        return from_channels_last(xp, work.repeat("", x, pieces), layout)
-    target = empty(xp, (*padded, x.shape[-1]), x.dtype, x, layout)
-    if mode == "zeros":
+    call = Call.of("pad", x=x, layout=layout)
+    geometry = read.padding("pad", "x.shape", x.shape, Windowing(padding=padding, mode=mode, layout=layout))
+    images = call.images(x)
+    return call.give(_written(call, images, geometry) if call.traits.mutable else _joined(call, images, geometry))
+
+
+def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
+    """(N, *spatial, C) -> (N, *padded, C), side by side."""
+    if not any(map(any, geometry.padding)):
+        return fresh(call.xp, x)
+    work = workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
+    if geometry.mode == "zeros":
+        return work.pad("", x, ((0, 0), *geometry.padding, (0, 0)), 0)
+    pairs = zip(geometry.input, geometry.padding, strict=True)
+    return work.repeat("", x, [runs(geometry.mode, -before, n + after, n) for n, (before, after) in pairs])
+
+
+def _written(call: Call, x: Array, geometry: Geometry) -> Array:
+    """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
+    target = call.space.empty(geometry.output_shape, x.dtype, call.layout)
+    pairs = list(zip(geometry.input, geometry.padding, strict=True))
+    if geometry.mode == "zeros":
         inside: list[slice] = [slice(None)]
-        for n, (before, after) in zip(size, pairs, strict=True):
-            write(target, (*inside, slice(0, before)), 0)
-            write(target, (*inside, slice(before + n, before + n + after)), 0)
+        for n, (before, after) in pairs:
+            target[(*inside, slice(0, before))] = 0
+            target[(*inside, slice(before + n, before + n + after))] = 0
             inside.append(slice(before, before + n))
-        write(target, tuple(inside), x)
-        return from_channels_last(xp, target, layout)
-    pieces = [runs(mode, -before, n + after, n) for n, (before, after) in zip(size, pairs, strict=True)]
-    for combination in itertools.product(*pieces):
+        target[tuple(inside)] = x
+        return target
+    for combination in itertools.product(*(runs(geometry.mode, -low, n + high, n) for n, (low, high) in pairs)):
         place, source, flipped = [slice(None)], [slice(None)], []
-        for axis, (run, (before, _)) in enumerate(zip(combination, pairs, strict=True), start=1):
+        for axis, (run, (before, _)) in enumerate(zip(combination, geometry.padding, strict=True), start=1):
             place.append(slice(run.first + before, run.first + before + run.length))
             if run.step < 0:
                 flipped.append(axis)
@@ -96,8 +98,8 @@ def pad(x: Array, padding: Padding, *, mode: str = "zeros", layout: str = "chann
             else:
                 source.append(run.source)
         part = x[(*source, slice(None))]
-        write(target, (*place, slice(None)), xp.flip(part, axis=tuple(flipped)) if flipped else part)
-    return from_channels_last(xp, target, layout)
+        target[(*place, slice(None))] = call.xp.flip(part, axis=tuple(flipped)) if flipped else part
+    return target
 
 
 def pad_vjp(
@@ -136,40 +138,42 @@ def pad_vjp(
     array([2., 1., 2.])
     """
     name = "pad_vjp"
-    xp, traits = inspect(name, dy=dy)
-    shape = whole_shape(name, "input_shape", input_shape)
-    size, pairs = read_padding(name, "input_shape", shape, freeze(padding), freeze(mode), freeze(layout))
-    batch, channels = shape[0], channels_last(shape, layout)[-1]
-    wanted = (batch, *(before + n + after for n, (before, after) in zip(size, pairs, strict=True)), channels)
-    if tuple(dy.shape) != in_layout(wanted, layout):
-        raise ValueError(
-            f"{name}: dy has the padded shape, {in_layout(wanted, layout)}; got dy.shape={tuple(dy.shape)}"
-        )
-    dy = to_channels_last(xp, dy, layout)
+    call = Call.of(name, dy=dy, layout=layout)
+    geometry = read.padding(name, "input_shape", input_shape, Windowing(padding=padding, mode=mode, layout=layout))
+    wanted = in_layout(geometry.output_shape, layout)
+    if tuple(dy.shape) != wanted:
+        raise ValueError(f"{name}: dy has the padded shape, {wanted}; got dy.shape={tuple(dy.shape)}")
+    grads, inputs, sums = call.images(dy), call.arithmetic.inputs, call.arithmetic.sums
+    if inputs == sums or mode == "zeros":
+        return call.give(_fold(call, grads, geometry, inputs))
+    # 16-bit floating numbers are added up in 32 bits
+    if not call.traits.mutable:
+        return call.give(cast(call.xp, _fold(call, grads, geometry, sums), inputs))
+    step = call.options.max_workspace // (8 * itemsize(call.xp, sums)) // math.prod(geometry.input_shape[1:])
+    if step == 0:  # one image is too large
+        return call.give(_fold(call, grads, geometry, inputs))
+    target = call.space.empty(geometry.input_shape, inputs, layout)
+    for start, stop in intervals(geometry.batch, step):
+        part = replace(geometry, batch=stop - start)
+        target[start:stop, ...] = _fold(call, grads[start:stop, ...], part, sums)
+    return call.give(target)
 
-    def folded(first: int, images: int, dtype: Any) -> Array:
-        def strip(region: Region) -> Array:
-            spots = (slice(low + b, high + b) for (low, high), (b, _) in zip(region[1:], pairs, strict=True))
-            start, stop = region[0]
-            return cast(xp, dy[(slice(first + start, first + stop), *spots, slice(None))], dtype)
 
-        inside = strip(((0, images), *((0, n) for n in size)))
-        if traits.mutable:
-            dx = empty(xp, (images, *size, channels), dtype, dy, layout)
-            write(dx, (slice(None),) * dx.ndim, inside)
-        else:
-            dx = fresh(xp, inside)
-        if mode == "zeros" or batch == 0:
-            return dx
-        room = strip_elements(_options.current().max_workspace, itemsize(xp, dtype))
-        return fold_padding(xp, dx, pairs, mode, strip, room)
-
-    sums, whole = accumulator(xp, dy.dtype), (batch, *size, channels)
-    step = images_at_once(xp, traits, whole, dy.dtype, sums, _options.current().max_workspace // 2)
-    if step == 0 or mode == "zeros":
-        dx = folded(0, batch, dy.dtype)
-    else:  # 16-bit floating numbers are added up in 32 bits
-        dx = in_wide(
-            lambda start, stop: folded(start, stop - start, sums), xp, traits, whole, dy.dtype, dy, layout, step
-        )  # fmt: skip
-    return from_channels_last(xp, dx, layout)
+def _fold(call: Call, dy: Array, geometry: Geometry, dtype: DType) -> Array:
+    """(n, *padded, C) -> (n, *spatial, C): add what the padding got to the pixels that it repeats, in a dtype."""
+    inside = (slice(before, before + n) for n, (before, _) in zip(geometry.input, geometry.padding, strict=True))
+    part = cast(call.xp, dy[(slice(None), *inside, slice(None))], dtype)
+    if call.traits.mutable:
+        dx = call.space.empty(geometry.input_shape, dtype, call.layout)
+        dx[...] = part
+    else:
+        dx = fresh(call.xp, part)
+    if geometry.mode == "zeros" or geometry.batch == 0:
+        return dx
+    elements = max(call.options.max_workspace // (4 * itemsize(call.xp, dtype)), 1)
+    for strip in padding_strips(geometry, elements):
+        pixels = zip(strip.pixels, geometry.padding, strict=True)
+        spots = (slice(low + before, high + before) for (low, high), (before, _) in pixels)
+        gradient = cast(call.xp, dy[(slice(*strip.images), *spots, slice(None))], dtype)
+        dx = add_strip(call.space, dx, strip, gradient)
+    return dx

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._arrays.space import (
-    Namespace,
-    dtype_name,
-    index_dtype,
-    inspect,
-    inspect_apart,
-    is_kind,
-    least,
-    to_channels_last,
-)
-from xpconv._engine import jobs as _run
+from xpconv._arrays.dtypes import dtype_name, is_kind, least
+from xpconv._arrays.old import index_dtype, inspect, inspect_apart
+from xpconv._arrays.types import Namespace
+from xpconv._arrays.views import to_channels_last
+from xpconv._engine import old as _run
 from xpconv._pooling import portable as _pool_run
 from xpconv._pooling import sweep as _pool_tiles
 from xpconv._pooling import taps as pooling
+from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry, Region
-from xpconv._shapes.read import freeze, in_layout, pool_geometry, whole_shape
+from xpconv._shapes.layout import in_layout
 from xpconv._work.workspace import Workspace
 
 Array = Any
@@ -34,10 +29,9 @@ def read_geometry(
     name: str = "x.shape",
 ) -> Geometry:  # fmt: skip
     """Read the shapes and options of a pooling."""
-    return pool_geometry(
-        function, whole_shape(function, name, shape), freeze(window), None if stride is None else freeze(stride),
-        freeze(padding), freeze(dilation), bool(ceil_mode), freeze(layout), name,
-    )  # fmt: skip
+    return read.pool(
+        function, shape, window, read.Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode), name
+    )
 
 
 def check_gradient(function: str, dy: Array, geometry: Geometry, layout: str) -> None:

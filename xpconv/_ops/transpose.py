@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from xpconv._arrays.dtypes import signed, with_dtype
-from xpconv._arrays.space import (
-    Namespace,
-    Traits,
-    accumulator,
-    cast,
-    contiguous,
-    from_channels_last,
-    inspect,
-    is_kind,
-    kernel_from_channels_last,
-    kernel_to_channels_last,
-    to_channels_last,
-)
-from xpconv._convolution import input_grad as _run_input_grad
-from xpconv._convolution.bias_grad import channel_sum
-from xpconv._convolution.passes import plan_for
-from xpconv._convolution.weight_grad import correlate_weight_grad
-from xpconv._engine import jobs as _run
-from xpconv._ops.conv import Padding, Size, check_shape
-from xpconv._plan.choose import Plan
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array
+from xpconv._convolution.bias_grad import bias_grad
+from xpconv._convolution.correlate import correlate
+from xpconv._convolution.input_grad import input_grad
+from xpconv._convolution.weight_grad import weight_grad
+from xpconv._ops.conv import Padding, Size
+from xpconv._plan.choose import choose
+from xpconv._plan.input_grad import GradientPlan, choose_input_grad
+from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
-from xpconv._shapes.read import freeze, in_layout, transpose_geometry
-
-Array = Any
-
-
-def read_geometry(
-    function: str, x: Array, w: Array, stride: Any, padding: Any, output_padding: Any, dilation: Any, groups: Any,
-    layout: Any,
-) -> Geometry:  # fmt: skip
-    """Read the shapes and options of a transposed convolution: the geometry of the convolution that it transposes."""
-    return transpose_geometry(
-        function, freeze(tuple(x.shape)), freeze(tuple(w.shape)), freeze(stride), freeze(padding),
-        freeze(output_padding), freeze(dilation), freeze(groups), freeze(layout),
-    )  # fmt: skip
+from xpconv._shapes.layout import in_layout
+from xpconv._shapes.read import Windowing
 
 
-def phase_plan(
-    function: str, part: Geometry, geometry: Geometry, xp: Namespace, traits: Traits, sums: Any, inputs: Any
-) -> Plan:
-    """Plan one stride phase of a transposed convolution."""
-    share = 2 if len(geometry.phases) > 1 else 4
-    return plan_for(function, "auto", part, xp, traits, sums, share=share, inputs=inputs)
+def choose_transpose(call: Call, geometry: Geometry) -> GradientPlan:
+    """Plan a transposed convolution, which is the input gradient of the convolution with this geometry."""
+    return choose_input_grad(call, geometry, "auto", phase_quarters=2 if len(geometry.phases) > 1 else 4)
 
 
 def conv_transpose(
@@ -116,19 +88,13 @@ def conv_transpose(
     array([ 1.,  1., 11., 10., 10.])
     """
     name = "conv_transpose"
-    xp, traits = inspect(name, x=x, w=w, b=b)
-    geometry = read_geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
+    call = Call.of(name, x=x, w=w, b=b, layout=layout)
+    asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)
+    geometry = read.transpose(name, x.shape, w.shape, asked)
     if b is not None:
-        check_shape(name, "b", b, (geometry.channels,), "the output channels")
-    wanted = x.dtype
-    dtype, x, w, b = signed(xp, traits, wanted, x, w, b)
-    sums = accumulator(xp, dtype)
-    z = _run_input_grad.input_grad(
-        to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry,
-        lambda part: phase_plan(name, part, geometry, xp, traits, sums, dtype), xp, traits,
-        sums=sums, dtype=dtype, layout=layout, b=b,
-    )  # fmt: skip
-    return with_dtype(xp, traits, from_channels_last(xp, z, layout), wanted)
+        read.whole(name, "b", b.shape, (geometry.channels,), "the output channels")
+    plan = choose_transpose(call, geometry)
+    return call.give(input_grad(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
 def conv_transpose_vjp(
@@ -183,27 +149,12 @@ def conv_transpose_vjp(
     ((2, 4, 4, 3), (3, 3, 5, 3), (5,))
     """
     name = "conv_transpose_vjp"
-    xp, traits = inspect(name, x=x, w=w, dz=dz)
-    geometry = read_geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
-    check_shape(name, "dz", dz, in_layout(geometry.input_shape, layout), "the output")
-    wanted = x.dtype
-    dtype, dz, x, w = signed(xp, traits, wanted, dz, x, w)
-    sums, is_complex = accumulator(xp, dtype), is_kind(xp, dtype, "complex floating")
-    kernel = kernel_to_channels_last(xp, w, layout)
-    grads, images = to_channels_last(xp, dz, layout), to_channels_last(xp, x, layout)
-    dx = _run.correlate(
-        grads, xp.conj(kernel) if is_complex else kernel, None, geometry,
-        plan_for(name, "auto", geometry, xp, traits, sums, inputs=dtype), xp, traits, sums=sums, dtype=dtype,
-        layout=layout,
-    )  # fmt: skip
-    dw = correlate_weight_grad(
-        grads, images, geometry, plan_for(name, "auto", geometry, xp, traits, sums, gradient=True, inputs=dtype),
-        xp, traits, sums=sums, each=xp.conj if is_complex else None,
-    )  # fmt: skip
-    if is_complex:
-        dw = xp.conj(dw)
-    db = channel_sum(grads, (geometry.batch, *geometry.input), xp, traits, sums)
-    dw = contiguous(xp, kernel_from_channels_last(xp, cast(xp, dw, dtype), layout))
-    found = (from_channels_last(xp, dx, layout), dw, cast(xp, db, dtype))
-    dx, dw, db = (with_dtype(xp, traits, array, wanted) for array in found)
-    return dx, dw, db
+    call = Call.of(name, x=x, w=w, dz=dz, layout=layout)
+    asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)
+    geometry = read.transpose(name, x.shape, w.shape, asked)
+    read.whole(name, "dz", dz.shape, in_layout(geometry.input_shape, layout), "the output")
+    grads, images = call.images(dz), call.images(x)
+    dx = correlate(call, choose(call, geometry, "auto"), grads, call.conj(call.kernel(w)))
+    dw = weight_grad(call.conjugated(), choose(call, geometry, "auto", gradient=True), grads, images)
+    db = bias_grad(call, grads, (geometry.batch, *geometry.input))
+    return call.give(dx), call.give_kernel(call.conj(dw)), call.give_bias(db)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpconv._arrays.dtypes import dtype_name, is_kind
+from xpconv._arrays.old import inspect_apart, zeros
 from xpconv._arrays.scatter import scatter
-from xpconv._arrays.space import contiguous, dtype_name, from_channels_last, inspect_apart, is_kind, zeros
-from xpconv._shapes.read import LAYOUTS, Call, channels_last, freeze
+from xpconv._arrays.views import contiguous, from_channels_last
+from xpconv._shapes.errors import Facts as Call
+from xpconv._shapes.errors import freeze
+from xpconv._shapes.layout import LAYOUTS, channels_last
 
 Array = Any
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._arrays.space import (
-    Namespace,
-    Traits,
-    accumulator,
-    cast,
-    empty,
-    inspect,
-    itemsize,
-    to_channels_last,
-    window_view,
-    zeros,
-)
-from xpconv._engine import jobs as _run
+from xpconv._arrays.dtypes import accumulator, cast, itemsize
+from xpconv._arrays.old import empty, inspect, zeros
+from xpconv._arrays.types import Namespace, Traits
+from xpconv._arrays.views import to_channels_last
+from xpconv._engine import old as _run
 from xpconv._ops.conv import Padding, Size
 from xpconv._options import current
-from xpconv._plan.tiles import pool_tile
 from xpconv._pooling import portable as _pool_run
 from xpconv._pooling import taps as pooling
 from xpconv._pooling.portable import PhaseGradient
+from xpconv._pooling.tiles import pool_tile
+from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry, Ints, Phase, Region
-from xpconv._shapes.read import freeze, whole_shape, window_geometry
 from xpconv._work.workspace import Workspace
 
 Array = Any
@@ -96,15 +88,7 @@ def unfold(
            [2., 3.]])
     """
     xp, traits = inspect("unfold", x=x)
-    geometry = window_geometry(
-        "unfold",
-        freeze(tuple(x.shape)),
-        freeze(window),
-        freeze(stride),
-        freeze(padding),
-        freeze(dilation),
-        freeze(layout),
-    )  # fmt: skip
+    geometry = read.windows("unfold", x.shape, window, read.Windowing(stride, padding, dilation, layout=layout))
     shape, order = _shape(geometry, layout), _order(geometry, layout)
     if geometry.batch == 0:
         return zeros(xp, shape, x.dtype, x)
@@ -116,7 +100,7 @@ def unfold(
     def compute(region: Region, work: Workspace) -> Array | None:
         slab, output = _run.slab(work, pixels, geometry, region), _run.sizes(region)
         if traits.strided:
-            found = window_view(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
+            found = work.space.windows(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
         else:
             taps = [value for _, value in pooling.tap_values(slab, geometry, output)]
             found = xp.reshape(
@@ -186,11 +170,8 @@ def fold(
     array([1., 2., 2., 1.])
     """
     xp, traits = inspect("fold", cols=cols)
-    geometry = window_geometry(
-        "fold", whole_shape("fold", "input_shape", input_shape), freeze(window), freeze(stride), freeze(padding),
-        freeze(dilation), freeze(layout),
-        "input_shape",
-    )  # fmt: skip
+    asked = read.Windowing(stride, padding, dilation, layout=layout)
+    geometry = read.windows("fold", input_shape, window, asked, "input_shape")
     shape, order = _shape(geometry, layout), _order(geometry, layout)
     if tuple(cols.shape) != shape:
         raise ValueError(f"fold: cols has the shape of the windows, {shape}; got cols.shape={tuple(cols.shape)}")

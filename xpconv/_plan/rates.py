@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from xpconv._arrays.arithmetic import Exact
 from xpconv._shapes.geometry import Geometry, Ints
-from xpconv._work.workspace import Exact
 from xpconv.algorithms.cost import Work
 
 THIN = 16  # rows of a matrix product that cost as much time as reading its right-hand side
@@ -48,15 +48,15 @@ def exact_work(work: Work, exact: Exact, geometry: Geometry, itemsize: int) -> W
     return replace(work, multiply_adds=work.multiply_adds * exact.products * exact.itemsize / itemsize, moved=moved)
 
 
-def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints, apart: bool) -> tuple[float, ...]:
+def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints, single_taps: bool) -> tuple[float, ...]:
     """Count what a call does, in the order of the constants of `Rates`; those of float32 for the arithmetic.
 
-    `apart`: each tap's pixels are read for themselves.
+    `single_taps`: each tap's pixels are read by themselves.
     """
     pixels, wide = max(geometry.positions, 1), itemsize / 4
     tiles = math.prod(-(-n // m) for n, m in zip((geometry.batch, *geometry.output), tile, strict=True))
     again = 0  # what each tile reads or copies beside
-    if max(geometry.dilation) > 1 and not apart and any(map(any, geometry.padding)):
+    if max(geometry.dilation) > 1 and not single_taps and any(map(any, geometry.padding)):
         slab = math.prod(geometry.slab_size(axis, n) for axis, n in enumerate(tile[1:]))
         again += 2 * tiles * tile[0] * slab * geometry.channels  # slabs of windows that span far more than they read
     thin = 1.0
@@ -74,7 +74,7 @@ def counts(work: Work, geometry: Geometry, itemsize: int, tile: Ints, apart: boo
     )
 
 
-def predict(work: Work, geometry: Geometry, rates: Rates, itemsize: int, tile: Ints, apart: bool) -> float:
+def predict(work: Work, geometry: Geometry, rates: Rates, itemsize: int, tile: Ints, single_taps: bool) -> float:
     """Give the seconds that a call takes one worker."""
     prices = (rates.multiply_add, rates.byte, rates.run, rates.fused, rates.point, rates.call)
-    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, tile, apart), prices, strict=True))
+    return sum(n * price for n, price in zip(counts(work, geometry, itemsize, tile, single_taps), prices, strict=True))

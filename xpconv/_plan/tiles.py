@@ -1,44 +1,48 @@
-"""Cut arrays into tiles; sees shapes and traits only."""
+"""The tile of a plan: small enough for the cache and the workspace, thick enough for its array calls to pay."""
 
 from __future__ import annotations
 
 import math
 
-from xpconv._arrays.space import Traits
+from xpconv._plan.case import Case
+from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Geometry, Ints
+from xpconv.algorithms.cost import Work
 
-PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
-UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
-
-
-def block(shape: Ints, pixels: int) -> Ints:
-    """Cut a block of at most `pixels` out of `shape`, whole inner axes first, the cut axis in even parts."""
-    sizes: list[int] = []
-    for n in reversed(shape):
-        fits = max(min(pixels, n), 1)
-        even = -(-n // -(-n // fits)) if n else 1
-        sizes.append(even)
-        pixels = pixels // even if even == n else 1
-    return tuple(reversed(sizes))
+SMALL_TILE = 1 << 20  # bytes of a tile that is not made smaller for the sake of many workers
+TILE_FLOPS = 32_000_000  # less than this in a tile, and what two threads wait for each other shows
 
 
-def pool_tile(
-    geometry: Geometry, shape: Ints, stride: Ints, elements: int, traits: Traits, itemsize: int, max_workspace: int,
-    threads: int,
-) -> tuple[Ints, int]:  # fmt: skip
-    """Cut (n, *windows) into tiles and say how many may run at once; `elements` work values for each window's pixel."""
+def tile_bytes(work: Work, geometry: Geometry, tile: Ints, itemsize: int) -> int:
+    """Count the bytes of work arrays that a tile (n, *output) takes."""
+    step = work.step or (1,) * geometry.rank
+    whole = [-(-n // m) * m for n, m in zip(tile[1:], step, strict=True)]
+    slab = tile[0] * math.prod(geometry.slab_size(a, n) for a, n in enumerate(whole)) * (geometry.channels + work.read)
+    return (slab + tile[0] * math.prod(whole) * work.elements) * itemsize
 
-    def size(tile: Ints) -> int:
-        slab = tile[0] * math.prod((n + 1) * s + w for n, s, w in zip(tile[1:], stride, geometry.span, strict=True))
-        return (slab + elements * math.prod(tile) * math.prod(stride)) * geometry.channels * itemsize
 
-    share = max_workspace // (4 if traits.threads else 2)
+def choose_tile(work: Work, case: Case, room: int) -> Ints:
+    """Choose a tile (n, *output) for `room` bytes."""
+    geometry, traits, itemsize = case.geometry, case.traits, case.numbers.itemsize
+    flops = max(2 * geometry.products * geometry.filters, 1)
+    share = room // 2 if traits.cache is None else room // (4 if traits.threads else 1)
     cache = share if traits.cache is None else min(traits.cache, share)
-    pixel = (math.prod(stride) + elements) * geometry.channels * itemsize
+    if traits.threads:  # on many cores all tiles together have to fit the room
+        cache = min(cache, max(room // 16, SMALL_TILE))
+    pixel = max((work.elements + work.read) * itemsize, 1)
     pixels = max(cache // pixel, 1)
     if traits.threads:
-        pixels = min(pixels, max(-(-math.prod(shape) // PARTS), (1 << 20) // pixel, 1))
-    tile = block(shape, pixels)
-    while math.prod(tile) > 1 and size(tile) > max_workspace:
-        tile = block(shape, math.prod(tile) // 2)
-    return tile, max(1, min(threads, max_workspace // max(size(tile), 1)) if traits.threads else 1)
+        # thin enough to share among cores, but thick enough not to be bound by packing the weight, or by adding up
+        # the parts of its gradient
+        size = geometry.products * geometry.filters
+        thick = work.thick or (min(size >> 9, 1024) if case.gradient else min(size >> 11, 256))
+        thin = max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1)
+        pixels = min(max(min(pixels, thin), thick), max(share // pixel, 1))
+    step = (1, *(work.step or (1,) * geometry.rank))
+    shape = [-(-n // m) for n, m in zip((geometry.batch, *geometry.output), step, strict=True)]
+    count = max(pixels // math.prod(step), 1)
+    while True:
+        tile = tuple(n * m for n, m in zip(block(tuple(shape), count), step, strict=True))
+        if count <= 1 or tile_bytes(work, geometry, tile, itemsize) <= room:
+            return tile
+        count = min(count, math.prod(tile) // math.prod(step)) // 2

@@ -16,21 +16,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xpconv import _options
-from xpconv._arrays.space import (
-    Namespace,
-    Traits,
-    cast,
-    empty,
-    from_channels_last,
-    host_array,
-    index_dtype,
-    itemsize,
-    zeros,
-)
-from xpconv._engine import jobs as _run
-from xpconv._plan.tiles import block
+from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.old import empty, host_array, index_dtype, zeros
+from xpconv._arrays.types import Namespace, Traits
+from xpconv._arrays.views import from_channels_last
+from xpconv._engine import old as _run
+from xpconv._shapes import read
+from xpconv._shapes.cuts import block
 from xpconv._shapes.geometry import Interval, Ints, Region
-from xpconv._shapes.read import adaptive_shapes, freeze, in_layout, whole_shape
+from xpconv._shapes.layout import in_layout
 from xpconv._work.workspace import Workspace
 
 Array = Any
@@ -66,9 +60,7 @@ class Cut:
 
 def read_cuts(function: str, shape: Any, output_shape: Any, layout: Any, name: str) -> tuple[Ints, tuple[Cut, ...]]:
     """Give the channels-last input shape and a cut for each spatial axis."""
-    whole, parts = adaptive_shapes(
-        function, whole_shape(function, name, shape), freeze(output_shape), freeze(layout), name
-    )
+    whole, parts = read.adaptive(function, shape, output_shape, layout, name)
     return whole, tuple(Cut(n, m) for n, m in zip(whole[1:-1], parts, strict=True))
 
 

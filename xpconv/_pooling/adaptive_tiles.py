@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 
 from xpconv import _options
-from xpconv._arrays.space import NUMPY, Namespace, empty, from_channels_last, to_channels_last
-from xpconv._engine import jobs as _run
-from xpconv._plan.tiles import PARTS, UFUNC_BUFFERS, block
+from xpconv._arrays.old import empty
+from xpconv._arrays.space import NUMPY
+from xpconv._arrays.types import Namespace
+from xpconv._arrays.views import from_channels_last, to_channels_last
+from xpconv._engine import old as _run
 from xpconv._pooling.adaptive import Cut, counts
 from xpconv._pooling.adaptive_axes import Lines, first_maxima, lines_of, reduced
 from xpconv._pooling.sweep import CACHE, SHARE, has_nan
 from xpconv._shapes import cuts as _channels
+from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 

@@ -7,28 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from xpconv import _options
-from xpconv._arrays.dtypes import real_dtype
-from xpconv._arrays.space import (
-    Namespace,
-    Traits,
-    accumulator,
-    cast,
-    empty,
-    fresh,
-    from_channels_last,
-    is_kind,
-    itemsize,
-    least,
-    to_channels_last,
-    zeros,
-)
-from xpconv._convolution import phases as _phases
-from xpconv._engine import jobs as _run
-from xpconv._plan.tiles import pool_tile
+from xpconv._arrays.dtypes import accumulator, cast, is_kind, itemsize, least, real_dtype
+from xpconv._arrays.old import empty, zeros
+from xpconv._arrays.types import Namespace, Traits
+from xpconv._arrays.views import fresh, from_channels_last, to_channels_last
+from xpconv._engine import old as _phases
+from xpconv._engine import old as _run
+from xpconv._engine.old import workspace
 from xpconv._pooling import sweep as _pool_tiles
 from xpconv._pooling import taps as pooling
+from xpconv._pooling.tiles import pool_tile
 from xpconv._shapes.geometry import Geometry, Ints, Phase, Region
-from xpconv._work.buffered import workspace
 from xpconv._work.workspace import Workspace
 
 Array = Any

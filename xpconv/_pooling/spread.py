@@ -215,10 +215,3 @@ def spread_sum(
                 total = target
             else:
                 np.add(view, part, out=view)
-
-
-def readers(geometry: Geometry, axis: int, pixels: Interval) -> Interval:
-    """Give the windows of the output that may read any of a range of pixels."""
-    step, before = geometry.stride[axis], geometry.padding[axis][0]
-    first = -(-(pixels[0] + before - geometry.span[axis] + 1) // step)
-    return max(first, 0), min((pixels[1] - 1 + before) // step + 1, geometry.output[axis])

@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 
 from xpconv import _options
-from xpconv._arrays.space import NUMPY, Namespace, empty, from_channels_last
-from xpconv._engine import jobs as _run
-from xpconv._plan.tiles import UFUNC_BUFFERS, block
+from xpconv._arrays.old import empty
+from xpconv._arrays.space import NUMPY
+from xpconv._arrays.types import Namespace
+from xpconv._arrays.views import from_channels_last
+from xpconv._engine import old as _run
 from xpconv._pooling import reduce as running
 from xpconv._pooling import spread as spreading
 from xpconv._shapes import cuts as _channels
+from xpconv._shapes.cuts import block
 from xpconv._shapes.geometry import Geometry, Ints, Region
-from xpconv._shapes.read import in_layout
+from xpconv._shapes.layout import in_layout
 from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
@@ -331,7 +335,7 @@ def avg_pool_vjp(
             (start * s, min(stop * s, n))
             for (start, stop), s, n in zip(region[1:], part.stride, part.input, strict=True)
         ]
-        windows = [spreading.readers(part, axis, pixels) for axis, pixels in enumerate(box)]
+        windows = [part.readers(axis, pixels) for axis, pixels in enumerate(box)]
         out = target[(slice(*region[0]), *(slice(*pixels) for pixels in box), own)]
         if any(low >= high for low, high in windows):
             out.fill(0)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from xpconv._arrays.space import arange, host_array
+from xpconv._arrays.old import arange, host_array
 from xpconv._shapes.geometry import Geometry, Ints, Region
 from xpconv._work.workspace import Workspace
 

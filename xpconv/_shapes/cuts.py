@@ -1,26 +1,76 @@
-"""Cut the channels of a layer into blocks."""
+"""Cut arrays into tiles, and the channels of a layer into blocks."""
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xpconv._shapes.geometry import Geometry, Interval
+from xpconv._shapes.geometry import Geometry, Interval, Ints, Region, Run, runs
 
-
-@dataclass(frozen=True)
-class Cut:
-    """Channels that are taken apart from the others."""
-
-    geometry: Geometry
-    inputs: slice
-    filters: slice
-    weights: tuple[Any, ...]  # index of the weights (*K, C/G, F)
+PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 
 
 def intervals(size: int, step: int) -> list[Interval]:
     """Cut range(size) into pieces of `step`."""
     return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def block(shape: Ints, pixels: int) -> Ints:
+    """Cut a block of at most `pixels` out of `shape`, whole inner axes first, the cut axis in even parts."""
+    sizes: list[int] = []
+    for n in reversed(shape):
+        fits = max(min(pixels, n), 1)
+        even = -(-n // -(-n // fits)) if n else 1
+        sizes.append(even)
+        pixels = pixels // even if even == n else 1
+    return tuple(reversed(sizes))
+
+
+class Tiles(Sequence[Region]):
+    """The tiles that cut (n, *output), in order; each is made when it is asked for."""
+
+    def __init__(self, shape: Ints, tile: Ints) -> None:
+        self.shape, self.tile = shape, tile
+        self.counts = tuple(-(-n // step) for n, step in zip(shape, tile, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        region: list[Interval] = []
+        for n, step, count in zip(reversed(self.shape), reversed(self.tile), reversed(self.counts), strict=True):
+            index, place = divmod(index, count)
+            region.append((place * step, min((place + 1) * step, n)))
+        if index:
+            raise IndexError("tile index out of range")
+        return tuple(reversed(region))
+
+
+def slices(region: Region) -> tuple[slice, ...]:
+    """Turn a region into an index of an array (n, *output, channels)."""
+    return (*(slice(*interval) for interval in region), slice(None))
+
+
+def sizes(region: Region) -> Ints:
+    """Give the spatial sizes of a region."""
+    return tuple(stop - start for start, stop in region[1:])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Channels that are taken by themselves."""
+
+    geometry: Geometry
+    inputs: slice
+    filters: slice
+    weights: tuple[Any, ...]  # index of the weights (*K, C/G, F)
 
 
 def channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
@@ -31,12 +81,40 @@ def channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
     blocks = []
     if geometry.groups == 1:
         for a, b in intervals(geometry.channels, -(-geometry.channels // count)):
-            blocks.append(
-                Cut(replace(geometry, channels=b - a), slice(a, b), slice(None), (..., slice(a, b), slice(None)))
-            )
+            part = replace(geometry, channels=b - a)
+            blocks.append(Cut(part, slice(a, b), slice(None), (..., slice(a, b), slice(None))))
         return blocks
     for a, b in intervals(geometry.groups, -(-geometry.groups // count)):
         part = replace(geometry, channels=(b - a) * depth, filters=(b - a) * width, groups=b - a)
         filters = slice(a * width, b * width)
         blocks.append(Cut(part, slice(a * depth, b * depth), filters, (..., filters)))
     return blocks
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A part of a padding with pixels of the image, along each axis in one run."""
+
+    images: Interval
+    places: tuple[Interval, ...]  # within the run of each axis
+    runs: tuple[Run, ...]
+
+    @property
+    def pixels(self) -> Region:
+        """The padded image's pixels, counted from the image's first."""
+        return tuple((run.first + a, run.first + b) for run, (a, b) in zip(self.runs, self.places, strict=True))
+
+
+def padding_strips(geometry: Geometry, elements: int) -> Iterator[Strip]:
+    """Cut the padding of a geometry, in a fixed order, into strips of at most so many elements."""
+    pairs = zip(geometry.input, geometry.padding, strict=True)
+    axes = [runs(geometry.mode, -before, n + after, n) for n, (before, after) in pairs]
+    inside = tuple(0 if len(axis) == 1 else next(i for i, r in enumerate(axis) if r.first == 0) for axis in axes)
+    combinations = itertools.product(*(range(len(axis)) for axis in axes)) if geometry.batch else ()
+    for chosen in combinations:
+        if chosen == inside:
+            continue
+        combination = tuple(axis[i] for axis, i in zip(axes, chosen, strict=True))
+        shape = (geometry.batch, *(run.length for run in combination))
+        for images, *places in Tiles(shape, block(shape, max(elements // geometry.channels, 1))):
+            yield Strip(images, tuple(places), combination)

@@ -144,6 +144,12 @@ class Geometry:
         first = start * self.stride[axis] - self.padding[axis][0]
         return first, first + (stop - start - 1) * self.stride[axis] + self.span[axis]
 
+    def readers(self, axis: int, pixels: Interval) -> Interval:
+        """Give the windows of the output that may read any of a range of pixels."""
+        step, before = self.stride[axis], self.padding[axis][0]
+        first = -(-(pixels[0] + before - self.span[axis] + 1) // step)
+        return max(first, 0), min((pixels[1] - 1 + before) // step + 1, self.output[axis])
+
     def slab_size(self, axis: int, length: int) -> int:
         """Count the input pixels that ``length`` neighbouring windows read, gaps included."""
         return (length - 1) * self.stride[axis] + self.span[axis]
@@ -174,9 +180,17 @@ class Geometry:
                 continue
             kernel, output, dilation, padding = zip(*sizes, strict=True)
             inner = Geometry(
-                self.batch, self.filters, self.channels, self.groups,
-                self.output, kernel, output, (1,) * self.rank, dilation, padding,
-            )  # fmt: skip
+                self.batch,
+                self.filters,
+                self.channels,
+                self.groups,
+                input=self.output,
+                kernel=kernel,
+                output=output,
+                stride=(1,) * self.rank,
+                dilation=dilation,
+                padding=padding,
+            )
             phases.append(Phase(targets, taps, inner))
         return tuple(phases)
 

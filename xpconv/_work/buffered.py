@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.space import Array, DType, Namespace, Traits, is_bfloat16, window_view
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.dtypes import is_bfloat16
+from xpconv._arrays.space import Space
+from xpconv._arrays.types import Array, DType
+from xpconv._arrays.views import numpy_windows
 from xpconv._shapes.geometry import Geometry, Ints, Run
 from xpconv._work import fused as _fused
 from xpconv._work import panels as _panels
 from xpconv._work import products as _products
 from xpconv._work.memory import pool
 from xpconv._work.tape import Tape
-from xpconv._work.workspace import Arithmetic, Workspace
+from xpconv._work.workspace import Workspace
 
 # elements that NumPy takes at once where an array does not lie in one piece: of rows below a quarter of it makes a copy
 # first, and by default (8192) those are most rows of an image. Measured: rows of 900 and 1800 in 0.5 to 0.7 of the time
@@ -32,8 +36,8 @@ _PREDICATES = frozenset({"equal", "not_equal"})
 class BufferedWorkspace(Workspace):
     """A workspace for NumPy: one buffer for each name, used again by each tile."""
 
-    def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
-        super().__init__(xp, traits, arithmetic)
+    def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
+        super().__init__(space, arithmetic)
         self._blocks: dict[str, np.ndarray[Any, Any]] = {}  # of bytes
         self._buffers: dict[str, np.ndarray[Any, Any]] = {}
         self._stretch: int | None = None  # NumPy's own, while this one's is in force
@@ -288,7 +292,7 @@ class BufferedWorkspace(Workspace):
         key = "gather", name, id(slab), tuple(size), tuple(step), tuple(tiles)
         target, view = self.programs.get(key, (None, None))
         if target is None:
-            view = window_view(slab, size, tiles, step, (1,) * rank)
+            view = numpy_windows(slab, size, tiles, step, (1,) * rank)
             # (n, *tiles, *size, C) -> (*size, n, *tiles, C)
             view = view.transpose((*range(rank + 1, 2 * rank + 1), *range(rank + 1), 2 * rank + 1))
             target = self.buffer(name, view.shape, self.sums)
@@ -361,15 +365,13 @@ def _moves(blocks: Array, output: Sequence[int]) -> list[tuple[tuple[slice, ...]
             *(slice(first * m, first * m + count * w) for (first, count, w), m in zip(pieces, step, strict=True)),
         )
         shape = itertools.chain.from_iterable((count, width) for _, count, width in pieces)
-        source = blocks[
-            (*(slice(width) for _, _, width in pieces), slice(None),
-             *(slice(first, first + count) for first, count, _ in pieces))
-        ]  # fmt: skip
+        inner = (slice(width) for _, _, width in pieces)
+        outer = (slice(first, first + count) for first, count, _ in pieces)
+        source = blocks[(*inner, slice(None), *outer)]
         moves.append((inside, (n, *shape, filters), source.transpose(order)))
     return moves
 
 
-def workspace(xp: Namespace, traits: Traits, dtype: DType, arithmetic: Arithmetic | None = None) -> Workspace:
-    """Make the work arrays of one worker, all of one dtype unless an arithmetic says more."""
-    make = BufferedWorkspace if traits.buffers else Workspace
-    return make(xp, traits, Arithmetic(dtype, dtype, dtype) if arithmetic is None else arithmetic)
+def workspace(space: Space, arithmetic: Arithmetic) -> Workspace:
+    """Make the work arrays of one worker."""
+    return (BufferedWorkspace if space.traits.buffers else Workspace)(space, arithmetic)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.space import window_view
+from xpconv._arrays.views import numpy_windows
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +32,7 @@ def _views(
     slab: Array, kernel: Sequence[int], output: Sequence[int], stride: Sequence[int], dilation: Sequence[int], m: int
 ) -> Array:
     """(n, *slab, C) -> (n, *O, *K, C) with m windows of a row merged into the last axis."""
-    view: Array = window_view(slab, kernel, output, stride, dilation)
+    view: Array = numpy_windows(slab, kernel, output, stride, dilation)
     if m == 1:
         return view
     rank = len(kernel)

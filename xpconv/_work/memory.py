@@ -20,6 +20,7 @@ from xpconv import _options
 
 Memory = np.ndarray[Any, Any]  # flat, of bytes
 
+UFUNC_BUFFERS = 1 << 17  # bytes that NumPy takes for a cast or a broadcast, in each thread
 ALIGNMENT = 64  # of a cache line
 SMALLEST = 1 << 15  # bytes below which nothing is kept: the allocator has such memory at hand
 MOST = 128  # blocks that are kept

@@ -175,9 +175,14 @@ def once(make: Callable[[], Result]) -> Callable[[], Result]:
 
 
 def run(
-    job: Callable[[int, State], Result], count: int, make_state: Callable[[], State], workers: int, collect: bool,
-    release: Callable[[State], None] = lambda _: None,
-) -> list[Result]:  # fmt: skip
+    job: Callable[[int, State], Result],
+    count: int,
+    make_state: Callable[[], State],
+    release: Callable[[State], None],
+    workers: int,
+    *,
+    collect: bool,
+) -> list[Result]:
     """Run job(0, …) to job(count - 1, …), at most `workers` at once; give the results in order if `collect`.
 
     Each worker makes one state, hands it to each of its jobs and releases it. The calling thread is one of the workers,

@@ -5,40 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from xpconv._arrays.space import Array, DType, Namespace, Traits, cast, constant, host_array, index_dtype, write
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.space import Space
+from xpconv._arrays.types import Array, DType
 from xpconv._shapes.geometry import Geometry, Ints, Run
 
 FEW = 8  # slices that are joined, rather than gathered by an index
-
-
-@dataclass(frozen=True)
-class Exact:
-    """How integers are multiplied exactly in a floating type."""
-
-    itemsize: int  # of the floating type, 4 or 8
-    bits: int  # of a piece of a number
-    pieces: int  # that a number is split into
-    terms: int  # products whose sum is exact in the floating type
-    width: int  # bits of the sums
-
-    @property
-    def products(self) -> int:
-        """Matrix products of pieces for one of the numbers."""
-        return sum((i + j) * self.bits < self.width for i in range(self.pieces) for j in range(self.pieces))
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """The dtypes of one call's work arrays."""
-
-    slabs: DType
-    factors: DType  # of the factors of matrix products
-    sums: DType
-    exact: Exact | None = None  # integers multiplied in a floating type
-    double: bool = True  # float64 is there
 
 
 class Workspace:
@@ -49,9 +24,10 @@ class Workspace:
     with the same name.
     """
 
-    def __init__(self, xp: Namespace, traits: Traits, arithmetic: Arithmetic) -> None:
-        self.xp, self.traits, self.arithmetic = xp, traits, arithmetic
-        self.dtype, self.factors, self.sums = arithmetic.slabs, arithmetic.factors, arithmetic.sums
+    def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
+        self.space, self.arithmetic = space, arithmetic
+        self.xp, self.traits = space.xp, space.traits
+        self.dtype, self.factors, self.sums = arithmetic.seen, arithmetic.factors, arithmetic.sums
 
     def begin(self) -> None:
         """Set up the thread that is going to work with it; `release` sets it back."""
@@ -85,7 +61,7 @@ class Workspace:
 
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         """Write a finished block, plus the bias, into a result."""
-        write(target, region, block if bias is None else block + bias)
+        target[region] = block if bias is None else block + bias
 
     def keep(self, block: Array) -> Array:
         """Give a block that the next call does not overwrite."""
@@ -141,7 +117,7 @@ class Workspace:
             for place, width in ((0, before), (1, after)):
                 if width:
                     shape = (*part.shape[:axis], width, *part.shape[axis + 1 :])
-                    pieces.insert(place * len(pieces), constant(self.xp, shape, fill, part))
+                    pieces.insert(place * len(pieces), self.space.full(shape, fill, part.dtype))
             if len(pieces) > 1:
                 part = self.xp.concat(pieces, axis=axis)
         return part
@@ -160,7 +136,7 @@ class Workspace:
                 slab = xp.concat([slab[(*lead, slice(p, p + (t - 1) * m + 1, m), ...)] for p in range(n)], axis=axis)
             else:
                 order = [p + i * m for p in range(n) for i in range(t)]
-                slab = xp.take(slab, host_array(xp, order, index_dtype(xp, slab), slab), axis=axis)
+                slab = xp.take(slab, self.space.array(order, self.space.index_dtype), axis=axis)
         shape = itertools.chain.from_iterable(zip(size, tiles, strict=True))
         slab = xp.reshape(slab, (slab.shape[0], *shape, slab.shape[-1]))
         # (n, size, tiles, size, tiles, …, C) -> (*size, n, *tiles, C)
@@ -190,7 +166,7 @@ class Workspace:
             if spread == 1 or taps == 1:
                 continue
             lead, tail = w.shape[:axis], w.shape[axis + 1 :]
-            blank = constant(self.xp, (*lead, taps, spread - 1, *tail), 0, w)
+            blank = self.space.full((*lead, taps, spread - 1, *tail), 0, w.dtype)
             w = self.xp.concat([self.xp.reshape(w, (*lead, taps, 1, *tail)), blank], axis=axis + 1)
             w = self.xp.reshape(w, (*lead, taps * spread, *tail))
             w = w[(*(slice(None),) * axis, slice(0, (taps - 1) * spread + 1), ...)]
@@ -222,5 +198,5 @@ class Workspace:
                 x = x[(*(slice(None),) * axis, axis_runs[0].source, ...)]
                 continue
             order = [run.start + run.step * i for run in axis_runs for i in range(run.length)]
-            x = self.xp.take(x, host_array(self.xp, order, index_dtype(self.xp, x), x), axis=axis)
+            x = self.xp.take(x, self.space.array(order, self.space.index_dtype), axis=axis)
         return self.pixels(name, x)

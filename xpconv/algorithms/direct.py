@@ -14,30 +14,133 @@ so that the sum over the taps is a sum of shifted planes. Otherwise it is one (s
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from xpconv._arrays.space import cast, contiguous
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.types import Array
+from xpconv._arrays.views import contiguous
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.fused import neighbours
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work, charged_products
 from xpconv.algorithms.exact import product as multiply
-
-Array = Any
-
-exact = True
-spreads = False
-transforms = False
-fourier = False
-by_tap = True
 
 THIN = 4  # input channels in a group up to which a tap is multiplied element by element
 FEW = 8  # output channels up to which all taps are multiplied with every pixel
 
 
-def refuses(geometry: Geometry) -> str:
-    """Every geometry is served."""
-    return ""
+class Direct(Algorithm):
+    """The algorithm."""
+
+    by_tap = True
+
+    def forward_work(self, geometry: Geometry) -> Work:
+        """Copy each tap's pixels, multiply, add up."""
+        c, f, groups = geometry.channels, geometry.filters, geometry.groups
+        if _is_few(geometry):
+            planes = geometry.taps * f
+            thick = (1 << 20) // (
+                2 * c + planes
+            )  # tiles of a few MiB, beside which what two of them read counts little
+            return Work(
+                elements=2 * f,
+                multiply_adds=1.5 * charged_products(1, c, planes),
+                moved=c + 4 * f,
+                runs=1 + planes // geometry.output[-1],
+                calls=2 * geometry.taps,
+                fused=1.4 * planes,
+                read=c + planes,
+                thick=thick,
+            )
+        if geometry.depthwise:
+            return _depthwise_work(geometry)
+        if _is_thin(geometry):
+            return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, calls=3 * geometry.products)
+        products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
+        return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps, calls=3 * geometry.taps + 3)
+
+    def weight_grad_work(self, geometry: Geometry) -> Work:
+        """Copy each tap's pixels and multiply them with the gradient."""
+        c, f, groups = geometry.channels, geometry.filters, geometry.groups
+        if geometry.depthwise:
+            return _depthwise_work(geometry)
+        if _is_thin(geometry):
+            return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, calls=3 * geometry.products)
+        products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
+        return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, calls=3 * geometry.taps + 3)
+
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
+        """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups, or (K·F, C) for few output channels."""
+        if _is_few(geometry):
+            xp = work.xp
+            w = xp.reshape(w, (geometry.taps, geometry.channels, geometry.filters))
+            # (K, C, F) -> (K, F, C)
+            return contiguous(xp, xp.reshape(xp.permute_dims(w, (0, 2, 1)), (-1, geometry.channels)))
+        if geometry.groups == 1:
+            return w
+        return work.xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))
+
+    def correlate(
+        self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        """Sum over the taps."""
+        xp, groups = work.xp, geometry.groups
+        n = slab.shape[0]
+        if geometry.depthwise:
+            matrix = xp.reshape(cast(xp, weight, work.sums), (*geometry.kernel, geometry.filters))
+            return work.window_products("sum", slab, matrix, geometry, output, out)
+        if _is_few(geometry):
+            return _sum_of_planes(work, slab, weight, geometry, output)
+        rows = n * math.prod(output)
+        total = None
+        for tap, offset in geometry.offsets():
+            part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+            matrix = weight[(*tap, ...)]
+            if groups == 1:
+                pixels = work.copy("tap", part, (rows, geometry.channels))
+                total = work.add("sum", total, multiply(work, "product", pixels, matrix))
+            elif not _is_thin(geometry):
+                pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
+                # (n·O, G, C/G) @ (C/G, G, F/G) -> (G, n·O, F/G)
+                product = multiply(
+                    work, "product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2))
+                )
+                total = work.add("sum", total, product)
+            else:
+                if part.dtype != work.sums:
+                    part = work.copy("thin", part, part.shape, work.sums)
+                pixels, matrix = xp.reshape(part, (n, *output, groups, -1)), cast(xp, matrix, work.sums)
+                for channel in range(pixels.shape[-1]):
+                    product = work.call("product", "multiply", pixels[..., channel : channel + 1], matrix[channel, ...])
+                    total = work.add("sum", total, product)
+        if groups > 1 and not _is_thin(geometry):
+            total = xp.permute_dims(total, (1, 0, 2))
+        return xp.reshape(total, (n, *output, geometry.filters))
+
+    def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        """Correlate each tap's pixels with the gradient of the output."""
+        xp, groups = work.xp, geometry.groups
+        if geometry.depthwise:
+            return xp.reshape(work.window_products_grad(slab, dz, geometry, output), geometry.kernel_shape)
+        rows = slab.shape[0] * math.prod(output)
+        factors = work.sums if _is_thin(geometry) else work.factors
+        gradient = xp.reshape(work.copy("gradient", dz, dz.shape, factors), (rows, groups, -1))
+        taps = []
+        for tap, offset in geometry.offsets():
+            part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+            pixels = xp.reshape(work.copy("tap", part, part.shape, factors), (rows, groups, -1))
+            if not _is_thin(geometry):
+                # (G, C/G, n·O) @ (G, n·O, F/G) -> (C/G, G, F/G)
+                transposed = xp.permute_dims(pixels, (1, 2, 0))
+                product = multiply(work, f"product {tap}", transposed, xp.permute_dims(gradient, (1, 0, 2)))
+                taps.append(xp.reshape(xp.permute_dims(product, (1, 0, 2)), (-1, geometry.filters)))
+                continue
+            channels = []
+            for channel in range(pixels.shape[-1]):
+                product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)
+                channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
+            taps.append(xp.stack(channels))
+        return xp.reshape(xp.stack(taps), geometry.kernel_shape)
 
 
 def _is_thin(geometry: Geometry) -> bool:
@@ -49,112 +152,10 @@ def _is_few(geometry: Geometry) -> bool:
     return alone and geometry.filters <= min(FEW, geometry.channels // 2) and geometry.taps > 1
 
 
-def forward_work(geometry: Geometry) -> Work:
-    """Copy each tap's pixels, multiply, add up."""
-    c, f, groups = geometry.channels, geometry.filters, geometry.groups
-    if _is_few(geometry):
-        planes = geometry.taps * f
-        thick = (1 << 20) // (2 * c + planes)  # tiles of a few MiB, beside which what two of them read counts little
-        return Work(
-            2 * f, 1.5 * charged_products(1, c, planes), c + 4 * f, 1 + planes // geometry.output[-1],
-            calls=2 * geometry.taps, fused=1.4 * planes, read=c + planes, thick=thick,
-        )  # fmt: skip
-    if geometry.depthwise:
-        return _depthwise_work(geometry)
-    if _is_thin(geometry):
-        return Work(2 * f, 0, geometry.products * 5 * f, geometry.products, calls=3 * geometry.products)
-    products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
-    return Work(c + 2 * f, products, geometry.taps * (2 * c + 3 * f), geometry.taps, calls=3 * geometry.taps + 3)
-
-
-def weight_grad_work(geometry: Geometry) -> Work:
-    """Copy each tap's pixels and multiply them with the gradient."""
-    c, f, groups = geometry.channels, geometry.filters, geometry.groups
-    if geometry.depthwise:
-        return _depthwise_work(geometry)
-    if _is_thin(geometry):
-        return Work(2 * f, 0, geometry.products * 4 * f, geometry.products, calls=3 * geometry.products)
-    products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
-    return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, calls=3 * geometry.taps + 3)
-
-
 def _depthwise_work(geometry: Geometry) -> Work:
     f = geometry.filters
     merged = neighbours(geometry.output[-1], f, geometry.taps) if geometry.stride[-1] == 1 else 1
     return Work(2 * f, 0, 4 * f, math.ceil(geometry.taps / merged), fused=geometry.taps * f)
-
-
-def summed(geometry: Geometry) -> int:
-    """Each product is rounded once and passes at most K - 1 additions, in whatever order."""
-    return geometry.products
-
-
-def summed_pixels(geometry: Geometry, tile: Ints) -> int:
-    """Each product is rounded once and passes at most as many additions as the tile has pixels."""
-    return math.prod(tile)
-
-
-def grain(geometry: Geometry) -> float:
-    """Give 1: nothing that underflows is multiplied again."""
-    return 1.0
-
-
-def amplification(geometry: Geometry) -> float:
-    """Give 1: nothing is magnified."""
-    return 1.0
-
-
-def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
-    """Give None: the weight is only laid out anew."""
-    return None
-
-
-def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
-    """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups, or (K·F, C) for few output channels."""
-    if _is_few(geometry):
-        xp = work.xp
-        w = xp.reshape(w, (geometry.taps, geometry.channels, geometry.filters))
-        # (K, C, F) -> (K, F, C)
-        return contiguous(xp, xp.reshape(xp.permute_dims(w, (0, 2, 1)), (-1, geometry.channels)))
-    if geometry.groups == 1:
-        return w
-    return work.xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))
-
-
-def correlate(
-    work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
-) -> Array:
-    """Sum over the taps."""
-    xp, groups = work.xp, geometry.groups
-    n = slab.shape[0]
-    if geometry.depthwise:
-        matrix = xp.reshape(cast(xp, weight, work.sums), (*geometry.kernel, geometry.filters))
-        return work.window_products("sum", slab, matrix, geometry, output, out)
-    if _is_few(geometry):
-        return _sum_of_planes(work, slab, weight, geometry, output)
-    rows = n * math.prod(output)
-    total = None
-    for tap, offset in geometry.offsets():
-        part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
-        matrix = weight[(*tap, ...)]
-        if groups == 1:
-            pixels = work.copy("tap", part, (rows, geometry.channels))
-            total = work.add("sum", total, multiply(work, "product", pixels, matrix))
-        elif not _is_thin(geometry):
-            pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
-            # (n·O, G, C/G) @ (C/G, G, F/G) -> (G, n·O, F/G)
-            product = multiply(work, "product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2)))
-            total = work.add("sum", total, product)
-        else:
-            if part.dtype != work.sums:
-                part = work.copy("thin", part, part.shape, work.sums)
-            pixels, matrix = xp.reshape(part, (n, *output, groups, -1)), cast(xp, matrix, work.sums)
-            for channel in range(pixels.shape[-1]):
-                product = work.call("product", "multiply", pixels[..., channel : channel + 1], matrix[channel, ...])
-                total = work.add("sum", total, product)
-    if groups > 1 and not _is_thin(geometry):
-        total = xp.permute_dims(total, (1, 0, 2))
-    return xp.reshape(total, (n, *output, geometry.filters))
 
 
 def _sum_of_planes(work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints) -> Array:
@@ -169,34 +170,3 @@ def _sum_of_planes(work: Workspace, slab: Array, weight: Array, geometry: Geomet
         total = work.add("sum", total, view)
     # (F, n, *O) -> (n, *O, F)
     return xp.permute_dims(total, (*range(1, geometry.rank + 2), 0))
-
-
-def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-    """Correlate each tap's pixels with the gradient of the output."""
-    xp, groups = work.xp, geometry.groups
-    if geometry.depthwise:
-        return xp.reshape(work.window_products_grad(slab, dz, geometry, output), geometry.kernel_shape)
-    rows = slab.shape[0] * math.prod(output)
-    factors = work.sums if _is_thin(geometry) else work.factors
-    gradient = xp.reshape(work.copy("gradient", dz, dz.shape, factors), (rows, groups, -1))
-    taps = []
-    for tap, offset in geometry.offsets():
-        part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
-        pixels = xp.reshape(work.copy("tap", part, part.shape, factors), (rows, groups, -1))
-        if not _is_thin(geometry):
-            # (G, C/G, n·O) @ (G, n·O, F/G) -> (C/G, G, F/G)
-            transposed = xp.permute_dims(pixels, (1, 2, 0))
-            product = multiply(work, f"product {tap}", transposed, xp.permute_dims(gradient, (1, 0, 2)))
-            taps.append(xp.reshape(xp.permute_dims(product, (1, 0, 2)), (-1, geometry.filters)))
-            continue
-        channels = []
-        for channel in range(pixels.shape[-1]):
-            product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)
-            channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
-        taps.append(xp.stack(channels))
-    return xp.reshape(xp.stack(taps), geometry.kernel_shape)
-
-
-def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
-    """Give the sum over the tiles, which is the gradient."""
-    return total

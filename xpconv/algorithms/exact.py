@@ -14,48 +14,13 @@ some 65 times slower than NumPy's float64.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
-from xpconv._arrays.space import DType, Namespace, cast, is_kind
+from xpconv._arrays.arithmetic import Exact, real_types
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.types import Array, DType
 from xpconv._shapes.geometry import Geometry
-from xpconv._work.workspace import Arithmetic, Exact, Workspace
+from xpconv._work.workspace import Workspace
 
-Array = Any
-
-DEPTH = 1024  # products of split numbers in a stretch, at most: their pieces take memory
 MANY = 16  # stretches above which one in a wider type, or the library's own product, is better than many small ones
-
-
-@lru_cache(maxsize=256)
-def arithmetic(xp: Namespace, inputs: DType, sums: DType, double: bool) -> Arithmetic:
-    """Say in which dtypes arrays of dtype `inputs` are multiplied and summed; `double`: float64 is there."""
-    if not is_kind(xp, inputs, "integral") or not is_kind(xp, sums, "integral"):
-        return Arithmetic(sums, sums, sums)
-    exact = _exact(xp, inputs, sums, double)
-    if exact is None:
-        return Arithmetic(sums, sums, sums)
-    real, _ = _dtypes(xp, exact)
-    return Arithmetic(inputs, real if exact.pieces == 1 else sums, sums, exact, double)
-
-
-def _exact(xp: Namespace, inputs: DType, sums: DType, double: bool) -> Exact | None:
-    limits = xp.iinfo(inputs)
-    bits, width = int(limits.bits), int(xp.iinfo(sums).bits)
-    largest = max(-int(limits.min), int(limits.max))
-    if bits == 8:
-        return Exact(itemsize=4, bits=bits, pieces=1, terms=(1 << 24) // largest**2, width=width)
-    if not double:
-        return None
-    if bits == 16:
-        return Exact(itemsize=8, bits=bits, pieces=1, terms=(1 << 53) // largest**2, width=width)
-    piece = 16 if bits == 32 else 22
-    terms = min((1 << 53) // (1 << 2 * piece), DEPTH)
-    return Exact(itemsize=8, bits=piece, pieces=-(-bits // piece), terms=terms, width=width)
-
-
-def _dtypes(xp: Namespace, exact: Exact) -> tuple[DType, DType]:
-    return (xp.float32, xp.int32) if exact.itemsize == 4 else (xp.float64, xp.int64)
 
 
 def product(work: Workspace, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
@@ -64,7 +29,7 @@ def product(work: Workspace, name: str, a: Array, b: Array, out: Array | None = 
     if exact is None:
         return work.matmul(name, a, b, out)
     depth, terms = a.shape[-1], exact.terms
-    real, whole = _dtypes(work.xp, exact)
+    real, whole = real_types(work.xp, exact)
     if exact.pieces == 1 and depth > MANY * terms and not work.traits.buffers:
         if not work.arithmetic.double:
             return work.xp.matmul(cast(work.xp, a, work.sums), cast(work.xp, b, work.sums))

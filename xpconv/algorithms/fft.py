@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from xpconv._arrays.space import constant, is_kind
+from xpconv._arrays.dtypes import is_kind
+from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work, charged_products
 from xpconv.algorithms.spectra import Spectra
-
-Array = Any
 
 LENGTHS = sorted(
     2**a * 3**b * 5**c
@@ -67,10 +67,10 @@ def lengths(span: Ints, output: Ints, batch: int, depth: int, channels: int, fil
 
 
 @dataclass(frozen=True)
-class Fourier:
+class Fourier(Algorithm):
     """The algorithm."""
 
-    exact = by_tap = False
+    exact = False
     fourier = True
     spreads = transforms = True  # a NaN reaches every output of its tile
 
@@ -159,11 +159,16 @@ class Fourier:
         """Count the points, since what underflows at each adds up in the next transform."""
         return 16.0 * math.prod(self.lengths(geometry))
 
+    @property
+    def of_magnitudes(self) -> Algorithm:
+        """Take norms."""
+        return FourierMagnitude()
+
     def amplification(self, geometry: Geometry) -> float:
         """Give the norm of a tile of ones."""
         return self._scale(geometry)
 
-    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints | None:
+    def prepared_shape(self, geometry: Geometry, *, complex_data: bool) -> Ints | None:
         """(P, C/G, F)."""
         counts = self.lengths(geometry)
         points = math.prod(counts[:-1]) * (counts[-1] if complex_data else counts[-1] // 2 + 1)
@@ -249,7 +254,7 @@ class FourierMagnitude(Fourier):
     the transforms of x and w (Cauchy-Schwarz), and e ||z|| <= e ||x|| sum(abs(w)) for the inverse one.
     """
 
-    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints | None:
+    def prepared_shape(self, geometry: Geometry, *, complex_data: bool) -> Ints | None:
         """Nothing is transformed."""
         return None
 
@@ -265,7 +270,7 @@ class FourierMagnitude(Fourier):
         found = norms * weight if geometry.groups > 1 else xp.matmul(norms, weight)
         found = self._in_range(found * _own_error(xp, slab, geometry.products), geometry)
         shape = (slab.shape[0], *(1,) * geometry.rank, geometry.filters)
-        return xp.reshape(found, shape) + constant(xp, (1, *output, 1), 0, found)
+        return xp.reshape(found, shape) + work.space.full((1, *output, 1), 0, found.dtype)
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """Give the norm of the tile's pixels times the sum of its gradients, for all taps: (1, C/G, F)."""
@@ -280,7 +285,7 @@ class FourierMagnitude(Fourier):
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """(1, C/G, F) -> (*kernel, C/G, F)."""
-        blank = constant(work.xp, (*geometry.kernel, 1, 1), 0, total)
+        blank = work.space.full((*geometry.kernel, 1, 1), 0, total.dtype)
         return work.xp.reshape(total, (*(1,) * geometry.rank, *total.shape[1:])) + blank
 
     def _norms(self, work: Workspace, slab: Array, geometry: Geometry) -> Array:

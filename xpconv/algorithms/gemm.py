@@ -12,43 +12,77 @@ Source: K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neur
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from xpconv._arrays.space import cast, window_view
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work, charged_products
 from xpconv.algorithms.exact import product as multiply
 
-Array = Any
 
-exact = True
-spreads = False
-transforms = False
-fourier = False
-by_tap = False
+class Gemm(Algorithm):
+    """The algorithm."""
 
+    copies_weight = True
 
-def refuses(geometry: Geometry) -> str:
-    """Every geometry is served."""
-    return ""
+    def panelled(self, geometry: Geometry) -> Ints | None:
+        """(K·C, F)."""
+        return None if geometry.groups > 1 else (geometry.products, geometry.filters)
 
+    def forward_work(self, geometry: Geometry) -> Work:
+        """Write and read the columns, one product."""
+        columns, runs = _columns_work(geometry)
+        groups, filters = geometry.groups, geometry.filters
+        products = groups * charged_products(1, geometry.products, filters // groups)
+        copied = geometry.products * filters if groups > 1 or geometry.taps > 1 else 0
+        return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, prepared=copied)
 
-def forward_work(geometry: Geometry) -> Work:
-    """Write and read the columns, one product."""
-    columns, runs = _columns_work(geometry)
-    groups, filters = geometry.groups, geometry.filters
-    products = groups * charged_products(1, geometry.products, filters // groups)
-    copied = geometry.products * filters if groups > 1 or geometry.taps > 1 else 0
-    return Work(columns + filters, products, 2 * columns + filters * (groups > 1), runs, prepared=copied)
+    def weight_grad_work(self, geometry: Geometry) -> Work:
+        """Write and read the columns, one product with the gradient."""
+        columns, runs = _columns_work(geometry)
+        groups, filters = geometry.groups, geometry.filters
+        products = groups * charged_products(1, geometry.products, filters // groups)
+        return Work(columns + filters, products, 2 * columns + filters, runs)
 
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
+        """(*kernel, C/G, F) -> (K·C, F), or (G, K·C/G, F/G) with groups."""
+        xp = work.xp
+        if geometry.groups == 1:
+            return xp.reshape(w, (geometry.products, geometry.filters))
+        w = xp.reshape(w, (geometry.products, geometry.groups, -1))
+        # (K·C/G, G, F/G) -> (G, K·C/G, F/G)
+        return xp.permute_dims(w, (1, 0, 2))
 
-def weight_grad_work(geometry: Geometry) -> Work:
-    """Write and read the columns, one product with the gradient."""
-    columns, runs = _columns_work(geometry)
-    groups, filters = geometry.groups, geometry.filters
-    products = groups * charged_products(1, geometry.products, filters // groups)
-    return Work(columns + filters, products, 2 * columns + filters, runs)
+    def correlate(
+        self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        """Multiply the windows with the weight."""
+        shape = (slab.shape[0], *output, geometry.filters)
+        windows = columns(work, slab, geometry, output)
+        if geometry.groups == 1:
+            flat = work.flat(out, (windows.shape[0], geometry.filters))
+            if flat is not None:
+                multiply(work, "product", windows, weight, flat)
+                return out
+            return work.xp.reshape(multiply(work, "product", windows, weight), shape)
+        product = multiply(work, "product", windows, weight)
+        # (G, n·O, F/G) -> (n·O, G, F/G)
+        return work.xp.reshape(work.xp.permute_dims(product, (1, 0, 2)), shape)
+
+    def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        """Multiply the transposed windows with the gradient of the output."""
+        xp, groups = work.xp, geometry.groups
+        windows = columns(work, slab, geometry, output)
+        rows = windows.shape[-2]
+        if groups == 1:
+            product = multiply(work, "product", windows.T, work.copy("gradient", dz, (rows, geometry.filters)))
+            return xp.reshape(product, geometry.kernel_shape)
+        # (n·O, G, F/G) -> (G, n·O, F/G)
+        stacked = xp.permute_dims(xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1)), (1, 0, 2))
+        product = multiply(work, "product", xp.permute_dims(windows, (0, 2, 1)), stacked)
+        return xp.reshape(xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape)
 
 
 def _columns_work(geometry: Geometry) -> tuple[int, int]:
@@ -57,41 +91,6 @@ def _columns_work(geometry: Geometry) -> tuple[int, int]:
         return columns, columns // (geometry.channels // geometry.groups)
     merged = geometry.kernel[-1] if geometry.dilation[-1] == 1 else 1  # neighbouring taps lie side by side
     return columns, geometry.taps // merged
-
-
-def summed(geometry: Geometry) -> int:
-    """Each product is rounded once and passes at most K - 1 additions, in whatever order."""
-    return geometry.products
-
-
-def summed_pixels(geometry: Geometry, tile: Ints) -> int:
-    """Each product is rounded once and passes at most as many additions as the tile has pixels."""
-    return math.prod(tile)
-
-
-def grain(geometry: Geometry) -> float:
-    """Give 1: nothing that underflows is multiplied again."""
-    return 1.0
-
-
-def amplification(geometry: Geometry) -> float:
-    """Give 1: nothing is magnified."""
-    return 1.0
-
-
-def prepared_shape(geometry: Geometry, complex_data: bool) -> Ints | None:
-    """Give None: the weight is only laid out anew."""
-    return None
-
-
-def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
-    """(*kernel, C/G, F) -> (K·C, F), or (G, K·C/G, F/G) with groups."""
-    xp = work.xp
-    if geometry.groups == 1:
-        return xp.reshape(w, (geometry.products, geometry.filters))
-    w = xp.reshape(w, (geometry.products, geometry.groups, -1))
-    # (K·C/G, G, F/G) -> (G, K·C/G, F/G)
-    return xp.permute_dims(w, (1, 0, 2))
 
 
 def columns(work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> Array:
@@ -108,45 +107,9 @@ def columns(work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> A
         return xp.reshape(joined, (rows, -1)) if groups == 1 else xp.permute_dims(joined, (1, 0, 2))
     if geometry.taps == groups == max(geometry.stride) == 1:
         return work.copy("columns", slab, (rows, geometry.products))
-    view = window_view(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
+    view = work.space.windows(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
     if groups == 1:
         return work.copy("columns", view, (rows, geometry.products))
     # (n, *O, *K, C) -> (G, n, *O, *K, C/G)
     view = xp.moveaxis(xp.reshape(view, (*view.shape[:-1], groups, -1)), -2, 0)
     return work.copy("columns", view, (groups, rows, geometry.products))
-
-
-def correlate(
-    work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
-) -> Array:
-    """Multiply the windows with the weight."""
-    shape = (slab.shape[0], *output, geometry.filters)
-    windows = columns(work, slab, geometry, output)
-    if geometry.groups == 1:
-        flat = work.flat(out, (windows.shape[0], geometry.filters))
-        if flat is not None:
-            multiply(work, "product", windows, weight, flat)
-            return out
-        return work.xp.reshape(multiply(work, "product", windows, weight), shape)
-    product = multiply(work, "product", windows, weight)
-    # (G, n·O, F/G) -> (n·O, G, F/G)
-    return work.xp.reshape(work.xp.permute_dims(product, (1, 0, 2)), shape)
-
-
-def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-    """Multiply the transposed windows with the gradient of the output."""
-    xp, groups = work.xp, geometry.groups
-    windows = columns(work, slab, geometry, output)
-    rows = windows.shape[-2]
-    if groups == 1:
-        product = multiply(work, "product", windows.T, work.copy("gradient", dz, (rows, geometry.filters)))
-        return xp.reshape(product, geometry.kernel_shape)
-    # (n·O, G, F/G) -> (G, n·O, F/G)
-    stacked = xp.permute_dims(xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1)), (1, 0, 2))
-    product = multiply(work, "product", xp.permute_dims(windows, (0, 2, 1)), stacked)
-    return xp.reshape(xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape)
-
-
-def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
-    """Give the sum over the tiles, which is the gradient."""
-    return total

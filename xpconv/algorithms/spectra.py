@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry
 from xpconv._work.workspace import Workspace
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -19,39 +19,112 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
-from xpconv._arrays.space import write, zeros
+from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms import gemm
 from xpconv.algorithms.cost import Work, charged_products
-
-# a zero that is added rounds nothing, and the copies of the weight share a tile's pixels: errors are gemm's
-from xpconv.algorithms.gemm import amplification as amplification
-from xpconv.algorithms.gemm import grain as grain
-from xpconv.algorithms.gemm import prepared_shape as prepared_shape
-from xpconv.algorithms.gemm import summed as summed
-from xpconv.algorithms.gemm import summed_pixels as summed_pixels
-
-Array = Any
-
-exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
-spreads = True  # a NaN times the zeros of the weight
-transforms = False
-fourier = False
-by_tap = False
+from xpconv.algorithms.gemm import Gemm, columns
 
 MOST = 8  # outputs in a row
 CALLS = 8  # of array functions, for each tile and for each call
 # multiply-adds that take as long as copying an element (8 bytes), and as each contiguous piece of a copy: the ratios of
-# `_cost.RATES["cpu"]`, which stands above this module; change them together
+# `_plan.rates.RATES["cpu"]`, which stands above this module; change them together
 COPIED, PIECE = 12, 192
 
 
-def refuses(geometry: Geometry) -> str:
-    """Every geometry is served; where a row has one output only, as gemm does."""
-    return ""
+class Toeplitz(Gemm):
+    """The algorithm.
+
+    A zero that is added rounds nothing, and the copies of the weight share a tile's pixels, so errors are gemm's.
+    """
+
+    exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
+    spreads = True  # a NaN times the zeros of the weight
+    copies_weight = False
+
+    def panelled(self, geometry: Geometry) -> Ints | None:
+        """None: the weight is small, and most of it zeros."""
+        return None
+
+    def forward_work(self, geometry: Geometry) -> Work:
+        """Write and read the columns of a row, one product."""
+        if outputs(geometry) == 1:
+            return _alone(super().forward_work(geometry), geometry)
+        work = _work(geometry)
+        return replace(work, prepared=work.domain, domain=0, fixed_moved=3 * work.domain)
+
+    def weight_grad_work(self, geometry: Geometry) -> Work:
+        """Write and read the columns of a row, one product with the gradient."""
+        if outputs(geometry) == 1:
+            return replace(
+                _alone(super().weight_grad_work(geometry), geometry), domain=geometry.products * geometry.filters
+            )
+        work = _work(geometry)
+        return replace(work, fixed_moved=2 * work.domain)
+
+    def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
+        """(*kernel, C, F) -> (K'·C, b·F): a shifted copy for each output in a row, beside each other."""
+        (b, joined), step, taps = _joined(geometry), geometry.stride[-1], geometry.kernel[-1]
+        if b == 1:
+            return super().prepare(work, w, geometry)
+        shape = (*joined.kernel, geometry.channels, b, geometry.filters)
+        if work.traits.mutable:
+            matrix = work.space.zeros(shape, w.dtype)
+            for i in range(b):
+                taken = slice(i * step, i * step + taps)
+                place = (*(slice(None),) * (geometry.rank - 1), taken, slice(None), slice(i, i + 1))
+                matrix[place] = work.xp.expand_dims(w, axis=-2)
+        else:
+            still = [(0, 0)] * (geometry.rank - 1)
+            ends = [(i * step, (b - 1 - i) * step) for i in range(b)]
+            matrix = work.xp.stack([work.pad("", w, (*still, both, (0, 0), (0, 0)), 0) for both in ends], axis=-2)
+        return work.xp.reshape(matrix, (joined.products, joined.filters))
+
+    def correlate(
+        self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
+    ) -> Array:
+        """(n, *slab, C), (K'·C, b·F) -> (n, *output, F)."""
+        b, joined = _joined(geometry)
+        if b == 1:
+            return super().correlate(work, slab, weight, geometry, output, out)
+        rows = (*output[:-1], -(-output[-1] // b))
+        windows = _columns(work, slab, joined, rows)
+        even = rows[-1] * b == output[-1]
+        flat = work.flat(out, (windows.shape[0], joined.filters)) if even else None
+        product = work.matmul("product", windows, weight, flat)
+        if flat is not None:
+            return out
+        # (n·O/b, b·F) -> (n, *O/b, b, F) -> (n, *O, F), axes split and then merged, as Dask wants it
+        whole = work.xp.reshape(product, (slab.shape[0], *rows, b, geometry.filters))
+        whole = work.xp.reshape(whole, (slab.shape[0], *rows[:-1], rows[-1] * b, geometry.filters))
+        return whole if even else whole[..., : output[-1], :]
+
+    def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
+        """(n, *slab, C), (n, *output, F) -> (*K', b, C, F)."""
+        (b, joined), xp, rank = _joined(geometry), work.xp, geometry.rank
+        if b == 1:
+            return xp.expand_dims(super().weight_grad(work, slab, dz, geometry, output), axis=-3)
+        rows = (*output[:-1], -(-output[-1] // b))
+        windows = _columns(work, slab, joined, rows)
+        if missing := rows[-1] * b - output[-1]:
+            dz = work.pad("gradient", dz, (*((0, 0),) * rank, (0, missing), (0, 0)), 0)
+        # axes split and then merged, as Dask wants it: (n, *O, F) -> (n, *O/b, b, F) -> (n·O/b, b·F)
+        dz = xp.reshape(dz, (dz.shape[0], *rows, b, geometry.filters))
+        gradient = work.copy("gradient", dz, (windows.shape[0], joined.filters))
+        product = work.matmul("product", windows.T, gradient)
+        product = xp.reshape(product, (joined.products, b, geometry.filters))
+        product = xp.reshape(product, (*joined.kernel, geometry.channels, b, geometry.filters))
+        # (*K', C, b, F) -> (*K', b, C, F)
+        return xp.moveaxis(product, -2, -3)
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """(*K', b, C, F) -> (*kernel, C, F): add up what the copies of the weight got."""
+        step, taps = geometry.stride[-1], geometry.kernel[-1]
+        found = None
+        for i in range(total.shape[-3]):
+            found = work.add("summed", found, total[..., i * step : i * step + taps, i, :, :])
+        return found
 
 
 def outputs(geometry: Geometry) -> int:
@@ -84,22 +157,6 @@ def _joined(geometry: Geometry) -> tuple[int, Geometry]:
     )
 
 
-def forward_work(geometry: Geometry) -> Work:
-    """Write and read the columns of a row, one product."""
-    if outputs(geometry) == 1:
-        return _alone(gemm.forward_work(geometry), geometry)
-    work = _work(geometry)
-    return replace(work, prepared=work.domain, domain=0, fixed_moved=3 * work.domain)
-
-
-def weight_grad_work(geometry: Geometry) -> Work:
-    """Write and read the columns of a row, one product with the gradient."""
-    if outputs(geometry) == 1:
-        return replace(_alone(gemm.weight_grad_work(geometry), geometry), domain=geometry.products * geometry.filters)
-    work = _work(geometry)
-    return replace(work, fixed_moved=2 * work.domain)
-
-
 def _alone(work: Work, geometry: Geometry) -> Work:
     """Add to gemm's work that results are looked at for NaN."""
     return replace(work, moved=work.moved + geometry.filters, calls=CALLS, step=(1,) * geometry.rank)
@@ -121,74 +178,7 @@ def _work(geometry: Geometry) -> Work:
     )
 
 
-def prepare(work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
-    """(*kernel, C, F) -> (K'·C, b·F): beside each other as many copies as there are outputs in a row, each shifted."""
-    (b, joined), step, taps = _joined(geometry), geometry.stride[-1], geometry.kernel[-1]
-    if b == 1:
-        return gemm.prepare(work, w, geometry)
-    shape = (*joined.kernel, geometry.channels, b, geometry.filters)
-    if work.traits.mutable:
-        matrix = zeros(work.xp, shape, w.dtype, w)
-        for i in range(b):
-            taken = slice(i * step, i * step + taps)
-            place = (*(slice(None),) * (geometry.rank - 1), taken, slice(None), slice(i, i + 1))
-            write(matrix, place, work.xp.expand_dims(w, axis=-2))
-    else:
-        still = [(0, 0)] * (geometry.rank - 1)
-        ends = [(i * step, (b - 1 - i) * step) for i in range(b)]
-        matrix = work.xp.stack([work.pad("", w, (*still, both, (0, 0), (0, 0)), 0) for both in ends], axis=-2)
-    return work.xp.reshape(matrix, (joined.products, joined.filters))
-
-
 def _columns(work: Workspace, slab: Array, joined: Geometry, rows: Ints) -> Array:
     """(n, *slab, C) -> (n·O/b, K'·C)."""
     slab = work.extend("columns", slab, joined.kernel, joined.stride, rows)
-    return gemm.columns(work, slab, joined, rows)
-
-
-def correlate(
-    work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
-) -> Array:
-    """(n, *slab, C), (K'·C, b·F) -> (n, *output, F)."""
-    b, joined = _joined(geometry)
-    if b == 1:
-        return gemm.correlate(work, slab, weight, geometry, output, out)
-    rows = (*output[:-1], -(-output[-1] // b))
-    columns = _columns(work, slab, joined, rows)
-    even = rows[-1] * b == output[-1]
-    flat = work.flat(out, (columns.shape[0], joined.filters)) if even else None
-    product = work.matmul("product", columns, weight, flat)
-    if flat is not None:
-        return out
-    # (n·O/b, b·F) -> (n, *O/b, b, F) -> (n, *O, F), axes split and then merged, as Dask wants it
-    whole = work.xp.reshape(product, (slab.shape[0], *rows, b, geometry.filters))
-    whole = work.xp.reshape(whole, (slab.shape[0], *rows[:-1], rows[-1] * b, geometry.filters))
-    return whole if even else whole[..., : output[-1], :]
-
-
-def weight_grad(work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-    """(n, *slab, C), (n, *output, F) -> (*K', b, C, F)."""
-    (b, joined), xp, rank = _joined(geometry), work.xp, geometry.rank
-    if b == 1:
-        return xp.expand_dims(gemm.weight_grad(work, slab, dz, geometry, output), axis=-3)
-    rows = (*output[:-1], -(-output[-1] // b))
-    columns = _columns(work, slab, joined, rows)
-    if missing := rows[-1] * b - output[-1]:
-        dz = work.pad("gradient", dz, (*((0, 0),) * rank, (0, missing), (0, 0)), 0)
-    # axes split and then merged, as Dask wants it: (n, *O, F) -> (n, *O/b, b, F) -> (n·O/b, b·F)
-    dz = xp.reshape(dz, (dz.shape[0], *rows, b, geometry.filters))
-    gradient = work.copy("gradient", dz, (columns.shape[0], joined.filters))
-    product = work.matmul("product", columns.T, gradient)
-    product = xp.reshape(product, (joined.products, b, geometry.filters))
-    product = xp.reshape(product, (*joined.kernel, geometry.channels, b, geometry.filters))
-    # (*K', C, b, F) -> (*K', b, C, F)
-    return xp.moveaxis(product, -2, -3)
-
-
-def finish(work: Workspace, total: Array, geometry: Geometry) -> Array:
-    """(*K', b, C, F) -> (*kernel, C, F): add up what the copies of the weight got."""
-    step, taps = geometry.stride[-1], geometry.kernel[-1]
-    found = None
-    for i in range(total.shape[-3]):
-        found = work.add("summed", found, total[..., i * step : i * step + taps, i, :, :])
-    return found
+    return columns(work, slab, joined, rows)

@@ -28,13 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.space import constant_matrix
+from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work, charged_products
 from xpconv.algorithms.spectra import Spectra
 
-Array = Any
 Matrix = list[list[Fraction]]
 
 # Largest error in float32 over the largest output, 256 channels of normal numbers, as measured by
@@ -151,12 +151,11 @@ def magnification(counts: Ints, kernel: Ints) -> float:
 
 
 @dataclass(frozen=True)
-class Winograd:
+class Winograd(Algorithm):
     """The algorithm; with `absolute`, on absolute values of everything, for its error bound."""
 
     absolute: bool = False
     exact = False
-    fourier = by_tap = False
     spreads = transforms = True  # a NaN reaches every output of its tile
 
     def refuses(self, geometry: Geometry) -> str:
@@ -233,11 +232,24 @@ class Winograd:
         counts = self.points(geometry)
         return 4 * sum(counts) * math.prod(itertools.starmap(_gain, zip(counts, geometry.kernel, strict=True)))
 
+    def matrices(self, geometry: Geometry) -> int:
+        """Count a product for each transform of each axis, and that of the channels."""
+        return 1 + 3 * geometry.rank
+
+    def panelled(self, geometry: Geometry) -> Ints | None:
+        """(C, F), at each point."""
+        return None if geometry.groups > 1 else (geometry.channels, geometry.filters)
+
+    @property
+    def of_magnitudes(self) -> Algorithm:
+        """Take absolute values of everything."""
+        return Winograd(absolute=True)
+
     def amplification(self, geometry: Geometry) -> float:
         """Say by how much rounding errors are magnified, for numbers of one size."""
         return magnification(self.points(geometry), geometry.kernel)
 
-    def prepared_shape(self, geometry: Geometry, complex_data: bool) -> Ints:
+    def prepared_shape(self, geometry: Geometry, *, complex_data: bool) -> Ints:
         """(P, C, F), or (P, 1, C) for one channel in each group."""
         return (math.prod(self.points(geometry)), geometry.channels // geometry.groups, geometry.filters)
 
@@ -261,7 +273,7 @@ class Winograd:
             here, there = ("left", "right") if sum(n > 1 for n in counts) % 2 == 0 else ("right", "left")
             product = Spectra(work, geometry).forward(there, found, weight)
             blocks = work.xp.reshape(product, (*windows.shape[:-1], geometry.filters))
-            return self._apply(work, "output", blocks, geometry, here, there)
+            return self._apply(work, "output", blocks, geometry, (here, there))
 
         blocks = work.again((id(weight), windows.shape), transformed)
         return work.interleave("whole", blocks, output, out)
@@ -275,7 +287,7 @@ class Winograd:
 
         def product() -> Array:
             pixels = self._apply(work, "pixels", windows, geometry)
-            spread = self._apply(work, "output'", gradient, geometry, "gradient there", "gradient")
+            spread = self._apply(work, "output'", gradient, geometry, ("gradient there", "gradient"))
             pixels = xp.reshape(pixels, (math.prod(counts), -1, geometry.channels))
             spread = xp.reshape(spread, (math.prod(counts), -1, geometry.filters))
             return spectra.weight_grad("product", pixels, spread)
@@ -289,22 +301,29 @@ class Winograd:
         return self._apply(work, "weight'", work.copy("left", spread, spread.shape, work.sums), geometry)
 
     def _apply(
-        self, work: Workspace, name: str, data: Array, geometry: Geometry, free: str = "right", used: str = "left",
+        self,
+        work: Workspace,
+        name: str,
+        data: Array,
+        geometry: Geometry,
+        buffers: tuple[str, str] = ("right", "left"),
         out: Array | None = None,
-    ) -> Array:  # fmt: skip
-        """(*n, …) -> (*m, …): multiply with the matrix of each axis; `data` lies in the buffer `used` or in none.
+    ) -> Array:
+        """(*n, …) -> (*m, …): multiply with the matrix of each axis, in two buffers in turn.
 
-        The result of an even number of axes lies in `used`, of an odd one in `free`; or with `out`, an array (M, …) of
-        all M points one after the other, there.
+        `buffers` names one that is free, and one that is used: `data` lies there, or in none.
+
+        The result of an even number of axes lies in the used one, of an odd one in the free one; or with `out`, an
+        array (M, …) of all M points one after the other, there.
         """
-        xp, rank = work.xp, geometry.rank
+        (free, used), xp, rank = buffers, work.xp, geometry.rank
         last = max(axis for axis, count in enumerate(self.points(geometry)) if count > 1)
         sizes, tail = list(data.shape[:rank]), data.shape[rank:]
         for axis, (count, taps) in enumerate(zip(self.points(geometry), geometry.kernel, strict=True)):
             if count == 1:
                 continue
             values = _matrix(name, count, taps, self.absolute)
-            m = constant_matrix(xp, (name, count, taps, self.absolute), values, data.dtype, data)
+            m = work.space.constant((name, count, taps, self.absolute), values, data.dtype)
             # (before, n, after) -> (before, m, after)
             data = xp.reshape(data, (math.prod(sizes[:axis]), sizes[axis], -1))
             place = None if out is None or axis < last else out.reshape((data.shape[0], values.shape[0], -1))

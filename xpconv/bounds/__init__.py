@@ -4,8 +4,8 @@ Each is a relative error times a magnitude: what the same algorithm gives for ab
 Fourier transform, plus what underflow can cost. The derivation is in docs/error-bounds.md.
 """
 
+from xpconv.bounds.bias import conv_bias_grad_error_bound
 from xpconv.bounds.conv import (
-    conv_bias_grad_error_bound,
     conv_input_grad_error_bound,
     conv_weight_grad_error_bound,
     error_bound,

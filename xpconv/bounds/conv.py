@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from xpconv import _options
-from xpconv._arrays.dtypes import real_dtype
-from xpconv._arrays.space import (
-    accumulator,
-    cast,
-    from_channels_last,
-    inspect,
-    is_kind,
-    itemsize,
-    kernel_from_channels_last,
-    kernel_to_channels_last,
-    plain,
-    result_dtype,
-    to_channels_last,
-    zeros,
-)
-from xpconv._convolution import passes as _conv_run
-from xpconv._convolution.bias_grad import additions, channel_sum
-from xpconv._convolution.passes import plan_for
-from xpconv._convolution.weight_grad import correlate_weight_grad
-from xpconv._engine import jobs as _run
-from xpconv._engine.jobs import SMALL, Tiles, slices
-from xpconv._ops.conv import Padding, Size, check_shape, read_geometry
-from xpconv._plan.choose import Plan
-from xpconv._plan.tiles import block
-from xpconv._shapes.geometry import Geometry
-from xpconv._shapes.read import freeze, in_layout, read_images, whole_shape
-from xpconv.bounds.terms import Steps, bounded, correlation, terms, weight_gradient, worst
-
-Array = Any
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import cast
+from xpconv._arrays.types import Array
+from xpconv._arrays.views import kernel_from_channels_last
+from xpconv._convolution.correlate import correlate
+from xpconv._convolution.input_grad import input_grad
+from xpconv._convolution.weight_grad import weight_grad
+from xpconv._ops.conv import Padding, Size
+from xpconv._plan.choose import choose
+from xpconv._plan.input_grad import GradientPlan, batches, choose_input_grad, strips
+from xpconv._plan.record import Plan
+from xpconv._shapes import read
+from xpconv._shapes.layout import in_layout
+from xpconv._shapes.read import Windowing
+from xpconv.bounds.terms import bounded, correlation, terms, weight_gradient, worst
 
 
 def error_bound(
@@ -96,27 +80,20 @@ def error_bound(
 
     """
     name = "error_bound"
-    xp, traits = inspect(name, x=x, w=w, b=b)
-    geometry = read_geometry(name, x.shape, w.shape, stride, padding, dilation, groups, padding_mode, layout)
-    dtype = result_dtype(name, xp, x.dtype, dtype)
-    sums = accumulator(xp, dtype)
-    plan = plan_for(name, algorithm, geometry, xp, traits, sums, inputs=x.dtype)
-    if b is not None and tuple(b.shape) != (geometry.filters,):
-        raise ValueError(f"{name}: b has the shape ({geometry.filters},); got b.shape={tuple(b.shape)}")
-    if is_kind(xp, dtype, "integral"):
-        return zeros(xp, in_layout(geometry.output_shape, layout), dtype, x)
-    steps = correlation(plan, geometry, x)
-    found = terms(xp, sums, Steps(steps.roundings + (b is not None), steps.matrices, steps.grain))
-
-    def magnitude(values: Array) -> Array:
-        return found.factor(xp, values)
-
-    bound = _run.correlate(
-        to_channels_last(xp, x, layout), magnitude(cast(xp, kernel_to_channels_last(xp, w, layout), sums)),
-        None if b is None else xp.abs(b), geometry, plan, xp, traits, sums=real_dtype(xp, sums),
-        dtype=real_dtype(xp, sums), layout=layout, each=magnitude, magnitudes=True,
-    )  # fmt: skip
-    return from_channels_last(xp, bounded(xp, bound, found, sums, dtype), layout)
+    call = Call.of(name, x=x, w=w, b=b, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, x.shape, w.shape, asked)
+    plan = choose(call, geometry, algorithm)
+    if b is not None:
+        read.whole(name, "b", b.shape, (geometry.filters,), "the output channels")
+    xp, arithmetic = call.xp, call.arithmetic
+    if arithmetic.is_whole:
+        return call.space.zeros(in_layout(geometry.output_shape, layout), arithmetic.wanted)
+    found = terms(xp, arithmetic.sums, correlation(call, plan, more=b is not None))
+    measured = call.of_magnitudes(found.of(xp))
+    kernel = measured.seen(cast(xp, call.kernel(w), arithmetic.sums))
+    bound = correlate(measured, plan, call.images(x), kernel, None if b is None else xp.abs(b))
+    return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
 
 
 def conv_input_grad_error_bound(
@@ -170,31 +147,31 @@ def conv_input_grad_error_bound(
 
     """
     name = "conv_input_grad_error_bound"
-    xp, traits = inspect(name, dz=dz, w=w)
-    geometry = read_geometry(
-        name, input_shape, w.shape, stride, padding, dilation, groups, padding_mode, layout, ("input_shape", "w.shape")
-    )
-    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
-    dtype = result_dtype(name, xp, dz.dtype, dtype)
-    if is_kind(xp, dtype, "integral"):
-        return zeros(xp, tuple(input_shape), dtype, dz)
-    sums = accumulator(xp, dtype)
+    call = Call.of(name, dz=dz, w=w, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, input_shape, w.shape, asked, ("input_shape", "w.shape"))
+    read.gradient(name, "dz", dz.shape, geometry, layout)
+    xp, arithmetic = call.xp, call.arithmetic
+    if arithmetic.is_whole:
+        return call.space.zeros(tuple(input_shape), arithmetic.wanted)
+    plan = choose_input_grad(call, geometry, algorithm)
     # a pixel may stand for several of the padding, whose gradients are added
     most = 1 if geometry.mode == "zeros" else math.prod(1 + before + after for before, after in geometry.padding)
-    seen: list[Steps] = []
+    steps = worst(correlation(call, one, more=most - 1) for one in _correlations(call, plan))
+    found = terms(xp, arithmetic.sums, steps)
+    measured = call.of_magnitudes(found.of(xp))
+    bound = input_grad(measured, plan, call.images(dz), call.kernel(w))
+    return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
 
-    def planned(plan: Plan, part: Geometry) -> None:
-        steps = correlation(plan, part, dz)
-        seen.append(Steps(steps.roundings + most - 1, steps.matrices, steps.grain))
 
-    def magnitude(values: Array) -> Array:
-        return terms(xp, sums, worst(seen)).factor(xp, values)
-
-    bound = _conv_run.input_grad(
-        name, dz, w, geometry, xp, traits, algorithm=algorithm, dtype=dtype, layout=layout, each=magnitude,
-        planned=planned,
-    )  # fmt: skip
-    return bounded(xp, bound, terms(xp, sums, worst(seen)), sums, dtype)
+def _correlations(call: Call, plan: GradientPlan) -> Iterator[Plan]:
+    """Give the plan of each correlation that an input gradient runs."""
+    yield from plan.planned
+    if plan.geometry.mode != "zeros":
+        for _, part in batches(call, plan):
+            yield from part.planned
+            for _, strip in strips(call, part):
+                yield from strip.planned
 
 
 def conv_weight_grad_error_bound(
@@ -249,89 +226,16 @@ def conv_weight_grad_error_bound(
 
     """
     name = "conv_weight_grad_error_bound"
-    xp, traits = inspect(name, x=x, dz=dz)
-    geometry = read_geometry(
-        name, x.shape, kernel_shape, stride, padding, dilation, groups, padding_mode, layout,
-        ("x.shape", "kernel_shape"),
-    )  # fmt: skip
-    check_shape(name, "dz", dz, in_layout(geometry.output_shape, layout), "the output")
-    dtype = result_dtype(name, xp, x.dtype, dtype)
-    sums = accumulator(xp, dtype)
-    plan = plan_for(name, algorithm, geometry, xp, traits, sums, gradient=True, inputs=x.dtype)
-    if is_kind(xp, dtype, "integral") or geometry.positions == 0:
-        real = dtype if is_kind(xp, dtype, "integral") else real_dtype(xp, sums)
-        return zeros(xp, tuple(kernel_shape), real, x)
-    found = terms(xp, sums, weight_gradient(plan, geometry, x))
-    bound = correlate_weight_grad(
-        to_channels_last(xp, x, layout), to_channels_last(xp, dz, layout), geometry, plan, xp, traits,
-        sums=real_dtype(xp, sums), each=lambda values: found.factor(xp, values), magnitudes=True,
-    )  # fmt: skip
-    return kernel_from_channels_last(xp, bounded(xp, bound, found, sums, dtype), layout)
-
-
-def conv_bias_grad_error_bound(dz: Array, *, layout: str = "channels_last", dtype: Any = None) -> Array:
-    """Bound the rounding error of the db of `conv_vjp` and of `conv_transpose_vjp`, element by element.
-
-    ``(N, *out, F) -> (F,)``
-
-    Parameters
-    ----------
-    dz : array
-        The gradient that the function gets; one, two or three spatial axes.
-    layout : str
-        ``"channels_last"`` (default) or ``"channels_first"``.
-    dtype : dtype or str, optional
-        As for `conv_vjp`.
-
-    Returns
-    -------
-    array
-        At least ``abs(computed - exact)``, as `error_bound` gives it.
-
-    Raises
-    ------
-    ValueError
-        dz has no spatial axis or more than three, or an empty one, or layout is unknown.
-    TypeError
-        dz is not numeric, or dtype is unfit.
-
-    Notes
-    -----
-    The sum over all pixels is a tree of sums of at most 128 numbers, then of pairs of tiles. ``gamma(d)`` times the
-    sum of absolute values, d the additions from a leaf to the root: some hundreds where there are millions of pixels.
-    Where arrays cannot be written (JAX, Dask) a compiler may join the sums, so d is the number of pixels.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpconv.bounds import conv_bias_grad_error_bound
-    >>> bool((conv_bias_grad_error_bound(np.ones((8, 64, 64, 2), np.float32)) < 1).all())
-    True
-
-    """
-    name = "conv_bias_grad_error_bound"
-    xp, traits = inspect(name, dz=dz)
-    *spatial, filters = read_images(name, "dz.shape", whole_shape(name, "dz.shape", dz.shape), freeze(layout))
-    dtype = result_dtype(name, xp, dz.dtype, dtype)
-    grads, sums = plain(to_channels_last(xp, dz, layout)), accumulator(xp, dtype)
-    if is_kind(xp, dtype, "integral"):
-        return zeros(xp, (filters,), dtype, dz)
-    real, shape, pixels = real_dtype(xp, sums), tuple(spatial), math.prod(spatial)
-    if not pixels:
-        return zeros(xp, (filters,), real, dz)
-    # absolute values of so many numbers at a time, and of their sums pairs: in the workspace, and no deeper a tree
-    room = min(SMALL, _options.current().room // (4 * itemsize(xp, dz.dtype) + 4 * itemsize(xp, real)))
-    tiles = Tiles(shape, block(shape, max(room // filters, 1)))
-
-    def magnitude(first: int, stop: int) -> Array:
-        if stop - first > 1:
-            middle = (first + stop) // 2
-            return magnitude(first, middle) + magnitude(middle, stop)
-        part = cast(xp, xp.abs(grads[slices(tiles[first])]), real)
-        return channel_sum(part, tuple(part.shape[:-1]), xp, traits, real)
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        bound = magnitude(0, len(tiles))
-    own = additions(tiles.tile, filters, traits) + (len(tiles) - 1).bit_length()
-    count = max(additions(shape, filters, traits), own, 1)
-    return bounded(xp, bound, terms(xp, sums, Steps(count, losses=pixels)), sums, dtype)
+    call = Call.of(name, x=x, dz=dz, layout=layout, dtype=dtype)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    geometry = read.conv(name, x.shape, kernel_shape, asked, ("x.shape", "kernel_shape"))
+    read.gradient(name, "dz", dz.shape, geometry, layout)
+    plan = choose(call, geometry, algorithm, gradient=True)
+    xp, arithmetic = call.xp, call.arithmetic
+    if arithmetic.is_whole or geometry.positions == 0:
+        real = arithmetic.wanted if arithmetic.is_whole else arithmetic.magnitudes.sums
+        return call.space.zeros(tuple(kernel_shape), real)
+    found = terms(xp, arithmetic.sums, weight_gradient(call, plan))
+    measured = call.of_magnitudes(found.of(xp))
+    bound = weight_grad(measured, plan, call.images(x), call.images(dz))
+    return kernel_from_channels_last(xp, bounded(xp, bound, found, arithmetic.sums, arithmetic.result), layout)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.space import accumulator, inspect, is_kind, zeros
+from xpconv._arrays.dtypes import accumulator, is_kind
+from xpconv._arrays.old import inspect, zeros
 from xpconv._ops.lp import check_norm, norms
 from xpconv._ops.pool import Padding, Size, check_divisible, check_gradient, check_order, check_ties, read_geometry
 from xpconv._pooling import portable as _pool_run

@@ -10,21 +10,18 @@ docs/error-bounds.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.dtypes import largest, limits, real_dtype
-from xpconv._arrays.rounding import tf32, unbounded
-from xpconv._arrays.space import Namespace, is_kind
-from xpconv._engine.jobs import Tiles
-from xpconv._plan.choose import Plan
-from xpconv._shapes.cuts import intervals
-from xpconv._shapes.geometry import Geometry
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import dtype_name, is_kind, largest, limits, real_dtype
+from xpconv._arrays.rounding import unbounded
+from xpconv._arrays.types import Array, DType, Namespace
+from xpconv._plan.record import Plan
+from xpconv._shapes.cuts import Tiles, intervals
 from xpconv.algorithms import REGISTRY
-
-Array = Any
 
 TF32 = 2.0**-10  # of a factor that is cut off to TF32's 11 bits; half of that where it is rounded
 INFINITE = float("inf")
@@ -55,13 +52,17 @@ class Terms:
     least: float  # what a factor counts as at least, so that its underflow is paid for
     added: float  # to each factor, where what underflows is amplified
 
-    def factor(self, xp: Namespace, values: Array) -> Array:
-        """Give the magnitudes of factors."""
-        size = xp.abs(values)
-        return size + self.added if self.added else xp.clip(size, self.least, None)
+    def of(self, xp: Namespace) -> Callable[[Array], Array]:
+        """Give the function that makes magnitudes of factors."""
+
+        def magnitude(values: Array) -> Array:
+            size = xp.abs(values)
+            return size + self.added if self.added else xp.clip(size, self.least, None)
+
+        return magnitude
 
 
-def terms(xp: Namespace, sums: Any, steps: Steps) -> Terms:
+def terms(xp: Namespace, sums: DType, steps: Steps) -> Terms:
     """Turn steps into terms, for sums in a floating dtype."""
     eps, smallest = limits(xp, sums)
     # complex products are two real ones and an addition; their error is at most sqrt(8) u of the modulus
@@ -77,7 +78,7 @@ def terms(xp: Namespace, sums: Any, steps: Steps) -> Terms:
     return Terms(widened, 2 * times * max(steps.roundings, steps.losses) * smallest * steps.grain, least, added)
 
 
-def bounded(xp: Namespace, magnitude: Array, found: Terms, sums: Any, dtype: Any) -> Array:
+def bounded(xp: Namespace, magnitude: Array, found: Terms, sums: DType, dtype: DType) -> Array:
     """Turn magnitudes, whose memory is used up, into the bound of results in `dtype` that are summed in `sums`."""
     real = real_dtype(xp, sums)
     relative, floor = found.relative, found.floor
@@ -100,49 +101,49 @@ def bounded(xp: Namespace, magnitude: Array, found: Terms, sums: Any, dtype: Any
     return unbounded(xp, magnitude)
 
 
-def _matrices(plan: Plan, geometry: Geometry, like: Array) -> int:
-    single = "32" in str(like.dtype) or "16" in str(like.dtype) or "complex64" in str(like.dtype)
-    if not single or not tf32(like):
-        return 0
-    return 1 + 3 * geometry.rank * (plan.algorithm == "winograd")
+def _matrices(call: Call, plan: Plan) -> int:
+    single = any(size in dtype_name(call.arithmetic.inputs) for size in ("16", "32", "complex64"))
+    return REGISTRY[plan.algorithm].matrices(plan.geometry) if single and call.space.tf32 else 0
 
 
-def correlation(plan: Plan, geometry: Geometry, like: Array) -> Steps:
-    """Count the steps of `correlate`; a tile that is not finite may have been computed again."""
+def correlation(call: Call, plan: Plan, more: int = 0) -> Steps:
+    """Count the steps of `correlate`, and so many roundings more; what is not finite may have been computed again."""
     algorithm = REGISTRY[plan.algorithm]
-    count = algorithm.summed(geometry)
-    if plan.safe is not None:
-        count = max(count, REGISTRY[plan.safe.algorithm].summed(geometry))
-    return Steps(count, _matrices(plan, geometry, like), algorithm.grain(geometry))
+    count = algorithm.summed(plan.geometry)
+    if plan.fallback is not None:
+        count = max(count, REGISTRY[plan.fallback.algorithm].summed(plan.geometry))
+    return Steps(count + more, _matrices(call, plan), algorithm.grain(plan.geometry))
 
 
-def weight_gradient(plan: Plan, geometry: Geometry, like: Array) -> Steps:
-    """Count the steps of `correlate_weight_grad`: a tile's, one for each tile of a share, one for each share."""
-    count = _summed_pixels(plan, geometry)
-    if plan.safe is not None:
-        count = max(count, _summed_pixels(plan.safe, geometry))
-    grain = REGISTRY[plan.algorithm].grain(geometry)
-    return Steps(count, _matrices(plan, geometry, like), grain, geometry.positions)
+def weight_gradient(call: Call, plan: Plan) -> Steps:
+    """Count the steps of `weight_grad`: a tile's, one for each tile of a partial sum, one for each partial sum."""
+    count = _summed_pixels(plan)
+    if plan.fallback is not None:
+        count = max(count, _summed_pixels(plan.fallback))
+    grain = REGISTRY[plan.algorithm].grain(plan.geometry)
+    return Steps(count, _matrices(call, plan), grain, plan.geometry.positions)
 
 
-def _summed_pixels(plan: Plan, geometry: Geometry) -> int:
+def _summed_pixels(plan: Plan) -> int:
+    geometry = plan.geometry
     shape = (geometry.batch, *geometry.output)
     tiles = max(len(Tiles(shape, plan.tile)), 1)
-    share = -(-tiles // min(plan.pieces[0], tiles))
+    stretch = -(-tiles // min(plan.pieces[0], tiles))
     tile = tuple(min(n, size) for n, size in zip(shape, plan.tile, strict=True))
-    return REGISTRY[plan.algorithm].summed_pixels(geometry, tile) + share + len(intervals(tiles, share))
+    return REGISTRY[plan.algorithm].summed_pixels(geometry, tile) + stretch + len(intervals(tiles, stretch))
 
 
-def worst(steps: list[Steps]) -> Steps:
-    """Give steps that cover all of a list."""
+def worst(steps: Iterable[Steps]) -> Steps:
+    """Give steps that cover all of several."""
+    all_steps = list(steps)
     return Steps(
-        max((s.roundings for s in steps), default=1),
-        max((s.matrices for s in steps), default=0),
-        max((s.grain for s in steps), default=1.0),
+        max((s.roundings for s in all_steps), default=1),
+        max((s.matrices for s in all_steps), default=0),
+        max((s.grain for s in all_steps), default=1.0),
     )
 
 
-def scale_and_floor(xp: Namespace, dtype: Any, count: int) -> tuple[float, float]:
+def scale_and_floor(xp: Namespace, dtype: DType, count: int) -> tuple[float, float]:
     """Give (a, t): a computed sum of `count` products is off by at most ``a * computed sum of absolute values + t``."""
     if is_kind(xp, dtype, "integral"):
         return 0.0, 0.0

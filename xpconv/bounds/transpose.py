@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from xpconv._arrays.dtypes import real_dtype
-from xpconv._arrays.space import (
-    accumulator,
-    from_channels_last,
-    inspect,
-    is_kind,
-    kernel_to_channels_last,
-    to_channels_last,
-    zeros,
-)
-from xpconv._convolution import input_grad as _run_input_grad
-from xpconv._ops.conv import Padding, Size, check_shape
-from xpconv._ops.transpose import phase_plan, read_geometry
-from xpconv._plan.choose import Plan
-from xpconv._shapes.geometry import Geometry
-from xpconv._shapes.read import in_layout
-from xpconv.bounds.terms import Steps, bounded, correlation, terms, worst
-
-Array = Any
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array
+from xpconv._convolution.input_grad import input_grad
+from xpconv._ops.conv import Padding, Size
+from xpconv._ops.transpose import choose_transpose
+from xpconv._shapes import read
+from xpconv._shapes.layout import in_layout
+from xpconv._shapes.read import Windowing
+from xpconv.bounds.terms import bounded, correlation, terms, worst
 
 
 def conv_transpose_error_bound(
@@ -74,26 +62,16 @@ def conv_transpose_error_bound(
 
     """
     name = "conv_transpose_error_bound"
-    xp, traits = inspect(name, x=x, w=w, b=b)
-    geometry = read_geometry(name, x, w, stride, padding, output_padding, dilation, groups, layout)
+    call = Call.of(name, x=x, w=w, b=b, layout=layout)
+    asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)
+    geometry = read.transpose(name, x.shape, w.shape, asked)
     if b is not None:
-        check_shape(name, "b", b, (geometry.channels,), "the output channels")
-    if is_kind(xp, x.dtype, "integral"):
-        return zeros(xp, in_layout(geometry.input_shape, layout), x.dtype, x)
-    sums = accumulator(xp, x.dtype)
-    real, seen = real_dtype(xp, sums), []
-
-    def plan(part: Geometry) -> Plan:
-        found = phase_plan(name, part, geometry, xp, traits, sums, x.dtype)
-        steps = correlation(found, part, x)
-        seen.append(Steps(steps.roundings + (b is not None), steps.matrices, steps.grain))
-        return found
-
-    def magnitude(values: Array) -> Array:
-        return terms(xp, sums, worst(seen)).factor(xp, values)
-
-    bound = _run_input_grad.input_grad(
-        to_channels_last(xp, x, layout), kernel_to_channels_last(xp, w, layout), geometry, plan, xp, traits,
-        sums=real, dtype=real, layout=layout, b=None if b is None else xp.abs(b), each=magnitude,
-    )  # fmt: skip
-    return from_channels_last(xp, bounded(xp, bound, terms(xp, sums, worst(seen)), sums, x.dtype), layout)
+        read.whole(name, "b", b.shape, (geometry.channels,), "the output channels")
+    xp, arithmetic = call.xp, call.arithmetic
+    if arithmetic.is_whole:
+        return call.space.zeros(in_layout(geometry.input_shape, layout), arithmetic.wanted)
+    plan = choose_transpose(call, geometry)
+    found = terms(xp, arithmetic.sums, worst(correlation(call, one, more=b is not None) for one in plan.planned))
+    measured = call.of_magnitudes(found.of(xp))
+    bound = input_grad(measured, plan, call.images(x), call.kernel(w), None if b is None else xp.abs(b))
+    return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from xpconv._arrays.dtypes import default_float
-from xpconv._arrays.space import inspect_apart, is_kind
+from xpconv._arrays.dtypes import is_kind
+from xpconv._arrays.space import mixed_space, space_of
 from xpconv._shapes.options import POOL_MODES
 
 Array = Any
@@ -72,7 +72,7 @@ def read_pad(width: Any) -> int:
 
 def check_conv(function: str, images: Array, filters: Array, bias: Array, hparameters: Any) -> tuple[Any, int, int]:
     """Check what `conv_forward` gets: ``-> namespace, stride, padding``."""
-    xp, _ = inspect_apart(function, A_prev=images, W=filters, b=bias)
+    xp = mixed_space(function, A_prev=images, W=filters, b=bias).xp
     check_axes(function, "A_prev", images, "m, n_H_prev, n_W_prev, n_C_prev")
     check_axes(function, "W", filters, "f, f, n_C_prev, n_C")
     if tuple(bias.shape) != (1, 1, 1, filters.shape[3]):
@@ -86,7 +86,7 @@ def check_conv(function: str, images: Array, filters: Array, bias: Array, hparam
 
 def check_pool(function: str, images: Array, hparameters: Any, mode: Any) -> tuple[Any, int, int]:
     """Check what `pool_forward` gets: ``-> namespace, window, stride``."""
-    xp, _ = inspect_apart(function, A_prev=images)
+    xp = mixed_space(function, A_prev=images).xp
     check_axes(function, "A_prev", images, "m, n_H_prev, n_W_prev, n_C_prev")
     check_mode(function, mode)
     window, stride = read_hparameters(function, hparameters, f=1, stride=1)
@@ -95,4 +95,4 @@ def check_pool(function: str, images: Array, hparameters: Any, mode: Any) -> tup
 
 def floating(xp: Any, array: Array) -> Array:
     """Convert integers to the library's default floating numbers; the rest stays."""
-    return xp.astype(array, default_float(xp, array)) if is_kind(xp, array.dtype, "integral") else array
+    return xp.astype(array, space_of(array).default_float) if is_kind(xp, array.dtype, "integral") else array

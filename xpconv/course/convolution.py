@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xpconv._arrays.dtypes import promote
-from xpconv._arrays.space import accumulator, cast, inspect_apart
+from xpconv._arrays.dtypes import accumulator, cast, promote
+from xpconv._arrays.space import mixed_space
 from xpconv._ops.conv import conv, conv_vjp
 from xpconv._ops.padding import pad as _pad
 from xpconv.course.checks import Array, Cache, HParameters, check_axes, check_conv, named, read_pad
@@ -41,7 +41,7 @@ def zero_pad(X: Array, pad: int) -> Array:
     (4, 7, 7, 2)
 
     """
-    inspect_apart("zero_pad", X=X)
+    mixed_space("zero_pad", X=X)
     check_axes("zero_pad", "X", X, "m, n_H, n_W, n_C")
     with named("zero_pad", x="X"):
         return _pad(X, read_pad(pad))
@@ -82,7 +82,7 @@ def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
 
     """
     name = "conv_single_step"
-    xp, _ = inspect_apart(name, a_slice_prev=a_slice_prev, W=W, b=b)
+    xp = mixed_space(name, a_slice_prev=a_slice_prev, W=W, b=b).xp
     check_axes(name, "a_slice_prev", a_slice_prev, "f, f, n_C_prev")
     if tuple(W.shape) != tuple(a_slice_prev.shape):
         raise ValueError(f"{name}: W has the window's shape, {tuple(a_slice_prev.shape)}; got W.shape={tuple(W.shape)}")
@@ -180,7 +180,7 @@ def conv_backward(dZ: Array, cache: Cache) -> tuple[Array, Array, Array]:
         raise ValueError(f"{name}: cache is (A_prev, W, b, hparameters), as conv_forward gives it")
     images, filters, bias, hparameters = cache
     xp, stride, width = check_conv(name, images, filters, bias, hparameters)
-    inspect_apart(name, A_prev=images, dZ=dZ)
+    mixed_space(name, A_prev=images, dZ=dZ)
     dz, x, w = promote(name, xp, dZ=dZ, A_prev=images, W=filters)
     with named(name, x="A_prev", w="W", dz="dZ"):
         dx, dw, db = conv_vjp(dz, x, w, stride=stride, padding=width)

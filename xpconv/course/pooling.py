@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.dtypes import promote
-from xpconv._arrays.space import dtype_name, inspect_apart, is_kind, plain
+from xpconv._arrays.dtypes import dtype_name, is_kind, promote
+from xpconv._arrays.space import mixed_space
+from xpconv._arrays.views import plain
 from xpconv._ops.pool import apart_max_pool_vjp, avg_pool, avg_pool_vjp, max_pool
 from xpconv._shapes.options import PoolMode
 from xpconv.course.checks import Array, Cache, HParameters, check_pool, floating, named
@@ -104,7 +105,7 @@ def pool_backward(dA: Array, cache: Cache, mode: PoolMode = "max") -> Array:
         raise ValueError(f"{name}: cache is (A_prev, hparameters), as pool_forward gives it")
     images, hparameters = cache
     xp, window, stride = check_pool(name, images, hparameters, mode)
-    inspect_apart(name, A_prev=images, dA=dA)
+    mixed_space(name, A_prev=images, dA=dA)
     with named(name, x="A_prev", dy="dA", input_shape="A_prev.shape"):
         if mode == "max":
             dy = promote(name, xp, dA=dA, A_prev=images)[0]
@@ -144,7 +145,7 @@ def create_mask_from_window(x: Array) -> Array:
 
     """
     name = "create_mask_from_window"
-    xp, _ = inspect_apart(name, x=x)
+    xp = mixed_space(name, x=x).xp
     if is_kind(xp, x.dtype, "complex floating"):
         raise TypeError(f"{name}: complex numbers have no order; got x.dtype={dtype_name(x.dtype)}")
     if 0 in x.shape:
@@ -194,7 +195,7 @@ def distribute_value(dz: Any, shape: tuple[int, int]) -> Array:
         raise ValueError(f"{name}: shape is (n_H, n_W), both positive; got shape={shape!r}")
     if isinstance(dz, (int, float, complex, np.generic)) and not isinstance(dz, (bool, np.bool_)):
         dz = np.asarray(dz)
-    xp, _ = inspect_apart(name, dz=dz)
+    xp = mixed_space(name, dz=dz).xp
     if any(n != 1 for n in dz.shape):
         raise ValueError(f"{name}: dz is one number; got dz.shape={tuple(dz.shape)}")
     share = floating(xp, xp.reshape(dz, (1, 1))) / (height * width)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from xpconv import _options
-from xpconv._arrays.space import NUMPY, Namespace
-from xpconv._engine import jobs as _run
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.space import numpy_space
+from xpconv._arrays.types import Namespace
+from xpconv._engine.jobs import Jobs, run
 from xpconv._pooling.spread import bits
-from xpconv._shapes import cuts as _channels
+from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Interval
 from xpconv._work.buffered import BufferedWorkspace
 
@@ -50,5 +52,5 @@ def passed(xp: Namespace, y: Array, dy: Array, dx: Array) -> Array:
 
 
 def _sweep(xp: Namespace, job: Any, like: Array) -> None:
-    jobs = _run.Jobs(job, _channels.intervals(like.size, STRETCH))
-    _run.run([jobs], xp, NUMPY, like.dtype, _options.current().threads, like.size, False)
+    jobs = Jobs(job, intervals(like.size, STRETCH))
+    run([jobs], numpy_space(), Arithmetic.plain(xp, like.dtype), _options.current().threads, like.size)

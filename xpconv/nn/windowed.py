@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpconv._arrays.space import inspect
-from xpconv._convolution.passes import bias_grad
-from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad
+from xpconv._arrays.call import Call
+from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad, gradient_of_bias
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv.nn.checks import Array, Params, entry, positive_int
@@ -105,7 +104,7 @@ class Conv:
         """``(N, *out, F) ->`` the gradients of ``weight`` and ``bias``."""
         shape = entry("Conv", params, "weight").shape
         dw = conv_weight_grad(dy, cache, shape, **self._options())
-        return {"weight": dw, "bias": bias_grad(dy, *inspect("Conv", dy=dy), dy.dtype, self.layout)}
+        return {"weight": dw, "bias": gradient_of_bias(Call.of("Conv", dy=dy, layout=self.layout), dy)}
 
     def _options(self) -> dict[str, Any]:
         names = ("stride", "padding", "dilation", "groups", "padding_mode", "layout", "algorithm")

@@ -1,0 +1,29 @@
+"""Names for what type checkers cannot know, and what a library can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+Namespace = Any
+DType = Any
+Device = Any
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a library can do on one kind of device, as far as the plan and the driver care."""
+
+    name: str
+    mutable: bool = False  # results are allocated first and written tile by tile
+    strided: bool = False  # overlapping windows can be had as a view
+    threads: bool = False  # array calls let other Python threads run
+    buffers: bool = False  # work arrays are written with out= and used again
+    cache: int | None = None  # bytes that a tile's working set should fit; None: as large as the workspace allows
+    kind: str = "cpu"
+    looks: bool = False  # a value can be looked at without waiting for a device, and is no trace
+    lazy: bool = False  # arrays may be cut into chunks, along which nothing can be transformed or put in place
+    indexed: bool = False  # values can be put at places that arrays of indices give

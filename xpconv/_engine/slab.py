@@ -1,0 +1,63 @@
+"""The pixels that the windows of a tile read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Lens
+from xpconv._arrays.types import Array
+from xpconv._shapes.geometry import Geometry, Ints, Region, runs
+from xpconv._work.buffered import workspace
+from xpconv._work.workspace import Workspace
+
+
+def slab(
+    work: Workspace,
+    x: Array,
+    geometry: Geometry,
+    region: Region,
+    *,
+    fill: Any = 0,
+    lens: Lens | None = None,
+    step: Ints = (),
+) -> Array:
+    """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy.
+
+    With a step, the windows are those of whole tiles, of so many outputs along each axis.
+    """
+    if step and geometry.mode == "zeros":
+        whole = (start + -(-(stop - start) // m) * m for (start, stop), m in zip(region[1:], step, strict=True))
+        region = (region[0], *((start, stop) for (start, _), stop in zip(region[1:], whole, strict=True)))
+    reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
+    if geometry.mode != "zeros":
+        pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
+        source = x[(slice(*region[0]), ...)]
+        if lens is None:
+            return work.repeat("slab", source, pieces)
+        alone = workspace(work.space, Arithmetic.plain(work.xp, x.dtype))
+        try:
+            part = lens.look(alone.repeat("", source, pieces))  # a new array
+        finally:
+            alone.release()
+        return work.pixels("slab", part)
+    index, widths = [slice(*region[0])], [(0, 0)]
+    for n, (low, high) in zip(geometry.input, reaches, strict=True):
+        inside, width = clip((low, high), n)
+        index.append(slice(*inside))
+        widths.append(width)
+    part = x[(*index, slice(None))]
+    if lens is not None:
+        part = lens.look(part)
+    if any(before or after for before, after in widths):
+        return work.pad("slab", part, (*widths, (0, 0)), fill)
+    return work.pixels("slab", part)
+
+
+def clip(reach: tuple[int, int], size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Cut an interval into what lies in range(size), and how much lies before and after."""
+    low, high = reach
+    first = min(max(low, 0), size)
+    last = max(min(high, size), first)
+    before = min(max(-low, 0), high - low)
+    return (first, last), (before, high - low - before - (last - first))

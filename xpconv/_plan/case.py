@@ -1,0 +1,21 @@
+"""What a plan is made for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xpconv._arrays.arithmetic import Numbers
+from xpconv._arrays.types import Traits
+from xpconv._shapes.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a plan follows from, beside the algorithm and the room."""
+
+    geometry: Geometry
+    traits: Traits
+    numbers: Numbers
+    threads: int
+    gradient: bool = False  # of the weight
+    panels: bool = True  # may be taken
