@@ -11,12 +11,12 @@ import numpy as np
 from xpconv._arrays.dtypes import accumulator, is_kind
 from xpconv._arrays.old import index_dtype, inspect
 from xpconv._arrays.views import to_channels_last
-from xpconv._ops.conv import Size
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, check_divisible, check_order, max_pool, max_pool_vjp
 from xpconv._pooling import adaptive as _adaptive
 from xpconv._pooling import adaptive_tiles as _tiles
 from xpconv._pooling.adaptive import Cut
 from xpconv._shapes.geometry import Interval, Ints, Region
+from xpconv._shapes.options import Size
 from xpconv._work.workspace import Workspace
 
 Array = Any

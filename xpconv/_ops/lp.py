@@ -10,11 +10,12 @@ from xpconv._arrays.old import inspect
 from xpconv._arrays.types import Namespace, Traits
 from xpconv._arrays.views import to_channels_last
 from xpconv._engine import old as _run
-from xpconv._ops.pool import Padding, Size, check_gradient, read_geometry
+from xpconv._ops.pool import check_gradient, read_geometry
 from xpconv._pooling import portable as _pool_run
 from xpconv._pooling import taps as pooling
 from xpconv._pooling.portable import PhaseGradient
 from xpconv._shapes.geometry import Geometry, Phase, Region
+from xpconv._shapes.options import Padding, Size
 from xpconv._work.workspace import Workspace
 
 Array = Any

@@ -11,7 +11,8 @@ from xpconv._arrays.scatter import scatter
 from xpconv._arrays.views import contiguous, from_channels_last
 from xpconv._shapes.errors import Facts as Call
 from xpconv._shapes.errors import freeze
-from xpconv._shapes.layout import LAYOUTS, channels_last
+from xpconv._shapes.layout import channels_last
+from xpconv._shapes.options import LAYOUTS
 
 Array = Any
 

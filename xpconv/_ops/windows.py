@@ -9,7 +9,6 @@ from xpconv._arrays.old import empty, inspect, zeros
 from xpconv._arrays.types import Namespace, Traits
 from xpconv._arrays.views import to_channels_last
 from xpconv._engine import old as _run
-from xpconv._ops.conv import Padding, Size
 from xpconv._options import current
 from xpconv._pooling import portable as _pool_run
 from xpconv._pooling import taps as pooling
@@ -17,6 +16,7 @@ from xpconv._pooling.portable import PhaseGradient
 from xpconv._pooling.tiles import pool_tile
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry, Ints, Phase, Region
+from xpconv._shapes.options import Padding, Size
 from xpconv._work.workspace import Workspace
 
 Array = Any

@@ -10,9 +10,10 @@ import numpy as np
 from xpconv._arrays.dtypes import accumulator, is_kind
 from xpconv._arrays.old import inspect, zeros
 from xpconv._ops.lp import check_norm, norms
-from xpconv._ops.pool import Padding, Size, check_divisible, check_gradient, check_order, check_ties, read_geometry
+from xpconv._ops.pool import check_divisible, check_gradient, check_order, check_ties, read_geometry
 from xpconv._pooling import portable as _pool_run
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.options import Padding, Size
 from xpconv.bounds.terms import Steps, bounded, terms
 
 Array = Any
