@@ -124,7 +124,7 @@ def plan(options: argparse.Namespace, report: Path, spread: bool) -> list[Step]:
         "gpu": ["-m", "bench", "gpu", *bench],
     }
     if dry:
-        commands["tests"] += ["--collect-only", "tests/test_geometry.py", "tests/test_pool.py"]
+        commands["tests"] += ["--collect-only", "tests/shapes/test_geometry.py", "tests/ops/test_pool.py"]
         commands["verify"] += ["--quick", "--operations", "conv"]
         commands["train"] += ["--epochs", "1"]
         commands["gpu"] += ["--dry-run", "--modes", "float32", "--rounds", "1"]

@@ -24,10 +24,12 @@ from bench.arguments import positive_int
 from bench.machine import describe, machine_line
 from bench.report import Table, number, to_json, write
 from xpconv import _options
-from xpconv._arrays.space import NUMPY
-from xpconv._convolution.passes import plan_for
-from xpconv._ops.conv import read_geometry
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Call
+from xpconv._arrays.space import numpy_space
+from xpconv._plan.choose import choose
 from xpconv._plan.rates import Rates, counts
+from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv.algorithms import REGISTRY
 
@@ -96,7 +98,10 @@ def calls(
 
 
 def _planned(geometry: Geometry, gradient: bool, algorithm: str) -> Any:
-    return plan_for("bench", algorithm, geometry, np, NUMPY, np.dtype(np.float32), gradient=gradient)
+    space, dtype = numpy_space(), np.dtype(np.float32)
+    arithmetic = Arithmetic.of(space.xp, dtype, dtype, double=True)
+    call = Call("bench", space, arithmetic, "channels_last", _options.current())
+    return choose(call, geometry, algorithm, gradient=gradient)
 
 
 def _counted(geometry: Geometry, passes: str, algorithm: str) -> tuple[float, ...]:
@@ -108,7 +113,7 @@ def _counted(geometry: Geometry, passes: str, algorithm: str) -> tuple[float, ..
         plan = _planned(part, gradient, algorithm)
         found = REGISTRY[plan.algorithm]
         work = found.weight_grad_work(part) if gradient else found.forward_work(part)
-        total += counts(work, part, 4, plan.tile, plan.apart)
+        total += counts(work, part, 4, plan.tile, plan.single_taps)
     return tuple(total)
 
 
@@ -118,10 +123,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Sample], list[str]]:
     count = 6 if options.quick else options.count
     for layer in range(count):
         x_shape, w_shape, keywords = draw(rng, options.quick)
-        geometry = read_geometry(
-            "bench", x_shape, w_shape, keywords["stride"], keywords["padding"], keywords["dilation"],
-            keywords["groups"], "zeros", "channels_last",
-        )  # fmt: skip
+        geometry = read.conv("bench", x_shape, w_shape, read.Windowing(**keywords))
         names.append(f"{'×'.join(map(str, x_shape))}→{w_shape[-1]} {w_shape[0]}×{w_shape[1]} {keywords}")
         print(f"\r[{layer + 1}/{count}] {names[-1]:100.100}", end="", file=sys.stderr, flush=True)
         for passes, call in calls(x_shape, w_shape, keywords).items():

@@ -237,6 +237,11 @@ def common_space(function: str, arrays: Mapping[str, Array], *, one_dtype: bool 
     return space
 
 
+def mixed_space(function: str, **arrays: Array) -> Space:
+    """Find the one library and device of a call's arrays, whose dtypes may differ."""
+    return common_space(function, arrays, one_dtype=False)
+
+
 def _common(function: str, arrays: Mapping[str, Array]) -> Space:
     space, first = None, ""
     for name, array in arrays.items():

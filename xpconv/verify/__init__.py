@@ -10,7 +10,7 @@
 the course's names the same.
 """
 
+from xpconv.verify.check.reproduce import draw
 from xpconv.verify.command import main
-from xpconv.verify.reproduce import draw
 
 __all__ = ["draw", "main"]

@@ -11,12 +11,17 @@ from typing import NoReturn
 from xpconv._tools import libraries as _libraries
 from xpconv._tools import machine as _info
 from xpconv._tools.libraries import Library, LibraryError
-from xpconv.verify import against, cases, report, selftest, target
-from xpconv.verify.against import Evidence, EvidenceError
-from xpconv.verify.run import Outcome, run
-from xpconv.verify.show import PlainScreen, RichScreen, screen
-from xpconv.verify.summary import describe, failures, verdict
-from xpconv.verify.tasks import NAMES
+from xpconv.verify import selftest
+from xpconv.verify.catalogue import cases
+from xpconv.verify.catalogue.tasks import NAMES
+from xpconv.verify.report import against
+from xpconv.verify.report import files as report
+from xpconv.verify.report.against import Evidence, EvidenceError
+from xpconv.verify.report.outcome import Outcome
+from xpconv.verify.report.screen import PlainScreen, RichScreen, screen
+from xpconv.verify.report.summary import describe, failures, verdict
+from xpconv.verify.run import run
+from xpconv.verify.target import run as target
 
 MAX_SECONDS = 86_400
 

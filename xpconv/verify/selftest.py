@@ -13,14 +13,14 @@ from typing import Any
 
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import LibraryError
-from xpconv.verify import faults_conv, faults_engine, faults_pool
-from xpconv.verify.check import Bench
-from xpconv.verify.dtypes import DTYPES
-from xpconv.verify.faults import Fault, planted
-from xpconv.verify.oracle import Oracle
-from xpconv.verify.tasks import Task, tasks
+from xpconv.verify.catalogue.dtypes import DTYPES
+from xpconv.verify.catalogue.tasks import Task, tasks
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.faults import COURSE, LIBRARY
+from xpconv.verify.faults.fault import Fault, planted
 
-FAULTS: tuple[Fault, ...] = (*faults_conv.FAULTS, *faults_pool.FAULTS, *faults_engine.FAULTS)
+FAULTS: tuple[Fault, ...] = (*COURSE, *LIBRARY)
 HEADINGS = ("fault", "planted in", "caught by")
 SURVIVED = "SURVIVED: "
 WIDTHS = (35, 33, 0)

@@ -1,0 +1,334 @@
+"""No error is beyond its bound, whatever the data; and no bound is idle."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pytest
+
+import xpconv as xc
+from tests.backends import Backend
+from tests.memory import MIB, beside
+from tests.oracle.longdouble import FINER, convolve, ratio, wide
+from xpconv import bounds
+from xpconv._arrays import rounding as _rounding
+from xpconv.algorithms import REGISTRY
+from xpconv.bounds import terms as _error_terms
+
+pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+Rng = np.random.Generator
+
+
+def one_sign(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Nothing cancels, so the sums grow and every rounding counts."""
+    return rng.uniform(1, 2, shape)
+
+
+def cancelling(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Neighbours of two signs, a few units of the last place apart."""
+    signs = 1 - 2 * (np.indices(shape).sum(axis=0) % 2)
+    return signs * (1 + rng.integers(0, 8, shape) * 2.0**-20)
+
+
+def exponents(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Numbers of every size."""
+    return rng.standard_normal(shape) * 2.0 ** rng.integers(-30, 30, shape)
+
+
+def near_overflow(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Some sums overflow and some do not."""
+    return rng.standard_normal(shape) * (2.0**63 if factor == "x" else 2.0**60)
+
+
+def huge_pixels(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """A transform of the pixels overflows where no result does."""
+    return rng.uniform(-1, 1, shape) * (2.0**127 if factor == "x" else 2.0**-20)
+
+
+def denormals(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Factors below the smallest normal number, times large ones."""
+    return rng.standard_normal(shape) * (2.0**-130 if factor == "x" else 2.0**90)
+
+
+def vanishing(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Products below it."""
+    return rng.standard_normal(shape) * 2.0**-68
+
+
+def powers_of_two(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Products are exact, sums are not."""
+    return rng.choice([-1, 1], shape) * 2.0 ** rng.integers(-12, 12, shape)
+
+
+def channels(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """Large and small channels in turn."""
+    size = np.where(np.arange(shape[-1]) % 2, 2.0**20, 2.0**-20)
+    return rng.standard_normal(shape) * (size if factor != "w" or shape[-2] == 1 else size.mean())
+
+
+def blocks(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
+    """A bright corner in a dark image: what spreads over a tile is large beside what is there."""
+    values = rng.standard_normal(shape)
+    if factor == "x":
+        values[:, : shape[1] // 3] *= 2.0**24
+    return values
+
+
+DATA: tuple[Callable[[Rng, tuple[int, ...], str], np.ndarray], ...] = (
+    one_sign, cancelling, exponents, near_overflow, huge_pixels, denormals, vanishing, powers_of_two, channels, blocks,
+)  # fmt: skip
+# x, w, padding, its mode: kernels for every number of points, one to three axes, tiles with a rest
+LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Any, str]] = {
+    "3x3": ((2, 37, 31, 6), (3, 3, 6, 8), 1, "zeros"),
+    "5x2 reflected": ((1, 20, 23, 5), (5, 2, 5, 4), ((2, 2), (1, 0)), "reflect"),
+    "7x7 depthwise": ((1, 30, 29, 4), (7, 7, 1, 4), 3, "zeros"),
+    "1-d": ((2, 90, 6), (3, 6, 6), ((2, 0),), "zeros"),
+    "3-d replicated": ((1, 7, 8, 9, 4), (2, 3, 2, 4, 4), 1, "replicate"),
+    "deep": ((1, 9, 8, 96), (3, 3, 96, 12), 0, "zeros"),
+    "few output channels": ((1, 14, 13, 20), (3, 2, 20, 3), 1, "zeros"),
+}
+COUNTED: dict[str, int] = {}
+
+
+def layer(name: str, data: Any, dtype: str, seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Draw x, w and dz, and give the keywords."""
+    x_shape, w_shape, pads, mode = LAYERS[name]
+    rng = np.random.default_rng([seed, len(name), DATA.index(data)])
+    rank = len(w_shape) - 2
+    pairs = [(pads, pads)] * rank if isinstance(pads, int) else pads
+    out = [n + a + b - k + 1 for n, k, (a, b) in zip(x_shape[1:-1], w_shape, pairs, strict=False)]
+    shapes = {"x": x_shape, "w": w_shape, "dz": (x_shape[0], *out, w_shape[-1])}
+
+    def draw(key: str) -> np.ndarray:
+        values = data(rng, shapes[key], "w" if key == "w" else "x" if key == "x" else "dz")
+        if dtype[0] == "c":
+            values = values + 1j * data(rng, shapes[key], key)
+        return values.astype(dtype)
+
+    groups = x_shape[-1] if w_shape[-2] == 1 else 1
+    return {key: draw(key) for key in shapes}, {"padding": pads, "padding_mode": mode, "groups": groups}
+
+
+def attack(name: str, data: Any, dtype: str, algorithm: str, backend: Backend | None = None) -> dict[str, float]:
+    """Give the largest error over its bound, of z, dx and dw."""
+    arrays, options = layer(name, data, dtype)
+    x, w, dz = arrays["x"], arrays["w"], arrays["dz"]
+    exact = convolve(x, w, dz, options["padding"], options["padding_mode"])
+    if backend is not None:
+        x, w, dz = map(backend.asarray, (x, w, dz))
+    options["algorithm"] = algorithm
+    found = {
+        "z": (xc.conv(x, w, **options), xc.error_bound(x, w, **options)),
+        "dx": (
+            xc.conv_input_grad(dz, w, tuple(x.shape), **options),
+            bounds.conv_input_grad_error_bound(dz, w, tuple(x.shape), **options),
+        ),
+        "dw": (
+            xc.conv_weight_grad(dz, x, tuple(w.shape), **options),
+            bounds.conv_weight_grad_error_bound(dz, x, tuple(w.shape), **options),
+        ),
+    }
+    if backend is not None:
+        found = {key: tuple(map(backend.to_numpy, pair)) for key, pair in found.items()}
+    COUNTED[algorithm] = COUNTED.get(algorithm, 0) + sum(int(np.isfinite(b).sum()) for _, b in found.values())
+    return {key: ratio(got, exact[key], bound) for key, (got, bound) in found.items()}
+
+
+@pytest.mark.parametrize("algorithm", REGISTRY)
+def test_float32(algorithm: str, record_property: Any) -> None:
+    """Every kind of data on every layer."""
+    COUNTED[algorithm] = 0
+    found = {(name, data.__name__): attack(name, data, "float32", algorithm) for name in LAYERS for data in DATA}
+    assert COUNTED[algorithm] >= 100_000
+    for key in ("z", "dx", "dw"):
+        place = max(found, key=lambda at: found[at][key])
+        record_property(f"{algorithm} {key}", f"{found[place][key]:.3g} {place}")
+        print(f"{algorithm} float32 {key}: largest error over bound {found[place][key]:.3g}, {place}")
+        assert found[place][key] <= 1, place
+        assert found[place][key] > 0.001, "the bound is idle"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "complex64", "complex128"])
+@pytest.mark.parametrize("algorithm", REGISTRY)
+def test_other_dtypes(algorithm: str, dtype: str) -> None:
+    if dtype in ("float64", "complex128") and not FINER:
+        pytest.skip("long double is float64 on this machine")
+    names = ("5x2 reflected", "7x7 depthwise", "1-d")
+    narrow = dtype == "float16"
+    kinds = (one_sign, cancelling, channels, blocks) if narrow else DATA
+    found = {}
+    for name in names:
+        for data in kinds:
+            found |= {(name, data.__name__, key): r for key, r in attack(name, data, dtype, algorithm).items()}
+    place = max(found, key=found.__getitem__)
+    print(f"{algorithm} {dtype}: largest error over bound {found[place]:.3g}, {place}")
+    assert found[place] <= 1, place
+    assert found[place] > 0.0003
+
+
+@pytest.mark.parametrize("algorithm", REGISTRY)
+@pytest.mark.parametrize("backend", ["strict", "torch", "jax", "cupy"], indirect=True)
+def test_other_libraries(backend: Backend, algorithm: str) -> None:
+    """Some flush denormal numbers to zero, and some cannot compute again what is not finite."""
+    for data in (one_sign, exponents, near_overflow, huge_pixels, denormals, vanishing):
+        for name in ("1-d", "7x7 depthwise"):
+            found = attack(name, data, "float32", algorithm, backend)
+            assert max(found.values()) <= 1, (name, data.__name__, found)
+
+
+def test_strided_input_gradients() -> None:
+    """Each stride phase has its own kernel; the largest relative error serves all."""
+    rng = np.random.default_rng(0)
+    w, dz = (rng.uniform(1, 2, s).astype(np.float32) for s in ((5, 4, 6, 8), (2, 12, 9, 8)))
+    options = {"stride": (2, 3), "padding": 2, "dilation": (2, 1)}
+    shape = (2, 27, 25, 6)
+    got = xc.conv_input_grad(dz, w, shape, **options)
+    exact = xc.conv_input_grad(dz.astype(np.float64), w.astype(np.float64), shape, **options)
+    bound = bounds.conv_input_grad_error_bound(dz, w, shape, **options)
+    assert 0.001 < ratio(got, wide(exact), bound) <= 1
+
+
+def test_a_weight_gradient_of_many_pixels_is_counted_by_tiles() -> None:
+    x, dz = np.ones((64, 64, 64, 4), np.float32), np.ones((64, 64, 64, 4), np.float32)
+    bound = bounds.conv_weight_grad_error_bound(dz, x, (1, 1, 4, 4))
+    plain = _error_terms.gamma(64**3, 2.0**-24) * 64**3
+    assert (bound < plain / 4).all()
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_average_pooling(data: Any) -> None:
+    x = data(np.random.default_rng(0), (2, 40, 42, 6), "x").astype(np.float32)
+    for options in ({"window": 3, "stride": 1, "padding": 1}, {"window": (4, 2), "count_include_pad": False}):
+        window, kept = options["window"], {k: v for k, v in options.items() if k != "window"}
+        y, bound = xc.avg_pool(x, window, **kept), bounds.avg_pool_error_bound(x, window, **kept)
+        exact = _means(x, window, kept.get("stride", window), kept.get("padding", 0))
+        assert ratio(y, exact, bound) <= 1
+        assert y.size == bound.size
+    if data is one_sign:
+        assert ratio(y, exact, bound) > 0.001
+
+
+def _means(x: np.ndarray, window: Any, stride: Any, pads: int) -> np.ndarray:
+    (kh, kw), (sh, sw) = ((v, v) if isinstance(v, int) else v for v in (window, stride))
+    padded = np.pad(wide(x), ((0, 0), (pads, pads), (pads, pads), (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(padded, (kh, kw), axis=(1, 2))[:, ::sh, ::sw]
+    return views.mean(axis=(-2, -1))
+
+
+@pytest.mark.parametrize("p", [0.5, 1, 2, 3.7, 40.0, math.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_lp_pooling(p: float, dtype: str) -> None:
+    worst = 0.0
+    for data in (one_sign, cancelling, channels) if dtype == "float16" else DATA:
+        x = data(np.random.default_rng(0), (2, 20, 22, 4), "x").astype(dtype)
+        y, bound = xc.lp_pool(x, p, 3, stride=1), bounds.lp_pool_error_bound(x, p, 3, stride=1)
+        views = np.lib.stride_tricks.sliding_window_view(abs(wide(x)), (3, 3), axis=(1, 2))
+        most = views.max(axis=(-2, -1))
+        exact = most
+        if p != math.inf:
+            scale = np.where(most > 0, most, 1)
+            exact = scale * ((views / scale[..., None, None]) ** p).sum(axis=(-2, -1)) ** (1 / np.longdouble(p))
+        worst = max(worst, ratio(y, exact, bound))
+    assert worst <= 1
+    assert worst > 0.001 or p == math.inf
+
+
+@pytest.mark.parametrize("algorithm", REGISTRY)
+def test_bounds_stay_in_the_workspace(algorithm: str) -> None:
+    x, w = np.ones((48, 64, 64, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    options = {"padding": 1, "algorithm": algorithm}
+    with xc.set_options(max_workspace=8 * MIB):
+        assert beside(lambda: xc.error_bound(x, w, **options)) <= 8 * MIB
+        assert beside(lambda: bounds.conv_input_grad_error_bound(x, w, x.shape, **options)) <= 8 * MIB
+        assert beside(lambda: bounds.conv_weight_grad_error_bound(x, x, w.shape, **options)) <= 8 * MIB
+
+
+def test_integers() -> None:
+    x, w = np.ones((1, 4, 4, 2), np.int32), np.ones((3, 3, 2, 2), np.int32)
+    dz = np.ones((1, 2, 2, 2), np.int32)
+    assert not bounds.conv_input_grad_error_bound(dz, w, x.shape).any()
+    assert not bounds.conv_weight_grad_error_bound(dz, x, w.shape).any()
+    with pytest.raises(TypeError):
+        bounds.avg_pool_error_bound(x, 2)
+    with pytest.raises(TypeError):
+        bounds.lp_pool_error_bound(x, 2, 2)
+
+
+@pytest.mark.parametrize("algorithm", REGISTRY)
+def test_what_is_not_finite_has_no_bound(algorithm: str) -> None:
+    """Infinity, not NaN, which nothing is within."""
+    x, w = np.ones((1, 12, 12, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)
+    x[0, 5, 5, 1] = np.nan
+    bound = xc.error_bound(x, w, algorithm=algorithm)
+    assert np.isinf(bound[0, 3:6, 3:6]).all()
+    assert not np.isnan(bound).any()
+
+
+def test_more_products_than_the_significand_holds() -> None:
+    """Then nothing can be promised, and that is what the bound says."""
+    assert _error_terms.gamma(1 << 24, 2.0**-24) == math.inf
+    found = _error_terms.terms(np, np.float32, _error_terms.Steps(1 << 24))
+    assert np.isinf(_error_terms.bounded(np, np.zeros(3, np.float32), found, np.float32, np.float32)).all()
+
+
+# --- TF32 -----------------------------------------------------------------------------------------
+
+
+def cut(array: np.ndarray) -> np.ndarray:
+    """Cut a float32 number off to TF32's 11 bits."""
+    return (array.view(np.int32) & ~0x1FFF).view(np.float32)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gemm"])
+def test_tf32_is_counted_where_it_is_on(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays, options = layer("3x3", one_sign, "float32")
+    x, w, options["algorithm"] = arrays["x"], arrays["w"], algorithm
+    got, exact = xc.conv(cut(x), cut(w), **options), convolve(x, w, None, 1)["z"]
+    assert ratio(got, exact, xc.error_bound(x, w, **options)) > 1
+    monkeypatch.setattr(_error_terms, "tf32", lambda array: True)
+    assert 0.1 < ratio(got, exact, xc.error_bound(x, w, **options)) <= 1
+    plain = xc.error_bound(*(a.astype(np.float64) for a in (x, w)), **options)
+    assert (plain < 1e-10).all()  # double precision has no TF32
+
+
+def test_tf32_is_counted_in_every_product_of_winograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transforms are matrix products, too."""
+    arrays, options = layer("3x3", one_sign, "float32")
+    x, w, options["algorithm"] = arrays["x"], arrays["w"], "winograd"
+    matmul = np.matmul
+    monkeypatch.setattr(_error_terms, "tf32", lambda array: True)
+    bound = xc.error_bound(x, w, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "matmul", lambda a, b, out=None: matmul(_contiguous_cut(a), _contiguous_cut(b), out=out))
+        got = xc.conv(x, w, **options)
+    exact = convolve(x, w, None, 1)["z"]
+    assert ratio(got, exact, xc.error_bound(x, w, **options)) <= 1
+    assert (abs(wide(got) - exact).max() > 1e-4 * abs(exact).max()).all()
+    assert (bound > 0).all()
+
+
+def _contiguous_cut(array: np.ndarray) -> np.ndarray:
+    return cut(np.ascontiguousarray(array, np.float32))
+
+
+def test_who_has_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _rounding.tf32(np.ones(1))
+    thing: Any = type("Thing", (), {"device": "cuda:0"})()
+    for library in ("cupy", "torch", "jax"):
+        monkeypatch.setattr(array_api_compat, f"is_{library}_array", lambda array: False)
+    assert not _rounding.tf32(thing)
+    with monkeypatch.context() as patch:
+        patch.setattr(array_api_compat, "is_cupy_array", lambda array: True)
+        patch.delenv("CUPY_TF32", raising=False)
+        assert not _rounding.tf32(thing)
+        patch.setenv("CUPY_TF32", "1")
+        assert _rounding.tf32(thing)
+    monkeypatch.setattr(array_api_compat, "is_torch_array", lambda array: True)
+    torch = pytest.importorskip("torch")
+    assert _rounding.tf32(thing) == torch.backends.cuda.matmul.allow_tf32
+    monkeypatch.setattr(_rounding, "_torch_allows", lambda: True)
+    assert _rounding.tf32(thing)
+    thing.device = "cpu"
+    assert not _rounding.tf32(thing)

@@ -1,0 +1,181 @@
+"""Faults in the course's pooling, forward and backward, its mask and its shares: the slips that people make there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpconv.verify.faults.fault import Array, Fault, Function, Wrap, course
+
+Cache = tuple[Any, ...]
+
+# --- pooling --------------------------------------------------------------------------------------
+
+
+def _pool_forward(step: str = "stride", reach: str = "f", start: float = -np.inf) -> Wrap:
+    """Go through the windows: `step` and `reach` are the hyperparameters used, 1 if there is none of that name."""
+
+    def wrap(right: Function) -> Function:
+        def pool_forward(A_prev: Array, h: dict[str, int], mode: str = "max") -> Any:
+            A = np.zeros_like(right(A_prev, h, mode)[0])
+            move, size = h.get(step, 1), h.get(reach, 1)
+            for row, column in np.ndindex(*A.shape[1:3]):
+                window = A_prev[:, row * move : row * move + size, column * move : column * move + size]
+                best = np.maximum(window.max(axis=(1, 2)), A.dtype.type(start))
+                A[:, row, column] = best if mode == "max" else window.mean(axis=(1, 2))
+            return A, (A_prev, h)
+
+        return pool_forward
+
+    return wrap
+
+
+def _pooled(change: Callable[[Array, dict[str, int], str, Function, Array], Array]) -> Wrap:
+    def wrap(right: Function) -> Function:
+        def pool_forward(A_prev: Array, h: dict[str, int], mode: str = "max") -> Any:
+            A, cache = right(A_prev, h, mode)
+            return change(A, h, mode, right, A_prev), cache
+
+        return pool_forward
+
+    return wrap
+
+
+def _other(mode: str) -> str:
+    return "max" if mode == "average" else "average"
+
+
+Share = Callable[[Array, Array], Array]  # from a window and its dA to what the window's pixels get
+
+
+def _first(x: Array, g: Array) -> Array:
+    return (np.arange(x.size).reshape(x.shape) == np.argmax(x)) * g
+
+
+def _mask(x: Array) -> Array:
+    """Mark every maximum; of several NaN the first, as the library does."""
+    return _first(x, True) if np.isnan(x.max()) else x == x.max()
+
+
+def _pool_backward(
+    maximum: Share = lambda x, g: _mask(x) * g,
+    average: Share = lambda x, g: np.full(x.shape, g / x.size),
+    step: str = "stride",
+    assigned: bool = False,
+) -> Wrap:
+    """Go through the windows as the course does; `assigned` has = for +=, `step` is the hyperparameter used."""
+
+    def wrap(right: Function) -> Function:
+        def pool_backward(dA: Array, cache: Cache, mode: str = "max") -> Array:
+            A_prev, h = cache
+            move, f = h.get(step, 1), h["f"]
+            result = np.zeros_like(A_prev)
+            for i, row, column, c in np.ndindex(*dA.shape):
+                place = (i, slice(row * move, row * move + f), slice(column * move, column * move + f), c)
+                share = (maximum if mode == "max" else average)(A_prev[place], dA[i, row, column, c])
+                result[place] = share if assigned else result[place] + share
+            return result
+
+        return pool_backward
+
+    return wrap
+
+
+FAULTS: tuple[Fault, ...] = (
+    course(
+        "pool_forward",
+        "mode confused",
+        _pooled(lambda A, h, mode, right, x: right(x, h, _other(mode))[0]),
+        "max where average was asked for, and the other way round",
+    ),
+    course(
+        "pool_forward",
+        "window cut by the stride",
+        _pool_forward(reach="stride"),
+        "vert_end = vert_start + stride instead of + f",
+    ),
+    course(
+        "pool_forward",
+        "stride left out of the loop",
+        _pool_forward(step=""),
+        "vert_start = h instead of h * stride",
+    ),
+    course("pool_forward", "maximum from 0", _pool_forward(start=0), "negative numbers are lost"),
+    course(
+        "pool_forward",
+        "average not divided",
+        _pooled(lambda A, h, mode, right, x: A if mode == "max" else A * h["f"] ** 2),
+        "a sum",
+    ),
+    course(
+        "pool_forward",
+        "pooled over the channels too",
+        _pooled(
+            lambda A, h, mode, right, x: np.repeat(
+                A.max(3, keepdims=True) if mode == "max" else A.mean(3, keepdims=True),
+                A.shape[3],
+                3,
+            )
+        ),
+        "the window is cut without its channel c",
+    ),
+    course(
+        "pool_backward",
+        "first maximum only",
+        _pool_backward(_first),
+        "one of several maxima gets it, by argmax",
+    ),
+    course(
+        "pool_backward",
+        "gradient split among the maxima",
+        _pool_backward(lambda x, g: _mask(x) * (g / np.sum(_mask(x), dtype=x.dtype))),
+        "each of several maxima gets a part",
+    ),
+    course(
+        "pool_backward",
+        "no mask",
+        _pool_backward(lambda x, g: np.full(x.shape, g)),
+        "every pixel of a window gets the gradient of its maximum",
+    ),
+    course(
+        "pool_backward",
+        "average not divided",
+        _pool_backward(average=lambda x, g: np.full(x.shape, g)),
+        "every pixel of a window gets all of dA",
+    ),
+    course(
+        "pool_backward",
+        "= for +=",
+        _pool_backward(assigned=True),
+        "windows that overlap overwrite each other",
+    ),
+    course(
+        "pool_backward",
+        "stride left out of the loop",
+        _pool_backward(step=""),
+        "vert_start = h instead of h * stride",
+    ),
+    course(
+        "pool_backward",
+        "mode confused",
+        lambda right: lambda dA, cache, mode="max": right(dA, cache, _other(mode)),
+        "max where average was asked for, and the other way round",
+    ),
+    course("create_mask_from_window", "first maximum only", lambda right: lambda x: _first(x, True), "by argmax"),
+    course("create_mask_from_window", "everything", lambda right: lambda x: x == x, "x is compared with itself"),
+    course("create_mask_from_window", "minimum", lambda right: lambda x: x == x.min(), "min for max"),
+    course(
+        "distribute_value",
+        "not divided",
+        lambda right: lambda dz, shape: right(dz * (shape[0] * shape[1]), shape),
+        "every entry is dz",
+    ),
+    course(
+        "distribute_value",
+        "divided by the height",
+        lambda right: lambda dz, shape: right(dz * shape[1], shape),
+        "dz / n_H instead of dz / (n_H n_W)",
+    ),
+)

@@ -1,0 +1,90 @@
+"""Faults in max and average pooling: the public functions, and the engine beneath them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xpconv.verify.faults.fault import Fault, Function, changed, forced, library
+
+
+def _zero_filled(right: Function) -> Function:
+    return lambda x, geometry, xp, fill, *rest: right(x, geometry, xp, 0, *rest)
+
+
+def _last_tap_left_out(right: Function) -> Function:
+    def line(geometry: Any, axis: int, windows: Any) -> Any:
+        kernel = (*geometry.kernel[:-1], max(geometry.kernel[-1] - 1, 1))
+        return right(replace(geometry, kernel=kernel), axis, windows)
+
+    return line
+
+
+FAULTS: tuple[Fault, ...] = (
+    library(
+        "maximum padded with 0", "0 for minus infinity", ("max_pool",), ("xpconv._pooling.sweep:max_pool", _zero_filled)
+    ),
+    library(
+        "last tap of a window left out",
+        "a loop that ends one early",
+        ("max_pool",),
+        ("xpconv._pooling.reduce:line", _last_tap_left_out),
+    ),
+    library(
+        "NaN dropped",
+        "a NaN equals nothing, so no pixel is the maximum",
+        ("max_pool",),
+        ("xpconv._pooling.sweep:has_nan", lambda right: lambda work, values: False),
+    ),
+    library(
+        "NaN ignored",
+        "nanmax for max",
+        ("max_pool",),
+        (
+            "xpconv:max_pool",
+            lambda right: lambda x, window, **o: right(np.where(np.isnan(x), -np.inf, x).astype(x.dtype), window, **o),
+        ),
+    ),
+    library(
+        "all maxima for the first",
+        "a mask instead of an index",
+        ("max_pool_vjp",),
+        ("xpconv:max_pool_vjp", forced(ties="all")),
+    ),
+    library(
+        "first maximum for all",
+        "an index instead of a mask",
+        ("pool_backward",),
+        ("xpconv._pooling.sweep:max_pool_vjp", forced(ties="first")),
+    ),
+    library(
+        "indices over the padded plane",
+        "they are not shifted back",
+        ("max_pool",),
+        ("xpconv:max_pool", changed(lambda r: (r[0], r[1] + 1) if isinstance(r, tuple) else r)),
+        sign="indices: ",
+    ),
+    library(
+        "count_include_pad ignored",
+        "every divisor counts the padding",
+        ("avg_pool",),
+        ("xpconv:avg_pool", forced(count_include_pad=True)),
+    ),
+    library(
+        "divisor of the windows at the edge",
+        "ceil_mode's windows divide by all their taps",
+        ("avg_pool",),
+        (
+            "xpconv._pooling.reduce:divisor",
+            lambda right: lambda geometry, region, padded, dtype: dtype.type(geometry.taps),
+        ),
+    ),
+    library(
+        "average not divided",
+        "a sum",
+        ("avg_pool_vjp",),
+        ("xpconv._pooling.reduce:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(1)),
+    ),
+)

@@ -1,0 +1,1 @@
+"""What is told: a run on the screen and in files, and against what another machine reported."""
