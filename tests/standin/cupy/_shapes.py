@@ -154,10 +154,11 @@ def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
 def sliding_window_view(
     x: ndarray, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
 ) -> ndarray:
-    """NumPy's windows; CuPy looks at an array of sizes on the device to check them, and waits."""
+    """NumPy's windows; CuPy brings their sizes to the device to check each of them, and waits for it."""
     demand_array(x)
     found = np.lib.stride_tricks.sliding_window_view(x._host, window_shape, axis)
-    _watch.wait("the check of sliding_window_view")
+    for _ in range(found.ndim - x.ndim):
+        _watch.wait("the check of sliding_window_view")
     return as_strided(x, found.shape, found.strides)
 
 
