@@ -11,7 +11,6 @@ from xpconv._shapes.geometry import Geometry, Ints, Pairs
 from xpconv._shapes.layout import channels_last, channels_last_kernel, in_layout
 from xpconv._shapes.options import LAYOUTS, PADDING_MODES
 
-
 PLAIN = (int, str, type(None))  # types that need no freezing
 
 
