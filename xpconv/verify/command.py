@@ -16,11 +16,11 @@ from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.tasks import NAMES
 from xpconv.verify.report import against
 from xpconv.verify.report import files as report
-from xpconv.verify.report.against import Evidence, EvidenceError
+from xpconv.verify.report.against import EvidenceError
 from xpconv.verify.report.outcome import Outcome
-from xpconv.verify.report.screen import PlainScreen, RichScreen, screen
-from xpconv.verify.report.summary import describe, failures, verdict
+from xpconv.verify.report.screen import Screen, screen, tell
 from xpconv.verify.run import run
+from xpconv.verify.target import report as target_report
 from xpconv.verify.target import run as target
 
 MAX_SECONDS = 86_400
@@ -70,34 +70,45 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments.",
     )
     parser.add_argument(
-        "--backends", type=_names, metavar="NAME,...",
+        "--backends",
+        type=_names,
+        metavar="NAME,...",
         help=f"of {', '.join(_libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
-    )  # fmt: skip
+    )
     parser.add_argument("--operations", type=_operations, metavar="NAME,...", help="only these (default: all)")
     parser.add_argument("--quick", action="store_true", help="the core cases only, which have every feature once")
     parser.add_argument("--seed", type=_natural, metavar="N", help="of the data (default: 0, or that of --against)")
     parser.add_argument(
-        "--report", action="append", type=Path, default=[], metavar="FILE",
+        "--report",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
         help="write a report: .json, .xml (JUnit) or .md; may be given more than once",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--against", type=Path, metavar="FILE.json",
+        "--against",
+        type=Path,
+        metavar="FILE.json",
         help="hold the exact results against a report made elsewhere, on a CUDA machine say",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--self-test",
         action="store_true",
         help="plant faults in the library and fail unless the checks catch every one",
     )
     parser.add_argument(
-        "--target", metavar="MODULE[:NAME]",
+        "--target",
+        metavar="MODULE[:NAME]",
         help="check somebody else's functions of the course's names: a .py file, a notebook (.ipynb) or an importable "
         "module; NAME is one function, or an object that holds them",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--time-limit", type=_seconds, metavar="SECONDS",
+        "--time-limit",
+        type=_seconds,
+        metavar="SECONDS",
         help=f"how long --target may take (default: {target.TIME_LIMIT:g})",
-    )  # fmt: skip
+    )
     return parser
 
 
@@ -134,9 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return selftest.main(options.seed or 0)
     if options.target is not None:
         try:
-            return target.main(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
+            found = target.check(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
         except target.TargetError as error:
             return _fail(f"--target: {error}", 2)
+        return target_report.tell(screen(), found)
     for path in options.report:
         if trouble := report.trouble(path):
             return _fail(trouble, 2)
@@ -157,7 +169,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = run(libraries, names, options.quick, seed, shown)
     finally:
         shown.finish()
-    passed = _judge(shown, outcome, evidence)
+    tell(shown, outcome)
+    passed = outcome.passed
+    if evidence:
+        comparison = against.compare(outcome, evidence)
+        passed = passed and comparison.passed
+        first, *rest = comparison.lines()
+        shown.line(first, good=comparison.passed)
+        for text in rest:
+            shown.line(text)
     return _write(shown, outcome, options.report) or int(not passed)
 
 
@@ -169,38 +189,7 @@ def _load(names: tuple[str, ...] | None) -> list[Library]:
     return [_libraries.load(name) for name in names]
 
 
-def _judge(shown: PlainScreen | RichScreen, outcome: Outcome, evidence: Evidence | None) -> bool:
-    for result, more in failures(outcome.results):
-        first, *rest = describe(result, more, outcome.shrunk.get(result))
-        shown.line("")
-        shown.line(first, good=False)
-        for text in rest:
-            shown.line(text)
-    for found in outcome.untested:
-        shown.line("")
-        shown.line(f"UNTESTED {found}", good=False)
-    passed = outcome.passed
-    shown.line("")
-    if not outcome.results:
-        shown.line("nothing was checked", good=False)
-    else:
-        shown.line(verdict(outcome.results, outcome.seconds, len(outcome.untested)), good=passed)
-    if evidence is None:
-        return passed
-    compared, differences = against.compare(outcome, evidence)
-    there = "; ".join(evidence.backends)
-    if not compared:
-        shown.line(f"{evidence.path}: no exact result in common with {there}", good=False)
-    elif differences:
-        shown.line(f"{evidence.path}: DIFFERS in {differences[0]}", good=False)
-        if len(differences) > 1:
-            shown.line(f"  and {len(differences) - 1:,} more")
-    else:
-        shown.line(f"{evidence.path}: {compared:,} exact results are the same bits as those of {there}", good=True)
-    return passed and bool(compared) and not differences
-
-
-def _write(shown: PlainScreen | RichScreen, outcome: Outcome, paths: list[Path]) -> int:
+def _write(shown: Screen, outcome: Outcome, paths: list[Path]) -> int:
     for path in paths:
         try:
             report.write(path, outcome)
