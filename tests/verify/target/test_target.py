@@ -15,6 +15,7 @@ from xpconv.verify.target.load import NAMES, python
 
 RIGHT = Path(__file__).parent / "notebooks" / "right.ipynb"
 
+INDENT = 20 * " "
 # what to replace in the right notebook -> the fault that each function has to be told
 SLIPS = {
     "padding": (
@@ -25,8 +26,8 @@ SLIPS = {
     "stride": (
         [
             (
-                "vert_start = h * stride\n                    horiz_start = w * stride\n                    a_prev_slice",
-                "vert_start = h\n                    horiz_start = w\n                    a_prev_slice",
+                f"vert_start = h * stride\n{INDENT}horiz_start = w * stride\n{INDENT}a_prev_slice",
+                f"vert_start = h\n{INDENT}horiz_start = w\n{INDENT}a_prev_slice",
             )
         ],
         {"pool_forward": "stride left out of the loop"},
