@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from xpconv._shapes.errors import Facts, freeze, whole_shape
 from xpconv._shapes.geometry import Geometry, Ints, Pairs
-from xpconv._shapes.layout import LAYOUTS, channels_last, channels_last_kernel, in_layout
-
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+from xpconv._shapes.layout import channels_last, channels_last_kernel, in_layout
+from xpconv._shapes.options import LAYOUTS, PADDING_MODES
 
 
 class Windowing(NamedTuple):

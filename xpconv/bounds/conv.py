@@ -13,12 +13,12 @@ from xpconv._arrays.views import kernel_from_channels_last
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
-from xpconv._ops.conv import Padding, Size
 from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, batches, choose_input_grad, strips
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
 from xpconv._shapes.layout import in_layout
+from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import bounded, correlation, terms, weight_gradient, worst
 
@@ -32,9 +32,9 @@ def error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Bound the rounding error of `conv`, element by element.
@@ -105,9 +105,9 @@ def conv_input_grad_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Bound the rounding error of `conv_input_grad`, element by element.
@@ -183,9 +183,9 @@ def conv_weight_grad_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Bound the rounding error of `conv_weight_grad`, element by element.
