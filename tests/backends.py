@@ -8,6 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from tests import standin
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import Library, LibraryError
 
@@ -150,10 +151,18 @@ BACKENDS: dict[str, tuple[str, str | None, str, frozenset[str]]] = {
 ALWAYS = "numpy,strict"
 
 
+STANDIN = "cupy-standin"  # what CuPy is where it has no device: tests that name "cupy" run on it then, by this name
+
+
+def shown(name: str) -> str:
+    """Give the name that a backend goes by in this run."""
+    return STANDIN if name == "cupy" and standin.is_installed() else name
+
+
 def load(name: str) -> Backend:
     """Import a backend; LibraryError says why it cannot be used."""
     library, device, guise, lacks = BACKENDS[name]
-    return Backend(name, _libraries.load(library, device), guise, lacks)
+    return Backend(shown(name), _libraries.load(library, device), guise, lacks)
 
 
 def missing(libraries: str) -> list[str]:
@@ -161,6 +170,10 @@ def missing(libraries: str) -> list[str]:
     lines = []
     for name in filter(None, (part.strip() for part in libraries.split(","))):
         try:
+            if name in ("cupy", STANDIN):
+                if shown("cupy") != name:
+                    raise LibraryError(f"backend {name!r} was asked for, and CuPy is here {standin.describe()}")
+                name = "cupy"
             _libraries.load(name)
         except LibraryError as error:
             lines.append(str(error))

@@ -7,7 +7,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.checks", "tests.backends")
 
-from tests import backends  # noqa: E402 - its assertions are rewritten
+from tests import backends, standin  # noqa: E402 - the assertions of the first are rewritten
 from xpconv._tools.libraries import LibraryError  # noqa: E402
 
 SIZES = ("normal", "nightly")
@@ -35,7 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fail the run if what was asked for is not there."""
+    """Put the stand-in in CuPy's place where there is no GPU; fail the run if what was asked for is not there."""
+    standin.install()
     if SIZE not in SIZES:
         raise pytest.UsageError(f"XPCONV_TEST_SIZE is one of {', '.join(SIZES)}; got {SIZE!r}")
     lines = backends.missing(config.getoption("--backends"))
@@ -44,8 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say what was asked for."""
-    return f"xpconv: size {SIZE}, backends that must be there: {config.getoption('--backends')}"
+    """Say what was asked for, and what CuPy is."""
+    asked = config.getoption("--backends")
+    return f"xpconv: size {SIZE}, backends that must be there: {asked}, CuPy: {standin.describe()}"
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name CuPy's stand-in in the tests that run on it."""
+    return backends.shown(val) if isinstance(val, str) and val == "cupy" else None
 
 
 @pytest.fixture(scope="session", params=list(backends.BACKENDS))

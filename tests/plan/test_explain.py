@@ -82,7 +82,5 @@ def test_what_runs_is_what_is_explained(
 
 
 def test_an_unknown_pass_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="^explain: of is one of 'conv', 'input_grad', 'weight_grad'; got of='backward'"
-    ):
+    with pytest.raises(ValueError, match=r"^explain: of is one of .*'weight_grad'; got of='backward'"):
         xc.explain(X, W, of="backward")  # type: ignore[arg-type]
