@@ -347,7 +347,10 @@ def test_bad_input_of_the_course() -> None:
 
 
 def test_an_error_of_another_origin_keeps_its_words() -> None:
-    with pytest.raises(ValueError, match="^pool_forward: all on one device$"), named("pool_forward", x="A_prev"):
+    with pytest.raises(ValueError, match=r"^pool_forward: all on one device$"), named("pool_forward", x="A_prev"):
         raise ValueError("all on one device")
-    with pytest.raises(ValueError, match="^pool_forward: A_prev is empty; got x=0$"), named("pool_forward", x="A_prev"):
+    with (
+        pytest.raises(ValueError, match=r"^pool_forward: A_prev is empty; got x=0$"),
+        named("pool_forward", x="A_prev"),
+    ):
         raise ValueError("max_pool: x is empty; got x=0")
