@@ -15,7 +15,8 @@ from tests.house.test_imports import MODULES, ROOT
 MOST_PARAMETERS = 7
 MOST_UNFORMATTED = 15
 LIBRARIES = re.compile(r"\b(torch|jax|cupy|dask)", re.IGNORECASE)
-OPERATIONS = "_shapes _arrays _work algorithms _plan _engine _convolution _pooling _ops bounds course nn".split()
+OPERATIONS = ("_shapes", "_arrays", "_work", "algorithms", "_plan", "_engine", "_convolution", "_pooling", "_ops")
+OPERATIONS += ("bounds", "course", "nn")
 PUBLIC = {*xc.__all__, *xc.bounds.__all__}
 
 
