@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
-from xpconv._ops.pool import Size, check_divisible, check_order, give_maxima
+from xpconv._ops.pool import check_divisible, check_order, give_maxima
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.layout import in_layout
+from xpconv._shapes.options import Layout, Size
 
 Array = Any
 
@@ -22,7 +23,7 @@ def _windows(call: Call, x: Array, output_shape: Size, dy: Array | None = None) 
     return windows
 
 
-def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: str = "channels_last") -> Array:
+def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Average an image into a given number of pixels (1, 2 or 3 spatial axes).
 
     ``(N, *spatial, C) -> (N, *output_shape, C)``, in ``channels_first`` ``(N, C, *spatial) -> (N, C, *output_shape)``.
@@ -66,7 +67,7 @@ def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: str = "channels_l
     return call.give(averages.avg_pool(call, _windows(call, x, output_shape), call.images(x)))
 
 
-def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: str = "channels_last") -> Array:
+def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Give the gradient of adaptive average pooling's input from the gradient of its output.
 
     ``(N, *output_shape, C), (N, *spatial, C) -> (N, *spatial, C)``.
@@ -106,7 +107,7 @@ def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: st
 
 
 def adaptive_max_pool(
-    x: Array, output_shape: Size, *, layout: str = "channels_last", return_indices: bool = False
+    x: Array, output_shape: Size, *, layout: Layout = "channels_last", return_indices: bool = False
 ) -> Array | tuple[Array, Array]:
     """Take the maxima of an image in a given number of windows (1, 2 or 3 spatial axes).
 
@@ -158,7 +159,7 @@ def adaptive_max_pool(
     return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
-def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: str = "channels_last") -> Array:
+def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Give the gradient of adaptive max pooling's input from the gradient of its output.
 
     ``(N, *output_shape, C), (N, *spatial, C) -> (N, *spatial, C)``.

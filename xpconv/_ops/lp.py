@@ -6,10 +6,10 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._ops.pool import Padding, Size
 from xpconv._pooling import norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 
 Array = Any
@@ -35,7 +35,7 @@ def lp_pool(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Take the p-norm of each window of each channel (1, 2 or 3 spatial axes).
 
@@ -93,7 +93,7 @@ def lp_pool_vjp(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Give the gradient of Lp pooling's input from the gradient of its output.
 

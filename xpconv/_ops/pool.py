@@ -6,17 +6,14 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.space import common_space
+from xpconv._arrays.space import mixed_space
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.options import TIES, Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 
 Array = Any
-Size = int | tuple[int, ...]
-Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
-
-TIES = ("first", "all", "split")
 
 
 def check_order(call: Call, dtype: Any) -> None:
@@ -58,7 +55,7 @@ def max_pool(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
     return_indices: bool = False,
 ) -> Array | tuple[Array, Array]:
     """Take the maximum of each window of each channel (1, 2 or 3 spatial axes).
@@ -133,8 +130,8 @@ def max_pool_vjp(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
-    ties: str = "first",
+    layout: Layout = "channels_last",
+    ties: Ties = "first",
 ) -> Array:
     """Give the gradient of max pooling's input from the gradient of its output.
 
@@ -195,7 +192,7 @@ def max_pool_vjp(
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
     name = "max_pool_vjp"
-    common_space(name, {"x": x, "dy": dy}, one_dtype=False)
+    mixed_space(name, x=x, dy=dy)
     call = Call.of(name, dy=dy)
     check_order(call, x.dtype)
     check_order(call, dy.dtype)
@@ -214,7 +211,7 @@ def avg_pool(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Take the mean of each window of each channel (1, 2 or 3 spatial axes).
 
@@ -275,7 +272,7 @@ def avg_pool_vjp(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Give the gradient of average pooling's input from the gradient of its output.
 

@@ -7,12 +7,12 @@ from typing import Any
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._engine.results import Kept, Result, Written
-from xpconv._ops.conv import Padding, Size
 from xpconv._pooling import portable
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
 from xpconv._shapes.geometry import Geometry, Ints, Region
+from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 from xpconv._work.workspace import Workspace
 
@@ -42,7 +42,7 @@ def unfold(
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Copy each window of a batch of images (im2col; 1, 2 or 3 spatial axes).
 
@@ -120,7 +120,7 @@ def fold(
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Add windows up where they came from (col2im): the adjoint of `unfold`.
 
@@ -169,19 +169,17 @@ def fold(
 def _fold(call: Call, windows: Windows, cols: Array) -> Array:
     """(N, *O, *K, C) -> (N, *I, C)."""
 
-    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
-        readers = windows.readers(region)
-
-        def gradient(residue: Ints, part: Region) -> Array | None:
+    def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
+        def gradient(pixels: portable.Pixels) -> Array:
             total = None
-            for picks in portable.readings(work, windows, residue, part, readers):
+            for picks in pixels.readings():
                 one = cols[(*(slice(None),) * (windows.rank + 1), *(pick.tap for pick in picks), own)]
                 # only the windows that these pixels need, zero beyond the ends
                 spots = [
                     (first + pick.index.start, first + pick.index.stop)
                     for (first, _), pick in zip(readers[1:], picks, strict=True)
                 ]
-                share = portable.gradients(work, (region[0], *spots), one)
+                share = portable.gradients(work, (readers[0], *spots), one)
                 total = work.add("sum", total, cast(work.xp, share, work.sums))
             return total
 

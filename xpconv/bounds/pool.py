@@ -9,11 +9,12 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._ops.lp import check_norm
-from xpconv._ops.pool import Padding, Size, check_divisible, check_order, check_ties
+from xpconv._ops.pool import check_divisible, check_order, check_ties
 from xpconv._pooling import averages, maxima, norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.options import Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import Steps, bounded, terms
 
@@ -42,8 +43,8 @@ def max_pool_vjp_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
-    ties: str = "first",
+    layout: Layout = "channels_last",
+    ties: Ties = "first",
 ) -> Array:
     """Bound the rounding error of `max_pool_vjp`, element by element.
 
@@ -105,7 +106,7 @@ def avg_pool_error_bound(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `avg_pool`, element by element.
 
@@ -160,7 +161,7 @@ def avg_pool_vjp_error_bound(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `avg_pool_vjp`, element by element.
 
@@ -217,7 +218,7 @@ def lp_pool_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `lp_pool`, element by element.
 
