@@ -14,9 +14,9 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_options", "_shapes", "_version", "_tools", "data"),
+    ("_options", "_shapes", "_version", "data"),
     ("_arrays",),
-    ("_work",),
+    ("_work", "_tools"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),

@@ -72,7 +72,7 @@ class Mistake:
     site: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Watch:
     """Everything that happened in a `with watch()`.
 
