@@ -18,7 +18,7 @@ def freeze(value: Any) -> Any:
     if value is None or isinstance(value, str) or type(value) is int:
         return value
     if isinstance(value, (tuple, list)):
-        return tuple(freeze(item) for item in value)
+        return tuple([item if type(item) is int else freeze(item) for item in value])
     if isinstance(value, bool):
         return _Unfit(value)
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import threadpoolctl
 
 from xpconv import _options
+from xpconv._arrays.space import cupy_allows_tf32
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError, installed, load
 from xpconv._version import version as version
 
@@ -32,7 +33,7 @@ def versions(*libraries: Library) -> dict[str, str]:
 
 def tf32() -> str:
     """Say whether CuPy may round float32 matrix products to TF32."""
-    return "on (CUPY_TF32=1)" if os.environ.get("CUPY_TF32", "0") == "1" else "off (CUPY_TF32 is not 1)"
+    return "on (CUPY_TF32, or set_compute_type)" if cupy_allows_tf32() else "off (CUPY_TF32 is not above 0)"
 
 
 def sections() -> dict[str, Rows]:

@@ -90,7 +90,7 @@ def error_bound(
     if arithmetic.is_whole:
         return call.space.zeros(in_layout(geometry.output_shape, layout), arithmetic.wanted)
     found = terms(xp, arithmetic.sums, correlation(call, plan, more=b is not None))
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     kernel = measured.seen(cast(xp, call.kernel(w), arithmetic.sums))
     bound = correlate(measured, plan, call.images(x), kernel, None if b is None else xp.abs(b))
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
@@ -159,7 +159,7 @@ def conv_input_grad_error_bound(
     most = 1 if geometry.mode == "zeros" else math.prod(1 + before + after for before, after in geometry.padding)
     steps = worst(correlation(call, one, more=most - 1) for one in _correlations(call, plan))
     found = terms(xp, arithmetic.sums, steps)
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     bound = input_grad(measured, plan, call.images(dz), call.kernel(w))
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
 
@@ -236,6 +236,6 @@ def conv_weight_grad_error_bound(
         real = arithmetic.wanted if arithmetic.is_whole else arithmetic.magnitudes.sums
         return call.space.zeros(tuple(kernel_shape), real)
     found = terms(xp, arithmetic.sums, weight_gradient(call, plan))
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     bound = weight_grad(measured, plan, call.images(x), call.images(dz))
     return kernel_from_channels_last(xp, bounded(xp, bound, found, arithmetic.sums, arithmetic.result), layout)

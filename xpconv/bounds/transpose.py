@@ -72,6 +72,6 @@ def conv_transpose_error_bound(
         return call.space.zeros(in_layout(geometry.input_shape, layout), arithmetic.wanted)
     plan = choose_transpose(call, geometry)
     found = terms(xp, arithmetic.sums, worst(correlation(call, one, more=b is not None) for one in plan.planned))
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     bound = input_grad(measured, plan, call.images(x), call.kernel(w), None if b is None else xp.abs(b))
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))

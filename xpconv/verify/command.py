@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from xpconv._tools import libraries as _libraries
-from xpconv._tools import machine as _info
+from xpconv._tools import libraries, machine
+from xpconv._tools.arguments import Parser, natural
 from xpconv._tools.libraries import Library, LibraryError
+from xpconv._tools.terminal import complain
 from xpconv.verify import selftest
 from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.tasks import NAMES
@@ -24,19 +23,6 @@ from xpconv.verify.target import report as target_report
 from xpconv.verify.target import run as target
 
 MAX_SECONDS = 86_400
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"wants an integer of at least 0; got {text!r}")
-    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -62,7 +48,7 @@ def _operations(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="xpconv verify",
         description="Check convolution, pooling, padding and the course's functions, forward and backward, on every "
         "backend found, against the definition in exact arithmetic: bit for bit on whole numbers, within derived "
@@ -73,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         "--backends",
         type=_names,
         metavar="NAME,...",
-        help=f"of {', '.join(_libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
+        help=f"of {', '.join(libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
     )
     parser.add_argument("--operations", type=_operations, metavar="NAME,...", help="only these (default: all)")
     parser.add_argument("--quick", action="store_true", help="the core cases only, which have every feature once")
-    parser.add_argument("--seed", type=_natural, metavar="N", help="of the data (default: 0, or that of --against)")
+    parser.add_argument("--seed", type=natural, metavar="N", help="of the data (default: 0, or that of --against)")
     parser.add_argument(
         "--report",
         action="append",
@@ -140,33 +126,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     if conflict := _conflict(options):
-        return _fail(conflict, 2)
+        return _fail(conflict)
     if options.self_test:
         return selftest.main(options.seed or 0)
-    if options.target is not None:
-        try:
-            found = target.check(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
-        except target.TargetError as error:
-            return _fail(f"--target: {error}", 2)
-        return target_report.tell(screen(), found)
+    return _judge_target(options) if options.target is not None else _check_library(options)
+
+
+def _judge_target(options: argparse.Namespace) -> int:
+    try:
+        found = target.check(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
+    except target.TargetError as error:
+        return _fail(f"--target: {error}")
+    return target_report.tell(screen(), found)
+
+
+def _check_library(options: argparse.Namespace) -> int:
     for path in options.report:
         if trouble := report.trouble(path):
-            return _fail(trouble, 2)
+            return _fail(trouble)
     try:
         evidence = against.load(options.against) if options.against else None
-        libraries = _load(options.backends)
+        chosen = _load(options.backends)
     except (EvidenceError, LibraryError) as error:
         return _fail(str(error), getattr(error, "status", 2))
     seed = options.seed if options.seed is not None else evidence.seed if evidence else 0
     if evidence and seed != evidence.seed:
-        return _fail(f"--against: {evidence.path} was made with --seed {evidence.seed}, not {seed}", 2)
+        return _fail(f"--against: {evidence.path} was made with --seed {evidence.seed}, not {seed}")
 
-    names = options.operations or NAMES
     shown = screen()
-    size = "core cases" if options.quick else "all cases"
-    shown.line(f"xpconv {_info.version()} verify: catalogue {cases.VERSION}, {size}, seed {seed}")
+    which = "core cases" if options.quick else "all cases"
+    shown.line(f"xpconv {machine.version()} verify: catalogue {cases.VERSION}, {which}, seed {seed}")
     try:
-        outcome = run(libraries, names, options.quick, seed, shown)
+        outcome = run(chosen, options.operations or NAMES, options.quick, seed, shown)
     finally:
         shown.finish()
     tell(shown, outcome)
@@ -183,10 +174,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _load(names: tuple[str, ...] | None) -> list[Library]:
     if names is None:
-        return _libraries.found()
+        return libraries.found()
     if not names:
         raise LibraryError("--backends names no backend")
-    return [_libraries.load(name) for name in names]
+    return [libraries.load(name) for name in names]
 
 
 def _write(shown: Screen, outcome: Outcome, paths: list[Path]) -> int:
@@ -194,11 +185,10 @@ def _write(shown: Screen, outcome: Outcome, paths: list[Path]) -> int:
         try:
             report.write(path, outcome)
         except OSError as error:
-            return _fail(f"--report: {path} cannot be written: {error.strerror or error}", 2)
+            return _fail(f"--report: {path} cannot be written: {error.strerror or error}")
         shown.line(f"written {path}")
     return 0
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"xpconv verify: {' '.join(message.split())}", file=sys.stderr)
-    return status
+def _fail(message: str, status: int = 2) -> int:
+    return complain("xpconv verify", message, status)

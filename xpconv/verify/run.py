@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from xpconv._tools import libraries as _libraries
-from xpconv._tools import machine as _info
+from xpconv._tools import machine
 from xpconv._tools.libraries import Library
 from xpconv.verify.catalogue.tasks import NAMES, Task, tasks
 from xpconv.verify.check.bench import Bench
@@ -35,13 +35,13 @@ def tf32(name: str, device: str = "") -> str:
         return ""
     override = os.environ.get("NVIDIA_TF32_OVERRIDE")
     if override is None:
-        return _info.tf32()
+        return machine.tf32()
     return f"{'off' if override == '0' else 'on'} (NVIDIA_TF32_OVERRIDE={override})"
 
 
 def run(libraries: Sequence[Library], names: tuple[str, ...], quick: bool, seed: int, shown: Screen) -> Outcome:
     """Run the checks of these operations on each library, one library after another."""
-    outcome = Outcome(seed, quick, names, _info.versions(*libraries))
+    outcome = Outcome(seed, quick, names, machine.versions(*libraries))
     oracle = Oracle(seed)
     benches = [Bench(library, oracle) for library in libraries]
     plans = [_plan(bench, names, quick) for bench in benches]

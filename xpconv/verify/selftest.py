@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from xpconv._tools import libraries as _libraries
+from xpconv._tools import libraries
 from xpconv._tools.libraries import LibraryError
+from xpconv._tools.terminal import rich, rich_draws
 from xpconv.verify.catalogue.dtypes import DTYPES
 from xpconv.verify.catalogue.tasks import Task, tasks
 from xpconv.verify.check.bench import Bench
 from xpconv.verify.check.oracle import Oracle
 from xpconv.verify.faults import COURSE, LIBRARY
 from xpconv.verify.faults.fault import Fault, planted
-from xpconv.verify.report.table import aligned, colours, rich, rich_table
+from xpconv.verify.report.table import aligned, rich_table
 
 FAULTS: tuple[Fault, ...] = (*COURSE, *LIBRARY)
 HEADINGS = ("fault", "planted in", "caught by")
@@ -80,7 +81,7 @@ class SelfTest:
     def _bench(self, fault: Fault) -> Bench:
         where = (fault.library, fault.device)
         if where not in self._benches:
-            self._benches[where] = Bench(_libraries.load(*where), self.oracle)
+            self._benches[where] = Bench(libraries.load(*where), self.oracle)
         return self._benches[where]
 
     def _passes_without(self, task: Task, bench: Bench) -> bool:
@@ -123,7 +124,7 @@ def _rich() -> Told:
 
 def main(seed: int, faults: Sequence[Fault] = FAULTS) -> int:
     """Print what became of each fault; the exit status is 1 if one survives."""
-    row, finish = _rich() if colours() else _plain()
+    row, finish = _rich() if rich_draws() else _plain()
     start = time.perf_counter()
     found: list[Verdict] = []
     try:

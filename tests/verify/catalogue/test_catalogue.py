@@ -207,8 +207,9 @@ def test_complex_data_are_known_exactly(dtype):
         drawn = data.draw("a", (20,), kind, dtype, 0)
         for value, exact in zip(drawn.values.tolist(), drawn.numerators.tolist(), strict=True):
             assert (Fraction(value.real), Fraction(value.imag)) == (
-                Fraction(exact.real, drawn.one), Fraction(exact.imag, drawn.one),
-            )  # fmt: skip
+                Fraction(exact.real, drawn.one),
+                Fraction(exact.imag, drawn.one),
+            )
 
 
 def test_data_depend_on_everything_that_names_them():

@@ -24,15 +24,18 @@ def test_all_is_well_without_a_fault():
 
 def test_a_new_keyword_that_no_case_gives(monkeypatch):
     good = xpconv.unfold
-    monkeypatch.setattr(xpconv, "unfold", lambda x, window, *, stride=1, padding=0, dilation=1,
-                        layout="channels_last", flavour="plain": good(
-                            x, window, stride=stride, padding=padding, dilation=dilation, layout=layout
-                        ))  # fmt: skip
+    monkeypatch.setattr(
+        xpconv,
+        "unfold",
+        lambda x, window, *, stride=1, padding=0, dilation=1, layout="channels_last", flavour="plain": good(
+            x, window, stride=stride, padding=padding, dilation=dilation, layout=layout
+        ),
+    )
     assert found("unfold") == ["unfold: flavour changes no result in any case"]
 
 
 def dead(name, keyword, value=None):
-    """Give a function that takes a keyword, or one of its values, for its default."""
+    """A function that takes a keyword, or one of its values, for its default."""
     good = getattr(xpconv, name)
 
     def function(*arrays, **options):
@@ -69,9 +72,11 @@ def test_a_dead_keyword(monkeypatch, name, keyword, value, words):
 def test_a_dead_keyword_fails_the_run(monkeypatch, capsys, tmp_path):
     """Even where no check sees it: the cases may never give it."""
     good = xpconv.pad
-    monkeypatch.setattr(xpconv, "pad", lambda x, padding, *, mode="zeros", layout="channels_last", value=0: good(
-        x, padding, mode=mode, layout=layout
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        xpconv,
+        "pad",
+        lambda x, padding, *, mode="zeros", layout="channels_last", value=0: good(x, padding, mode=mode, layout=layout),
+    )
     reports = [tmp_path / name for name in ("r.json", "r.xml", "r.md")]
     arguments = [word for path in reports for word in ("--report", str(path))]
     assert main(["--quick", "--backends", "numpy", "--operations", "pad", *arguments]) == 1

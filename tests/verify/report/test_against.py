@@ -125,7 +125,7 @@ def test_a_stale_report_says_how_to_renew_it(evidence, capsys):
         (lambda data: data.update(format="something else"), 2, "its format is another one"),
         (lambda data: data.update(seed=5), 1, "DIFFERS"),
     ],
-)  # fmt: skip
+)
 def test_a_report_that_proves_nothing(evidence, capsys, change, status, words):
     tamper(evidence, change)
     assert main([*FEW, "--against", str(evidence)]) == status

@@ -15,6 +15,7 @@ from xpconv.verify.target.load import NAMES, python
 
 RIGHT = Path(__file__).parent / "notebooks" / "right.ipynb"
 
+INDENT = 20 * " "
 # what to replace in the right notebook -> the fault that each function has to be told
 SLIPS = {
     "padding": (
@@ -23,8 +24,12 @@ SLIPS = {
     ),
     "bias": ([(" + float(b[0, 0, 0])", "")], {"conv_single_step": "bias forgotten", "conv_forward": "bias forgotten"}),
     "stride": (
-        [("vert_start = h * stride\n                    horiz_start = w * stride\n                    a_prev_slice",
-          "vert_start = h\n                    horiz_start = w\n                    a_prev_slice")],
+        [
+            (
+                f"vert_start = h * stride\n{INDENT}horiz_start = w * stride\n{INDENT}a_prev_slice",
+                f"vert_start = h\n{INDENT}horiz_start = w\n{INDENT}a_prev_slice",
+            )
+        ],
         {"pool_forward": "stride left out of the loop"},
     ),
     "cut": (
@@ -44,11 +49,11 @@ SLIPS = {
         [("dW[:, :, :, c] += a_slice", "dW[:, :, :, c] = a_slice"), ("db[:, :, :, c] += ", "db[:, :, :, c] = ")],
         {"conv_backward": "= for += in dW", "conv_backward ": "= for += in db"},
     ),
-}  # fmt: skip
+}
 
 
 def check(capsys, target, *more):
-    """Give the exit status, the lines of each function and the other lines."""
+    """The exit status, the lines of each function and the other lines."""
     status = main(["--target", str(target), *more])
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -123,9 +128,13 @@ def test_the_smallest_input_is_shown(capsys, tmp_path):
     (number,) = told["zero_pad"][3].split()[1:2]
     rows = [line.split("shape")[0] for line in told["zero_pad"][-6:]]
     assert [re.findall(r"-?\d\.", row) for row in rows] == [
-        ["0.", "0.", "0."], ["0.", number, "0."], ["0.", "0.", "0."],
-        [number, "0.", "0."], ["0.", "0.", "0."], ["0.", "0.", "0."],
-    ]  # fmt: skip
+        ["0.", "0.", "0."],
+        ["0.", number, "0."],
+        ["0.", "0.", "0."],
+        [number, "0.", "0."],
+        ["0.", "0.", "0."],
+        ["0.", "0.", "0."],
+    ]
     assert [told[name] for name in NAMES[1:3]] == [["conv_single_step: not there"], ["conv_forward: not there"]]
 
 
@@ -195,7 +204,7 @@ def test_strange_answers(body, words, capsys, tmp_path):
         ("import os\nos._exit(7)", "the process ended with status 7 while loading bad.py"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "the process ended with SIGSEGV while loading"),
     ],
-)  # fmt: skip
+)
 def test_hanging_and_crashing(text, words, capsys, tmp_path):
     path = write(tmp_path / "bad.py", text)
     status, _, lines = check(capsys, path, "--time-limit", "4")

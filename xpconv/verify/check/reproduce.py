@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._tools import libraries as _libraries
+from xpconv._tools import libraries
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.tasks import Task, find
 from xpconv.verify.check.oracle import Oracle
@@ -45,7 +45,7 @@ def draw(source: str, backend: str = "numpy", seed: int = 0) -> tuple[Any, ...]:
     array([-19.,  19.,   7.], dtype=float32)
 
     """
-    library = _libraries.load(backend)
+    library = libraries.load(backend)
     task = find(source)
     arrays = (drawn.values for drawn in Oracle(seed).data(task).values())
     return library, *(library.asarray(a, task.dtype if a.dtype.name == host(task.dtype) else None) for a in arrays)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from xpconv._tools.terminal import rich, rich_draws
 from xpconv.verify.check.result import Result
 from xpconv.verify.report.outcome import Backend, Outcome
 from xpconv.verify.report.summary import HEADINGS, Row, describe, failures, rows, verdict
-from xpconv.verify.report.table import aligned, colours, rich, rich_table
+from xpconv.verify.report.table import aligned, rich_table
 
 LEFT = 2  # columns of words; the rest are numbers
 WIDTHS = (8, 23, 6, 11, 14, 11, 7)
@@ -144,7 +145,7 @@ def _style(cell: str, place: int, row: Row) -> str:
 
 def screen() -> Screen:
     """Choose rich on a terminal where it is installed."""
-    return RichScreen() if colours() else PlainScreen()
+    return RichScreen() if rich_draws() else PlainScreen()
 
 
 def tell(shown: Screen, outcome: Outcome) -> None:

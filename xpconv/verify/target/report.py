@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpconv._tools import machine as _info
+from xpconv._tools import machine
 from xpconv.verify.report.screen import Screen
 from xpconv.verify.target.run import Outcome
 from xpconv.verify.target.verdict import MISSING, RIGHT, WRONG, Verdict
@@ -31,7 +31,7 @@ def lines(verdict: Verdict) -> list[str]:
 
 def tell(shown: Screen, outcome: Outcome) -> int:
     """Print what came of a target; the exit status is 0 if all that is there is right, 1 otherwise."""
-    shown.line(f"xpconv {_info.version()} verify: target {outcome.target}, seed {outcome.seed}")
+    shown.line(f"xpconv {machine.version()} verify: target {outcome.target}, seed {outcome.seed}")
     for text in outcome.notes[:SHOWN_NOTES]:
         shown.line(f"  {text}")
     if len(outcome.notes) > SHOWN_NOTES:
