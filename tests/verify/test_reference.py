@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests import oracle
+from tests.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE
 from xpconv.verify.catalogue import convolution as operations
 from xpconv.verify.catalogue import copies as windows
 from xpconv.verify.catalogue import data, pooling
-from xpconv.verify.catalogue.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE, UNPOOL
+from xpconv.verify.catalogue.cases import UNPOOL
 from xpconv.verify.catalogue.setups import Conv, Pool
 from xpconv.verify.catalogue.tasks import find
 from xpconv.verify.check.oracle import Oracle
