@@ -1,14 +1,16 @@
-"""Arguments that every subcommand has, and the check that its files can be written."""
+"""The parser, what it reads, and the arguments that several subcommands have."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NoReturn
 
-from bench import peers
-from bench.errors import UsageError
+from bench.peers import OTHERS
+
+MOST_THREADS = 512
+FILES = {"json": "everything measured", "markdown": "the table", "png": "a chart"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,9 +19,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, without the usage."""
         self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
-
-
-MOST_THREADS = 512
 
 
 def positive_int(text: str) -> int:
@@ -37,38 +36,67 @@ def thread_count(text: str) -> int:
     return count
 
 
-def add_common(parser: argparse.ArgumentParser, layers: bool = True) -> None:
-    """Add the rounds, the threads, the choice of layers and peers, and the files to write."""
+def names_of(known: Collection[str], none: bool = False) -> Callable[[str], tuple[str, ...]]:
+    """Make a reader of names separated by commas, whatever their case; `none`: there may be none."""
+    folded = {name.casefold(): name for name in known}
+
+    def read(text: str) -> tuple[str, ...]:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        for part in parts if parts or none else [text]:
+            if part.casefold() not in folded:
+                raise argparse.ArgumentTypeError(f"wants names of {', '.join(known)}; got {part!r}")
+        return tuple(dict.fromkeys(folded[part.casefold()] for part in parts))
+
+    return read
+
+
+def add_common(parser: argparse.ArgumentParser, peers: bool = True) -> None:
+    """Add the rounds, the threads, the choice of peers if there is one, and the files to write."""
     parser.add_argument("--rounds", type=positive_int, metavar="N", help="measured rounds (default 15; 2 with --quick)")
     parser.add_argument(
         "--threads", type=thread_count, metavar="N", help="threads of each library (default: the available cores)"
     )
-    if layers:
-        parser.add_argument(
-            "--layers", default="", metavar="TEXT", help="only layers whose name holds TEXT, such as 3x3"
-        )
-    parser.add_argument(
-        "--without", type=peers.names, default=(), metavar="NAME,...", help=f"leave out, of {', '.join(peers.NAMES)}"
-    )
+    if peers:
+        add_without(parser)
+    else:
+        parser.set_defaults(without=())
     parser.add_argument("--quick", action="store_true", help="tiny cases, to see that the benchmark runs")
     add_files(parser)
 
 
-def add_files(parser: argparse.ArgumentParser) -> None:
+def add_without(parser: argparse.ArgumentParser) -> None:
+    """Add the peers that are left out."""
+    parser.add_argument(
+        "--without",
+        type=names_of(OTHERS, none=True),
+        default=(),
+        metavar="NAME,...",
+        help=f"leave out, of {', '.join(OTHERS)}",
+    )
+
+
+def add_layers(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of layers by their names."""
+    parser.add_argument("--layers", default="", metavar="TEXT", help="only layers whose name holds TEXT, such as 3x3")
+
+
+def add_set(parser: argparse.ArgumentParser, sets: Collection[str]) -> None:
+    """Add the choice of a set of layers."""
+    parser.add_argument("--set", choices=tuple(sets), default="first", help="set of layers (default: first)")
+
+
+def add_seconds(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add the time after which no new case is begun."""
+    parser.add_argument(
+        "--seconds",
+        type=positive_int,
+        default=default,
+        metavar="N",
+        help=f"begin no new case after so long (default: {default})",
+    )
+
+
+def add_files(parser: argparse.ArgumentParser, kinds: Collection[str] = tuple(FILES)) -> None:
     """Add the files to write."""
-    for kind, what in {"json": "everything measured", "markdown": "the table", "png": "a chart"}.items():
-        parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write {what}")
-
-
-def check_files(options: argparse.Namespace) -> None:
-    """Refuse, before any time is spent, files that could not be written afterwards."""
-    for kind in ("json", "markdown", "png"):
-        path: Path | None = getattr(options, kind)
-        if path is None:
-            continue
-        if path.is_dir():
-            raise UsageError(f"--{kind} wants a file; {path} is a folder")
-        if not path.parent.is_dir():
-            raise UsageError(f"--{kind} {path}: there is no folder {path.parent}")
-    if options.png is not None and importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--png needs matplotlib; install it with: python -m pip install '.[bench]'")
+    for kind in kinds:
+        parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write {FILES[kind]}")

@@ -11,6 +11,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from tests import standin
 from xpconv._tools import guises as _guises
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError
@@ -165,6 +166,12 @@ _FORMS: dict[str, tuple[str, str | None, bool]] = {
 }
 BACKENDS = {name: library for name, (library, _, _) in _FORMS.items()}
 ALWAYS = "numpy,strict"
+STANDIN = "cupy-standin"  # what CuPy is where it has no device: tests that name "cupy" run on it then, by this name
+
+
+def shown(name: str) -> str:
+    """Give the name that a backend goes by in this run."""
+    return STANDIN if name == "cupy" and standin.is_installed() else name
 
 
 @functools.cache
@@ -172,15 +179,14 @@ def load(name: str) -> Backend:
     """Import a backend; LibraryError says why it cannot be used."""
     library, device, readonly = _FORMS[name]
     guise = "readonly" if readonly else _WAYS.get(name, "plain")
-    return Backend(name, _libraries.load(library, device), guise, LACKS.get(name, frozenset()))
+    return Backend(shown(name), _libraries.load(library, device), guise, LACKS.get(name, frozenset()))
 
 
 @functools.cache
 def usable(library: str) -> bool:
-    """Whether tests of a library can run here: it is installed, and CuPy has a device. Nothing else is imported."""
-    if importlib.util.find_spec(PACKAGES.get(library, library)) is None:
-        return False
-    return library != "cupy" or not missing("cupy")
+    """Whether tests of a library can run here: it is installed, or a stand-in is; nothing is imported."""
+    stands_in = library == "cupy" and standin.is_installed()
+    return stands_in or importlib.util.find_spec(PACKAGES.get(library, library)) is not None
 
 
 def names(*chosen: str) -> list[str]:
@@ -193,6 +199,10 @@ def missing(libraries: str) -> list[str]:
     lines = []
     for name in filter(None, (part.strip() for part in libraries.split(","))):
         try:
+            if name in ("cupy", STANDIN):
+                if shown("cupy") != name:
+                    raise LibraryError(f"backend {name!r} was asked for, and CuPy is here {standin.describe()}")
+                name = "cupy"
             _libraries.load(name)
         except LibraryError as error:
             lines.append(str(error))

@@ -9,7 +9,7 @@ import pytest
 pytest.register_assert_rewrite("tests.checks", "tests.backends")
 
 import xpconv  # noqa: E402
-from tests import backends, sizes  # noqa: E402 - its assertions are rewritten
+from tests import backends, sizes, standin  # noqa: E402 - the assertions of the first are rewritten
 
 hypothesis.settings.register_profile(
     "xpconv",
@@ -24,7 +24,6 @@ hypothesis.settings.load_profile("xpconv")
 # what a test may need beside the extra "test": names for people, what to install
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
-    "cuda": ({"cupy": "CuPy on a CUDA device"}, '"xpconv[cuda13]"'),
     "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
 }
 # fixtures that are a library
@@ -46,7 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fail the run if what was asked for is not there."""
+    """Put the stand-in in CuPy's place where there is no GPU; fail the run if what was asked for is not there."""
+    standin.install()
     if sizes.SIZE not in sizes.SIZES:
         raise pytest.UsageError(f"XPCONV_TEST_SIZE is one of {', '.join(sizes.SIZES)}; got {sizes.SIZE!r}")
     lines = backends.missing(config.getoption("--backends"))
@@ -60,6 +60,8 @@ def left_out() -> Iterator[str]:
         absent = [words for package, words in packages.items() if not backends.usable(package)]
         if absent:
             yield f"left out: {', '.join(absent)} (python -m pip install {install})"
+    if standin.is_installed():
+        yield 'left out: CuPy on a CUDA device (python -m pip install "xpconv[cuda13]")'
     if not sizes.FULL:
         yield f"left out: {NORMAL}"
 
@@ -67,7 +69,13 @@ def left_out() -> Iterator[str]:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what was asked for and what is left out."""
     asked = config.getoption("--backends")
-    return [f"xpconv: size {sizes.SIZE}, backends that must be there: {asked}", *left_out()]
+    asked = f"backends that must be there: {asked}, CuPy: {standin.describe()}"
+    return [f"xpconv: size {sizes.SIZE}, {asked}", *left_out()]
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name CuPy's stand-in in the tests that run on it."""
+    return backends.shown(val) if isinstance(val, str) and val == "cupy" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import array_api_compat
 import numpy as np
 import pytest
 
@@ -13,7 +12,8 @@ from tests.backends import Backend
 from tests.memory import MIB, beside
 from tests.oracle.longdouble import FINER, convolve, ratio, wide
 from xpconv import bounds
-from xpconv._arrays import rounding as _rounding
+from xpconv._arrays import space as spaces
+from xpconv._arrays.space import CUPY, JAX, NUMPY, TORCH, TORCH_CUDA, Space
 from xpconv.algorithms import REGISTRY
 from xpconv.bounds import terms as _error_terms
 
@@ -287,7 +287,7 @@ def test_tf32_is_counted_where_it_is_on(algorithm: str, monkeypatch: pytest.Monk
     x, w, options["algorithm"] = arrays["x"], arrays["w"], algorithm
     got, exact = xc.conv(cut(x), cut(w), **options), convolve(x, w, None, 1)["z"]
     assert ratio(got, exact, xc.error_bound(x, w, **options)) > 1
-    monkeypatch.setattr(_error_terms, "tf32", lambda array: True)
+    monkeypatch.setattr(Space, "tf32", True)
     assert 0.1 < ratio(got, exact, xc.error_bound(x, w, **options)) <= 1
     plain = xc.error_bound(*(a.astype(np.float64) for a in (x, w)), **options)
     assert (plain < 1e-10).all()  # double precision has no TF32
@@ -298,7 +298,7 @@ def test_tf32_is_counted_in_every_product_of_winograd(monkeypatch: pytest.Monkey
     arrays, options = layer("3x3", one_sign, "float32")
     x, w, options["algorithm"] = arrays["x"], arrays["w"], "winograd"
     matmul = np.matmul
-    monkeypatch.setattr(_error_terms, "tf32", lambda array: True)
+    monkeypatch.setattr(Space, "tf32", True)
     bound = xc.error_bound(x, w, **options)
     with monkeypatch.context() as patch:
         patch.setattr(np, "matmul", lambda a, b, out=None: matmul(_contiguous_cut(a), _contiguous_cut(b), out=out))
@@ -314,21 +314,13 @@ def _contiguous_cut(array: np.ndarray) -> np.ndarray:
 
 
 def test_who_has_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not _rounding.tf32(np.ones(1))
-    thing: Any = type("Thing", (), {"device": "cuda:0"})()
-    for library in ("cupy", "torch", "jax"):
-        monkeypatch.setattr(array_api_compat, f"is_{library}_array", lambda array: False)
-    assert not _rounding.tf32(thing)
-    with monkeypatch.context() as patch:
-        patch.setattr(array_api_compat, "is_cupy_array", lambda array: True)
-        patch.delenv("CUPY_TF32", raising=False)
-        assert not _rounding.tf32(thing)
-        patch.setenv("CUPY_TF32", "1")
-        assert _rounding.tf32(thing)
-    monkeypatch.setattr(array_api_compat, "is_torch_array", lambda array: True)
+    assert not Space(np, NUMPY).tf32
+    monkeypatch.setattr(spaces, "cupy_allows_tf32", lambda: True)
+    assert Space(np, CUPY, "cuda:0").tf32
+    monkeypatch.setattr(spaces, "_jax_allows_tf32", lambda: True)
+    assert Space(np, JAX).tf32
     torch = pytest.importorskip("torch")
-    assert _rounding.tf32(thing) == torch.backends.cuda.matmul.allow_tf32
-    monkeypatch.setattr(_rounding, "_torch_allows", lambda: True)
-    assert _rounding.tf32(thing)
-    thing.device = "cpu"
-    assert not _rounding.tf32(thing)
+    assert Space(np, TORCH_CUDA, "cuda:0").tf32 == torch.backends.cuda.matmul.allow_tf32
+    monkeypatch.setattr(spaces, "_torch_allows_tf32", lambda: True)
+    assert Space(np, TORCH_CUDA, "cuda:0").tf32
+    assert not Space(np, TORCH, "cpu").tf32

@@ -26,9 +26,11 @@ from tests.oracle.longdouble import FINER, ratio, wide
 from tests.work.test_workspace import POOLS
 from tests.work.test_workspace_operations import TRANSPOSES
 from tests.work.test_workspace_pooling import HARD, IN_LITTLE
-from xpconv import bounds
-from xpconv._arrays.space import NUMPY
-from xpconv._convolution import bias_grad as _channel_sum
+from xpconv import _options, bounds
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Call
+from xpconv._arrays.space import NUMPY, numpy_space
+from xpconv._convolution import bias_grad
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 Array = np.ndarray
@@ -358,13 +360,15 @@ class Depth:
 @pytest.mark.parametrize("tile", [1 << 20, 1 << 8])
 def test_the_additions_of_a_sum_are_counted(shape: tuple[int, ...], tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums themselves, run on numbers that count; whole rows, and axis by axis where pixels lie apart."""
-    monkeypatch.setattr(_channel_sum, "TILE", tile)
+    monkeypatch.setattr(bias_grad, "TILE", tile)
     leaf = np.empty(shape, object)
     leaf[...] = Depth()
-    counted = _channel_sum.additions(shape[:-1], shape[-1], NUMPY)
+    counted = bias_grad.additions(shape[:-1], shape[-1], NUMPY)
+    arithmetic = Arithmetic.plain(np, np.dtype(object))
+    call = Call("db", numpy_space(), arithmetic, "channels_last", _options.current())
     found = []
     for array in (leaf, np.asfortranarray(leaf)):
-        sums = _channel_sum.channel_sum(array, shape[:-1], np, NUMPY, np.dtype(object))
+        sums = bias_grad.bias_grad(call, array, shape[:-1])
         found.append(max(value.passed for value in np.asarray(sums).reshape(-1)))
     assert max(found) <= counted
     assert max(found) >= 0.8 * counted

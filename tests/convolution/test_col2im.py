@@ -13,7 +13,7 @@ from tests.memory import MIB, beside
 from tests.oracle import by_slices
 from tests.oracle.longdouble import convolve, ratio, wide
 from xpconv import bounds
-from xpconv._convolution import col2im as _col2im
+from xpconv._plan import bands, input_grad
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Take it wherever it can be, without looking at what the phases would take; the bands that were taken."""
     found: list[Any] = []
 
-    def possible(geometry: Any, plans: Any, *rest: Any) -> Any:
-        found.append(_col2im.possible(geometry, *rest))
+    def possible(call: Any, geometry: Any, phases: Any) -> Any:
+        found.append(bands.possible(call, geometry))
         return found[-1]
 
-    monkeypatch.setattr(_col2im, "worth_it", possible)
+    monkeypatch.setattr(input_grad, "cheaper", possible)
     yield found
     assert found
     assert None not in found
@@ -34,7 +34,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 def phases(call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give what a call gives by stride phases."""
     with monkeypatch.context() as other:
-        other.setattr(_col2im, "worth_it", lambda *_: None)
+        other.setattr(input_grad, "cheaper", lambda *_: None)
         return call()
 
 
@@ -193,13 +193,13 @@ def test_where_it_pays(
 ) -> None:
     """By what is predicted; nothing is computed."""
     found: list[Any] = []
-    right = _col2im.worth_it
+    right = input_grad.cheaper
 
     def weigh(*arguments: Any) -> Any:
         found.append(right(*arguments))
         raise InterruptedError
 
-    monkeypatch.setattr(_col2im, "worth_it", weigh)
+    monkeypatch.setattr(input_grad, "cheaper", weigh)
     sites = oracle.sites(x_shape[1:-1], w_shape[:-2], options.get("stride", 1), options.get("padding", 0), 1)
     dz = np.zeros((x_shape[0], *sites.out, w_shape[-1]), "float32")
     with pytest.raises(InterruptedError):

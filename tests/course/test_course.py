@@ -9,6 +9,7 @@ import xpconv as xc
 from tests import checks
 from tests.backends import Backend
 from tests.cases import values
+from xpconv.course.checks import named
 
 
 def drawn(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -346,3 +347,13 @@ def test_bad_input_of_the_course() -> None:
         xc.pool_forward(A_prev, {"f": 5, "stride": 1})
     with pytest.raises(ValueError, match=r"^zero_pad: pad.*-1"):
         xc.zero_pad(A_prev, -1)
+
+
+def test_an_error_of_another_origin_keeps_its_words() -> None:
+    with pytest.raises(ValueError, match=r"^pool_forward: all on one device$"), named("pool_forward", x="A_prev"):
+        raise ValueError("all on one device")
+    with (
+        pytest.raises(ValueError, match=r"^pool_forward: A_prev is empty; got x=0$"),
+        named("pool_forward", x="A_prev"),
+    ):
+        raise ValueError("max_pool: x is empty; got x=0")

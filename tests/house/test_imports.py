@@ -14,9 +14,9 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_options", "_shapes", "_tools", "data"),
+    ("_options", "_shapes", "_version", "data"),
     ("_arrays",),
-    ("_work",),
+    ("_work", "_tools"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),
@@ -25,6 +25,7 @@ LAYERS = (
     ("torch", "jax"),
     ("course",),
     ("nn",),
+    ("_train",),
     ("bounds",),
     ("testing",),
     ("pytest_plugin",),
@@ -32,6 +33,20 @@ LAYERS = (
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# a folder that holds folders has its own order, by the same rule
+INSIDE = {
+    "verify": (
+        ("definition", "faults"),
+        ("catalogue",),
+        ("check",),
+        ("report",),
+        ("run", "selftest", "target"),
+        ("command",),
+    ),
+}
+LEVEL_INSIDE = {
+    f"{outer}.{room}": level for outer, layers in INSIDE.items() for level, rooms in enumerate(layers) for room in rooms
+}
 # for one library each, which they import; they use the package's public names, and it never loads them
 BINDINGS = ("torch", "jax")
 ALLOWED_EARLY = {"numpy", "array_api_compat", "array_api_extra", "threadpoolctl"}  # the core's dependencies
@@ -106,31 +121,75 @@ def test_nothing_imports_upward(name: str) -> None:
             assert LEVEL[layer(imported)] <= LEVEL[here], f"{name} imports {imported}, which is above it"
 
 
+def room(name: str) -> str:
+    """Name the innermost part of the house that a module belongs to: ``verify.check``, or ``_engine``."""
+    outer, *inner = name.split(".")[1:] or [""]
+    return f"{outer}.{inner[0]}" if outer in INSIDE and inner else outer
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) != layer(name)])
+def test_nothing_imports_upward_inside_a_folder_of_folders(name: str) -> None:
+    here = room(name)
+    assert here in LEVEL_INSIDE, f"give {here} its place in INSIDE"
+    for imported, _ in imports(MODULES[name], name):
+        assert imported != f"xpconv.{layer(name)}", f"{name} imports the folder that it lies in"
+        if imported.startswith(f"xpconv.{layer(name)}."):
+            assert LEVEL_INSIDE[room(imported)] <= LEVEL_INSIDE[here], f"{name} imports {imported}, which is above it"
+
+
+def test_every_folder_of_folders_has_an_order_inside() -> None:
+    folders = {path.parent.relative_to(ROOT).parts for path in MODULES.values()}
+    assert {parts[0] for parts in folders if len(parts) > 1} == set(INSIDE)
+    assert all(len(parts) <= 2 for parts in folders), "a third storey needs an order of its own"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_binding_serves_one_library_and_nothing_imports_it(name: str) -> None:
     seen = list(imports(MODULES[name], name))
     others = {imported.split(".")[0] for imported, at_top in seen if at_top} & set(BINDINGS) - {layer(name)}
     assert not others, f"{name} imports {others} at the top"
     taken = {imported for imported, _ in seen} & {f"xpconv.{binding}" for binding in BINDINGS}
-    assert not taken, f"{name} imports {taken}"
+    assert not taken or not layer(name), f"{name} imports {taken}"  # the package names them, for type checkers only
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = {
-        name: {i for i, _ in imports(path, name) if i in MODULES and i != "xpconv"} for name, path in MODULES.items()
-    }
+    assert seen_without_a_circle(graph()) == set(MODULES)
+
+
+def test_no_room_imports_itself_in_a_circle() -> None:
+    """Neighbours on one line too: one of the two stands on the other."""
+    rooms: dict[str, set[str]] = {}
+    for name, found in graph().items():
+        if room(name):
+            rooms.setdefault(room(name), set()).update(filter(None, map(room, found)))
+    assert seen_without_a_circle(rooms) == set(rooms)
+
+
+def graph() -> dict[str, set[str]]:
+    """Every module with those of the package that it imports, for typing only or within a function as well."""
+    found = {name: {i for i, _ in imports(path, name) if i in MODULES} for name, path in MODULES.items()}
+    return {name: imported - {name, "xpconv"} for name, imported in found.items()}
+
+
+def seen_without_a_circle(graph: dict[str, set[str]]) -> set[str]:
+    """Go through a graph, down every arrow; fail at the first circle."""
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
         assert name not in trail, " -> ".join((*trail, name))
         if name not in done:
-            for imported in sorted(graph[name] - {name}):
-                visit(imported, (*trail, name))
+            for below in sorted(graph[name] - {name}):
+                visit(below, (*trail, name))
             done.add(name)
 
     for name in graph:
         visit(name, ())
-    assert done == set(MODULES)
+    return done
+
+
+def test_a_circle_is_seen() -> None:
+    with pytest.raises(AssertionError, match="a -> b -> c -> b"):
+        seen_without_a_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -143,6 +202,26 @@ def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
         if at_top and root != "xpconv" and root not in sys.stdlib_module_names:
             own = layer(name) in BINDINGS and root == layer(name)
             assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
+
+
+PROGRAMS = ("_tools", "nn", "_train", "testing", "pytest_plugin", "verify", "cli")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in PROGRAMS])
+def test_an_operation_uses_no_tools(name: str) -> None:
+    """Libraries by name, the machine, the terminal and files are for what somebody runs."""
+    taken = {imported for imported, _ in imports(MODULES[name], name) if imported.startswith("xpconv._tools")}
+    assert not taken, f"{name} imports {taken}"
+
+
+DRAWING = ("_tools", "_train", "verify")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in DRAWING])
+def test_only_commands_draw(name: str) -> None:
+    """Not within a function either."""
+    roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
+    assert not roots & {"rich", "matplotlib"}
 
 
 ARRAYLESS = ("_shapes", "_options")

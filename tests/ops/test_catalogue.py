@@ -38,8 +38,7 @@ def more() -> Iterator[Task]:
             if operation.table is not table:
                 continue
             for case, setup in extra.items():
-                even = operation.even is None or operation.even(setup)
-                kinds, tier = (operation.kinds, "exact") if even else (("signed",), "bound")
+                kinds, tier = (operation.kinds, "exact") if operation.exact(setup) else (("signed",), "bound")
                 for kind in kinds:
                     for algorithm in EXACT if operation.algorithms else ("",):
                         yield Task(replace(operation, table=extra), case, kind, "float32", algorithm, tier)
@@ -63,7 +62,7 @@ def chosen(name: str) -> list[Task]:
     if name == "numpy":
         found = list(tasks(first)) + list(more())
         if not FULL:
-            found = [task for task in found if task.tier != "bound" or task.setup.core or task.operation.even]
+            found = [t for t in found if t.tier != "bound" or t.setup.core or not t.operation.exact(t.setup)]
         return found + unnamed(found) + (list(tasks(others)) if FULL else share(tasks(others, core=True), 0, 4))
     if name in GUISES:
         return exact if FULL else [task for task in exact if task.dtype == "float32"]

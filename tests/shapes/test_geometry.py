@@ -11,7 +11,10 @@ import xpconv as xc
 from tests import backends, oracle
 from tests.backends import Backend
 from tests.cases import values
-from xpconv._arrays.space import CUPY, NUMPY
+from xpconv import _options
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.call import Call
+from xpconv._arrays.space import described_space
 from xpconv._plan.choose import choose
 from xpconv._shapes.geometry import Geometry
 
@@ -203,8 +206,12 @@ def test_a_named_algorithm_is_refused_with_the_reason_or_obeyed(numpy_backend: B
 def test_only_tiles_shared_among_cores_are_small_for_the_sake_of_many() -> None:
     """On a GPU one tile runs at a time, and its columns may fill a second-level cache."""
     geometry = Geometry(64, 64, 64, 1, (56, 56), (3, 3), (56, 56), (1, 1), (1, 1), ((1, 1), (1, 1)))
-    room = 60 << 20
-    tiles = {traits.name: choose("conv", "gemm", geometry, traits, 4, room, 2).tile for traits in (NUMPY, CUPY)}
+    tiles = {}
+    for device in ("cpu", "cuda"):
+        space, dtype = described_space("conv", device, "float32")
+        arithmetic = Arithmetic.of(space.xp, dtype, dtype, double=True)
+        call = Call("conv", space, arithmetic, "channels_last", _options.Options(64 << 20, 2))
+        tiles[space.traits.name] = choose(call, geometry, "gemm").tile
     bytes_of_columns = {name: 4 * 9 * 64 * math.prod(tile) for name, tile in tiles.items()}
     assert bytes_of_columns["numpy"] < 4 << 20
     assert 12 << 20 < bytes_of_columns["cupy"] < 24 << 20

@@ -4,19 +4,8 @@ import numpy as np
 
 import xpconv
 
-
-def last(name):
-    """Give the name's function as it is before a fault is planted."""
-    return getattr(xpconv, name)
-
-
-conv, conv_vjp, conv_input_grad, conv_weight_grad = map(
-    last, ("conv", "conv_vjp", "conv_input_grad", "conv_weight_grad")
-)
-max_pool, max_pool_vjp, avg_pool, avg_pool_vjp, pad = map(
-    last, ("max_pool", "max_pool_vjp", "avg_pool", "avg_pool_vjp", "pad")
-)
-pool_forward, conv_forward, pool_backward = map(last, ("pool_forward", "conv_forward", "pool_backward"))
+# every function as it is before a fault is planted
+GOOD = {name: getattr(xpconv, name) for name in xpconv.__all__ if callable(getattr(xpconv, name))}
 
 
 def spatial(w, layout):
@@ -24,30 +13,30 @@ def spatial(w, layout):
 
 
 def flipped(x, w, b=None, *, layout="channels_last", **options):
-    return conv(x, np.flip(w, spatial(w, layout)), b, layout=layout, **options)
+    return GOOD["conv"](x, np.flip(w, spatial(w, layout)), b, layout=layout, **options)
 
 
 def shifted_padding(x, w, b=None, *, padding=0, **options):
     if isinstance(padding, int) and padding:
         rank = w.ndim - 2
         padding = ((padding - 1, padding + 1),) * rank
-    return conv(x, w, b, padding=padding, **options)
+    return GOOD["conv"](x, w, b, padding=padding, **options)
 
 
 def dropped_padding(x, w, b=None, *, padding=0, **options):
-    return conv(x, w, b, **options)
+    return GOOD["conv"](x, w, b, **options)
 
 
 def ignored_stride(x, w, b=None, *, stride=1, **options):
-    return conv(x, w, b, **options)
+    return GOOD["conv"](x, w, b, **options)
 
 
 def no_bias(x, w, b=None, **options):
-    return conv(x, w, **options)
+    return GOOD["conv"](x, w, **options)
 
 
 def zeros(x, w, b=None, **options):
-    return 0 * conv(x, w, b, **options)
+    return 0 * GOOD["conv"](x, w, b, **options)
 
 
 def coarse(a):
@@ -57,14 +46,14 @@ def coarse(a):
 
 
 def tf32(x, w, b=None, **options):
-    return conv(coarse(x), coarse(w), b, **options)
+    return GOOD["conv"](coarse(x), coarse(w), b, **options)
 
 
 def halves(x, w, b=None, *, layout="channels_last", groups=1, **options):
     """Add up channel by channel in float16."""
     if x.dtype != np.float16 or layout != "channels_last" or groups > 1 or x.shape[-1] == 1:
-        return conv(x, w, b, layout=layout, groups=groups, **options)
-    parts = [conv(x[..., c : c + 1], w[..., c : c + 1, :], **options) for c in range(x.shape[-1])]
+        return GOOD["conv"](x, w, b, layout=layout, groups=groups, **options)
+    parts = [GOOD["conv"](x[..., c : c + 1], w[..., c : c + 1, :], **options) for c in range(x.shape[-1])]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -72,88 +61,88 @@ def halves(x, w, b=None, *, layout="channels_last", groups=1, **options):
 
 
 def lost_tile(x, w, b=None, **options):
-    z = conv(x, w, b, **options)
+    z = GOOD["conv"](x, w, b, **options)
     z[-1:] = 0
     return z
 
 
 def scaled_weight_grad(dz, x, w, **options):
-    dx, dw, db = conv_vjp(dz, x, w, **options)
+    dx, dw, db = GOOD["conv_vjp"](dz, x, w, **options)
     return dx, dw * dw.dtype.type(1.001), db
 
 
 def swapped(dz, x, w, **options):
-    dx, dw, db = conv_vjp(dz, x, w, **options)
+    dx, dw, db = GOOD["conv_vjp"](dz, x, w, **options)
     return dx, db, dw
 
 
 def mean_bias_grad(dz, x, w, **options):
-    dx, dw, db = conv_vjp(dz, x, w, **options)
+    dx, dw, db = GOOD["conv_vjp"](dz, x, w, **options)
     return dx, dw, db / dz.dtype.type(dz.shape[0])
 
 
 def input_grad_of_the_batch_s_first(dz, w, shape, **options):
-    dx = conv_input_grad(dz, w, shape, **options)
+    dx = GOOD["conv_input_grad"](dz, w, shape, **options)
     dx[1:] = dx[:1]
     return dx
 
 
 def assigned(dy, shape, window, *, layout="channels_last", **options):
     """Overwrite where windows overlap: the last window of a pixel wins."""
-    dx = avg_pool_vjp(dy, shape, window, layout=layout, **options)
-    ones = avg_pool_vjp(np.ones_like(dy), shape, window, layout=layout, **options)
+    dx = GOOD["avg_pool_vjp"](dy, shape, window, layout=layout, **options)
+    ones = GOOD["avg_pool_vjp"](np.ones_like(dy), shape, window, layout=layout, **options)
     return np.where(ones > ones.max() * 0.9, dx / 2, dx).astype(dx.dtype)
 
 
 def full_divisor(x, window, *, count_include_pad=True, **options):
-    return avg_pool(x, window, **options)
+    return GOOD["avg_pool"](x, window, **options)
 
 
 def last_of_ties(dy, x, window, *, ties="first", **options):
     if ties != "first":
-        return max_pool_vjp(dy, x, window, ties=ties, **options)
+        return GOOD["max_pool_vjp"](dy, x, window, ties=ties, **options)
     turn = tuple(range(1, x.ndim))
     try:
-        turned = max_pool_vjp(np.flip(dy, turn), np.flip(x, turn), window, **options)
+        turned = GOOD["max_pool_vjp"](np.flip(dy, turn), np.flip(x, turn), window, **options)
     except ValueError:
-        return max_pool_vjp(dy, x, window, **options)
+        return GOOD["max_pool_vjp"](dy, x, window, **options)
     return np.ascontiguousarray(np.flip(turned, turn))
 
 
 def all_ties(dy, x, window, *, ties="first", **options):
-    return max_pool_vjp(dy, x, window, ties="all", **options)
+    return GOOD["max_pool_vjp"](dy, x, window, ties="all", **options)
 
 
 def without_nan(x, window, **options):
-    return max_pool(np.nan_to_num(x, nan=-np.inf, posinf=np.inf, neginf=-np.inf), window, **options)
+    return GOOD["max_pool"](np.nan_to_num(x, nan=-np.inf, posinf=np.inf, neginf=-np.inf), window, **options)
 
 
 def padded_indices(x, window, *, return_indices=False, **options):
-    found = max_pool(x, window, return_indices=return_indices, **options)
+    found = GOOD["max_pool"](x, window, return_indices=return_indices, **options)
     return (found[0], found[1] + 1) if return_indices else found
 
 
 def zero_padding(x, window, *, padding=0, **options):
-    return max_pool(np.where(x < 0, 0, x).astype(x.dtype), window, padding=padding, **options)
+    return GOOD["max_pool"](np.where(x < 0, 0, x).astype(x.dtype), window, padding=padding, **options)
 
 
 def mutating(x, padding, **options):
-    y = pad(x, padding, **options)
+    y = GOOD["pad"](x, padding, **options)
     x[..., :1] = 7
     return y
 
 
 def view(x, padding, **options):
-    y = pad(x, padding, **options)
+    y = GOOD["pad"](x, padding, **options)
     return x if y.shape == x.shape else y
 
 
 def widened(x, padding, **options):
-    return pad(x, padding, **options).astype(np.float64)
+    return GOOD["pad"](x, padding, **options).astype(np.float64)
 
 
 def listed(x, padding, **options):
-    return pad(x, padding, **options).tolist()
+    return GOOD["pad"](x, padding, **options).tolist()
 
 
 def broken(x, padding, **options):
@@ -161,31 +150,79 @@ def broken(x, padding, **options):
 
 
 def short_cache(A_prev, hparameters, mode="max"):
-    result, _ = pool_forward(A_prev, hparameters, mode)
+    result, _ = GOOD["pool_forward"](A_prev, hparameters, mode)
     return result, (A_prev.copy(), hparameters)
 
 
 def no_cache(A_prev, hparameters, mode="max"):
-    return pool_forward(A_prev, hparameters, mode)[0]
+    return GOOD["pool_forward"](A_prev, hparameters, mode)[0]
 
 
 def changed_hparameters(A_prev, W, b, hparameters):
-    result = conv_forward(A_prev, W, b, hparameters)
+    result = GOOD["conv_forward"](A_prev, W, b, hparameters)
     hparameters["out"] = 1
     return result
 
 
 def first_of_ties(dA, cache, mode="max"):
     if mode == "average":
-        return pool_backward(dA, cache, mode)
+        return GOOD["pool_backward"](dA, cache, mode)
     x, hparameters = cache
-    return max_pool_vjp(dA, x, hparameters["f"], stride=hparameters["stride"])
+    return GOOD["max_pool_vjp"](dA, x, hparameters["f"], stride=hparameters["stride"])
 
 
 def window_of_the_stride(A_prev, hparameters, mode="max"):
-    return pool_forward(A_prev, hparameters | {"f": hparameters["stride"]}, mode)[0], (A_prev, hparameters)
+    return GOOD["pool_forward"](A_prev, hparameters | {"f": hparameters["stride"]}, mode)[0], (A_prev, hparameters)
 
 
+def without_one(name, keyword, wrong):
+    return lambda *arrays, **options: GOOD[name](
+        *arrays, **{**options, **({keyword: wrong} if keyword in options else {})}
+    )
+
+
+def scaled(name, number=0, by=1.001):
+    def function(*arrays, **options):
+        found = GOOD[name](*arrays, **options)
+        if not isinstance(found, tuple):
+            return (found * by).astype(found.dtype)
+        return tuple((part * by).astype(part.dtype) if i == number else part for i, part in enumerate(found))
+
+    return function
+
+
+def last_wins(cols, shape, window, **options):
+    """Overwrite where windows overlap."""
+    counts = GOOD["fold"](np.ones_like(cols), shape, window, **options)
+    return (GOOD["fold"](cols, shape, window, **options) / np.maximum(counts, 1)).astype(cols.dtype)
+
+
+def even_cuts(x, output_shape, **options):
+    """Take windows of equal size, the rest dropped."""
+    if options.get("layout") == "channels_first":
+        return GOOD["adaptive_avg_pool"](x, output_shape, **options)
+    size = x.shape[1:-1]
+    parts = (output_shape,) * len(size) if isinstance(output_shape, int) else output_shape
+    if any(n < m for n, m in zip(size, parts, strict=True)):
+        return GOOD["adaptive_avg_pool"](x, output_shape, **options)
+    kept = tuple(slice(0, n // m * m) for n, m in zip(size, parts, strict=True))
+    return GOOD["adaptive_avg_pool"](np.ascontiguousarray(x[(slice(None), *kept)]), output_shape, **options)
+
+
+def saturating(x, w, b=None, **options):
+    """Clip where NumPy's integers wrap."""
+    if x.dtype.kind not in "iu":
+        return GOOD["conv"](x, w, b, **options)
+    dtype = np.dtype(options.pop("dtype", x.dtype))
+    wide = GOOD["conv"](x.astype(float), w.astype(float), None if b is None else b.astype(float), **options)
+    return np.clip(wide, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
+
+
+def unconjugated(dz, x, w, **options):
+    return GOOD["conv_vjp"](dz, np.conj(x), np.conj(w), **options)
+
+
+VALUES = "differ|off by more|not adjoint|wrong shape"
 FAULTS = [
     ("conv", flipped, "differ"),
     ("conv", shifted_padding, "differ"),
@@ -199,7 +236,7 @@ FAULTS = [
     ("conv_vjp", swapped, "dw has the wrong shape"),
     ("conv_vjp", mean_bias_grad, "db: .* differ"),
     ("conv_input_grad", input_grad_of_the_batch_s_first, "differ"),
-    ("conv_weight_grad", lambda dz, x, shape, **o: -conv_weight_grad(dz, x, shape, **o), "differ"),
+    ("conv_weight_grad", lambda dz, x, shape, **o: -GOOD["conv_weight_grad"](dz, x, shape, **o), "differ"),
     ("avg_pool", full_divisor, "differ"),
     ("avg_pool_vjp", assigned, "differ|off by more"),
     ("max_pool_vjp", last_of_ties, "differ"),
@@ -221,4 +258,26 @@ FAULTS = [
     ("create_mask_from_window", lambda x: x >= x, "differ"),
     ("create_mask_from_window", lambda x: (x == x.max()).astype(np.int8), "wrong dtype"),
     ("distribute_value", lambda dz, shape: np.full(shape, dz.item(), dz.dtype), "differ"),
+    ("conv_transpose", lambda x, w, b=None, **o: GOOD["conv_transpose"](x, w, None, **o), VALUES),
+    ("conv_transpose", lambda x, w, b=None, **o: GOOD["conv_transpose"](x, np.flip(w, (-3,)), b, **o), VALUES),
+    ("conv_transpose_vjp", scaled("conv_transpose_vjp", 1), VALUES),
+    (
+        "conv_transpose_vjp",
+        lambda dz, x, w, **o: (*GOOD["conv_transpose_vjp"](dz, x, w, **o)[:2], w[..., 0, 0, 0]),
+        VALUES,
+    ),
+    ("lp_pool", lambda x, p, window, **o: GOOD["lp_pool"](x, p + 1e-4, window, **o), VALUES),
+    ("lp_pool", lambda x, p, window, **o: GOOD["lp_pool"](np.abs(x) + np.float32(0.001), p, window, **o), VALUES),
+    ("lp_pool_vjp", lambda dy, x, p, window, **o: np.abs(GOOD["lp_pool_vjp"](dy, x, p, window, **o)), VALUES),
+    ("lp_pool_vjp", scaled("lp_pool_vjp", by=1 + 1e-5), VALUES),
+    ("adaptive_avg_pool", even_cuts, VALUES),
+    ("adaptive_avg_pool_vjp", scaled("adaptive_avg_pool_vjp"), VALUES),
+    ("adaptive_max_pool_vjp", lambda dy, x, out, **o: GOOD["adaptive_max_pool_vjp"](dy, -x, out, **o), VALUES),
+    ("max_unpool", lambda y, i, out, **o: GOOD["max_unpool"](y, np.maximum(i, 0), out, **o), VALUES),
+    ("unfold", lambda x, window, **o: GOOD["unfold"](np.flip(x, 0), window, **o), VALUES),
+    ("fold", last_wins, VALUES),
+    ("pad", without_one("pad", "mode", "replicate"), VALUES),
+    ("pad_vjp", without_one("pad_vjp", "mode", "zeros"), VALUES),
+    ("conv", without_one("conv", "padding_mode", "replicate"), VALUES),
+    ("conv_vjp", without_one("conv_vjp", "padding_mode", "circular"), VALUES),
 ]

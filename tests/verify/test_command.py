@@ -1,50 +1,19 @@
-"""The command: exit statuses, what it prints, reports that parse, and evidence that travels."""
+"""The command: exit statuses, and what it prints."""
 
-import importlib.util
 import json
 import re
 import subprocess
 import sys
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import xpconv
+from tests.verify.command_line import FEW, complaint, digests_of, lines
 from tests.verify.planted import flipped
 from xpconv._tools.libraries import LibraryError
-from xpconv.verify import main, run
+from xpconv.verify import main
 from xpconv.verify.catalogue import cases
-from xpconv.verify.report import screen as show
-from xpconv.verify.report.outcome import Backend
-
-
-def digests_of(data, backend="numpy"):
-    rows = data["results"][backend].items()
-    return {f"{case}/{kind}": found for case, row in rows for kind, found in row.items() if isinstance(found, str)}
-
-
-def ratios_of(data, backend="numpy"):
-    for case, row in data["results"][backend].items():
-        for kind, found in row.items():
-            if not isinstance(found, str):
-                yield from ((f"{case}/{kind}", r) for r in (found.values() if isinstance(found, dict) else [found]))
-
-
-FEW = ["--quick", "--backends", "numpy", "--operations", "pad,conv_forward,max_pool"]
-
-
-def lines(capsys):
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    return captured.out.splitlines()
-
-
-def complaint(capsys):
-    captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    assert line.startswith("xpconv verify: ")
-    return line
 
 
 def test_all_is_well(capsys):
@@ -114,16 +83,6 @@ def test_a_backend_that_is_not_usable(capsys, monkeypatch):
     assert "no CUDA device" in complaint(capsys)
 
 
-def test_a_report_that_cannot_be_written(capsys, monkeypatch, tmp_path):
-    def full(path, data):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("xpconv.verify.report.files.write_atomic", full)
-    assert main(["--quick", "--backends", "numpy", "--operations", "pad", "--report", str(tmp_path / "a.md")]) == 2
-    assert "No space left" in capsys.readouterr().err
-    assert main(["--quick", "--report", str(tmp_path)]) == 2
-
-
 def test_help_and_the_command_line(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -134,122 +93,6 @@ def test_help_and_the_command_line(capsys):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "checks passed on numpy" in done.stdout
-
-
-# --- reports --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def failing(monkeypatch):
-    good = xpconv.pad
-    monkeypatch.setattr(xpconv, "pad", lambda *a, **o: good(*a, **o) + 1)
-
-
-def test_reports_say_what_happened(failing, tmp_path, capsys):
-    paths = [tmp_path / name for name in ("r.json", "r.xml", "r.md")]
-    arguments = [word for path in paths for word in ("--report", str(path))]
-    assert main(["--quick", "--backends", "numpy,strict", "--operations", "pad,max_pool_vjp", *arguments]) == 1
-    capsys.readouterr()
-
-    data = json.loads(paths[0].read_text())
-    assert data["catalogue"]["version"] == cases.VERSION
-    assert (data["seed"], data["quick"], data["operations"]) == (0, True, ["pad", "max_pool_vjp"])
-    assert [backend["name"] for backend in data["backends"]] == ["numpy", "strict"]
-    assert data["versions"]["xpconv"] == xpconv.__version__
-    failed = data["failures"]
-    assert {record["backend"] for record in failed} == {"numpy", "strict"}
-    assert all(record["check"].startswith("pad/") and record["line"] for record in failed)
-    assert set(data["results"]) == {"numpy", "strict"}
-    assert digests_of(data)
-    assert all(source.startswith("max_pool_vjp/") for source in digests_of(data))
-    assert all(0 <= ratio <= 1 for _, ratio in ratios_of(data, "strict"))
-
-    root = ElementTree.fromstring(paths[1].read_text())
-    suites = root.findall("testsuite")
-    assert sum(int(suite.get("tests")) for suite in suites) == data["checks"] == len(list(root.iter("testcase")))
-    assert int(root.get("failures")) == len(failed) == len(root.findall(".//failure"))
-    assert root.find(".//failure").text.startswith("FAILED numpy pad/")
-    assert {case.get("classname") for case in root.iter("testcase")} >= {"xpconv.numpy.pad", "xpconv.strict.pad"}
-
-    text = paths[2].read_text()
-    assert re.search(r"\| numpy \| pad \| (\d+) \| \1 FAILED \| - \| - \|", text)
-    assert "checks failed on numpy, strict" in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in rows} == {rows[0].count("|")}
-
-
-def test_a_ratio_that_is_not_finite_is_null(monkeypatch, tmp_path, capsys):
-    good = xpconv.conv_forward
-    monkeypatch.setattr(xpconv, "conv_forward", lambda *a: (np.full_like(good(*a)[0], np.nan), good(*a)[1]))
-    path = tmp_path / "r.json"
-    assert main([*FEW, "--report", str(path)]) == 1
-    found = [ratio for source, ratio in ratios_of(json.loads(path.read_text())) if source.startswith("conv_forward")]
-    assert found
-    assert all(ratio is None for ratio in found)
-    capsys.readouterr()
-
-
-# --- the screen -----------------------------------------------------------------------------------
-
-
-def test_rich_on_a_terminal_and_text_elsewhere(monkeypatch):
-    assert isinstance(show.screen(), show.PlainScreen)
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert isinstance(show.screen(), show.RichScreen)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert isinstance(show.screen(), show.PlainScreen)
-
-
-def test_the_table_fits_a_terminal_of_100_columns(failing, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "100")
-    screen = show.RichScreen()
-    monkeypatch.setattr("xpconv.verify.command.screen", lambda: screen)
-    arguments = ["--quick", "--backends", "numpy,strict", "--operations", "pad,create_mask_from_window,conv_forward"]
-    assert main(arguments) == 1
-    found = capsys.readouterr().out.splitlines()
-    table = [line for line in found if "create_mask_from_window" in line or "backend" in line]
-    assert len(table) == 3
-    assert all(len(line.rstrip()) <= 100 for line in table)
-    assert not any("…" in line for line in table)
-    assert any(re.search(r"pad +(\d+) +\1 FAILED", line) for line in found)
-    assert any(line.startswith("  import xpconv as xc; ") and len(line) > 100 for line in found)
-
-
-@pytest.mark.parametrize(
-    ("environment", "words"),
-    [
-        ({}, "off"),
-        ({"CUPY_TF32": "1"}, "on (CUPY_TF32=1)"),
-        ({"CUPY_TF32": "1", "NVIDIA_TF32_OVERRIDE": "0"}, "off (NVIDIA_TF32_OVERRIDE=0)"),
-        ({"NVIDIA_TF32_OVERRIDE": "1"}, "on (NVIDIA_TF32_OVERRIDE=1)"),
-    ],
-)
-def test_tf32_is_shown_for_cupy(monkeypatch, environment, words):
-    for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert run.tf32("numpy") == ""
-    state = run.tf32("cupy")
-    assert state.startswith(words)
-    backend = Backend("cupy", "14.0", "cuda:0 (a GPU)", ("float32",), False, state)
-    assert str(backend) == f"cupy 14.0 on cuda:0 (a GPU); float32; TF32 {state}"
-
-
-def test_tf32_is_shown_for_torch_on_a_gpu(monkeypatch):
-    torch = pytest.importorskip("torch")
-    switch = torch.backends.cuda.matmul
-    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
-    assert run.tf32("torch", "cpu") == ""
-    before = switch.allow_tf32
-    try:
-        for allowed, word in ((True, "on"), (False, "off")):
-            switch.allow_tf32 = allowed
-            assert run.tf32("torch", "cuda:0") == f"{word} (torch.backends.cuda.matmul.allow_tf32 is {allowed})"
-    finally:
-        switch.allow_tf32 = before
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-    assert run.tf32("torch", "cuda:0") == "off (NVIDIA_TF32_OVERRIDE=0)"
 
 
 def test_importing_the_package_does_not_import_the_verifier():

@@ -3,19 +3,16 @@
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 import xpconv
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import LibraryError
 from xpconv.verify import main, selftest
-from xpconv.verify.catalogue.tasks import NAMES
-from xpconv.verify.faults.fault import Fault, planted
+from xpconv.verify.faults.fault import Fault
 from xpconv.verify.selftest import FAULTS, SelfTest
 
 HARMLESS = Fault("harmless", "nothing", (("xpconv:pad", lambda right: lambda *a, **o: right(*a, **o)),), ("pad",))
-CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten")
 
 
 def test_every_fault_is_caught(capsys):
@@ -27,13 +24,6 @@ def test_every_fault_is_caught(capsys):
     assert int(total) == len(FAULTS) >= 30
     assert int(caught) + len([line for line in lines if " not run: " in line]) == int(total)
     assert bool(rest) == (caught != total)
-
-
-def test_the_faults_are_many_and_distinct():
-    assert len({(fault.where, fault.name) for fault in FAULTS}) == len(FAULTS)
-    assert all(fault.imitates and fault.operations and set(fault.operations) <= set(NAMES) for fault in FAULTS)
-    course = {"zero_pad", "conv_single_step", "conv_forward", "conv_backward", "pool_forward", "pool_backward"}
-    assert course <= {fault.where for fault in FAULTS}
 
 
 @pytest.mark.parametrize("seed", ["1", "17"])
@@ -78,40 +68,6 @@ def test_without_its_library_a_fault_is_not_run(monkeypatch, capsys):
     assert out.count("not run: backend 'strict' cannot be imported") == len(elsewhere)
     assert f"1 of {len(elsewhere) + 1} planted faults caught, {len(elsewhere)} not run" in out
     assert selftest.main(0, elsewhere) == 1  # nothing was shown
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.where}: {fault.name}")
-def test_the_library_is_as_it_was(fault):
-    before = _places(fault)
-    try:
-        with planted(fault):
-            assert not any(now is then for now, then in zip(_places(fault), before, strict=True))
-            raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        pass
-    assert all(now is then for now, then in zip(_places(fault), before, strict=True))
-
-
-def _places(fault):
-    found = []
-    for place, _ in fault.plants:
-        module, _, path = place.partition(":")
-        holder = __import__(module, fromlist=["_"])
-        *outer, name = path.split(".")
-        for part in outer:
-            holder = getattr(holder, part)
-        found.append(vars(holder)[name])
-    return found
-
-
-def test_the_conjugate_is_a_fault_of_complex_gradients():
-    x, w, dz = (np.full(shape, 1 + 2j, np.complex64) for shape in ((1, 3, 1), (2, 1, 1), (1, 2, 1)))
-    right = xpconv.conv_vjp(dz, x, w)
-    with planted(CONJUGATE):
-        wrong = xpconv.conv_vjp(dz, x, w)
-    assert not np.array_equal(right[0], wrong[0])
-    assert not np.array_equal(right[1], wrong[1])
-    assert np.array_equal(right[2], wrong[2])
 
 
 def test_the_table_of_rich(capsys):

@@ -9,7 +9,7 @@ import pytest
 import xpconv as xc
 from tests.memory import beside
 from xpconv import bounds
-from xpconv._engine import old as _run
+from xpconv._convolution import weight
 from xpconv._plan import choose as _plan
 from xpconv._work import panels as _panels
 from xpconv._work import products as _products
@@ -122,8 +122,8 @@ def test_results_are_those_without(name: str, dtype: str, monkeypatch: pytest.Mo
     x_shape, w_shape, options = LAYERS[name]
     rng = np.random.default_rng(0)
     x, w = (rng.integers(-1, 2, shape).astype(dtype) for shape in (x_shape, w_shape))
-    right, made = _run._in_panels, []
-    monkeypatch.setattr(_run, "_in_panels", lambda *a: made.append(right(*a)) or made[-1])
+    right, made = weight._in_panels, []
+    monkeypatch.setattr(weight, "_in_panels", lambda *a: made.append(right(*a)) or made[-1])
     z = xc.conv(x, w, **options)
     dz = rng.integers(-1, 2, z.shape).astype(dtype)
     forward = len(made)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from xpconv._arrays.space import NUMPY
+from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.space import numpy_space
 from xpconv._work import products as _products
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.products import piece, pieces, stack
-from xpconv._work.workspace import Arithmetic
 
 # a, b: as a whole; rows, columns and both left over; few rows; stacks, one of them shared
 SHAPES = {
@@ -99,7 +99,7 @@ def test_long_sums(name: str, dtype: str) -> None:
     inner, rows, columns = SUMS[name]
     rng = np.random.default_rng(0)
     a, b = (rng.integers(-4, 5, (inner, n)).astype(dtype) for n in (rows, columns))
-    work = BufferedWorkspace(np, NUMPY, Arithmetic(*(np.dtype(dtype),) * 3))
+    work = BufferedWorkspace(numpy_space(), Arithmetic.plain(np, np.dtype(dtype)))
     out = np.full((rows, columns), 99, dtype)
     assert work.matmul("sum", a.T, b, out) is out
     np.testing.assert_array_equal(out, a.T.astype("int64") @ b.astype("int64"))

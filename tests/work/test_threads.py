@@ -122,7 +122,7 @@ def test_a_call_holds_nothing_while_the_pool_is_busy() -> None:
     try:
         array = np.zeros(1)
         gone = weakref.ref(array)
-        _threads.run(lambda index, state, array=array: None, 4, lambda: None, 3, False)
+        _threads.run(lambda index, state, array=array: None, 4, lambda: None, lambda _: None, 3, collect=False)
         del array
         assert gone() is None
     finally:

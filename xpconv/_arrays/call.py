@@ -79,6 +79,10 @@ class Call:
         arithmetic = replace(self.arithmetic, result=sums, wanted=sums)
         return replace(self, arithmetic=arithmetic, layout="channels_last")
 
+    def in_dtype(self, dtype: DType) -> Call:
+        """Give the same call with arrays and results of one dtype, in which all is done."""
+        return replace(self, arithmetic=Arithmetic.plain(self.xp, dtype))
+
     def conjugated(self) -> Call:
         """Give the same call with its images seen conjugate, if they are complex."""
         return replace(self, lens=Lens(self.xp.conj)) if self.arithmetic.is_complex else self
@@ -107,11 +111,13 @@ class Call:
 
     def images(self, array: Array) -> Array:
         """(N, C, *spatial) or (N, *spatial, C), an argument -> (N, *spatial, C)."""
-        return to_channels_last(self.xp, self.read(array), self.layout)
+        array = self.read(array)
+        return array if self.layout == "channels_last" else to_channels_last(self.xp, array, self.layout)
 
     def kernel(self, w: Array) -> Array:
         """(F, C/G, *K) or (*K, C/G, F), an argument -> (*K, C/G, F)."""
-        return kernel_to_channels_last(self.xp, self.read(w), self.layout)
+        w = self.read(w)
+        return w if self.layout == "channels_last" else kernel_to_channels_last(self.xp, w, self.layout)
 
     def bias(self, b: Array | None) -> Array | None:
         """(F,), an argument, or None."""

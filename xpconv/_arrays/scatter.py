@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import array_api_extra as xpx
 import numpy as np
 
-from xpconv._arrays.old import arange, index_dtype, zeros
-from xpconv._arrays.types import Namespace, Traits
-
-Array = Any
+from xpconv._arrays.space import Space
+from xpconv._arrays.types import Array
 
 
-def scatter(function: str, xp: Namespace, traits: Traits, values: Array, places: Array, size: int) -> Array:
+def scatter(function: str, space: Space, values: Array, places: Array, size: int) -> Array:
     """(N, M, C), (N, M, C) -> (N, size, C): put each value at its place along the middle axis, -1 nowhere."""
+    xp, traits = space.xp, space.traits
     if traits.buffers:
         return _scatter_numpy(function, values, places, size)
     if traits.lazy:
@@ -23,13 +20,13 @@ def scatter(function: str, xp: Namespace, traits: Traits, values: Array, places:
             shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
         )  # fmt: skip
     n, _, c = values.shape
-    places = xp.astype(places, index_dtype(xp, places))
+    places = xp.astype(places, space.index_dtype)
     places = xp.where(places < 0, xp.full_like(places, size), places)  # a row of its own, cut off below
     if not traits.indexed:
-        return _scatter_sorted(xp, values, places, size)
-    image = xp.reshape(arange(xp, n, places.dtype, values), (n, 1, 1))
-    channel = xp.reshape(arange(xp, c, places.dtype, values), (1, 1, c))
-    target = zeros(xp, (n, size + 1, c), values.dtype, values)
+        return _scatter_sorted(space, values, places, size)
+    image = xp.reshape(space.arange(n, places.dtype), (n, 1, 1))
+    channel = xp.reshape(space.arange(c, places.dtype), (1, 1, c))
+    target = space.zeros((n, size + 1, c), values.dtype)
     return xpx.at(target)[image, places, channel].set(values, xp=xp)[:, :size, :]
 
 
@@ -50,14 +47,14 @@ def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Ar
     return target
 
 
-def _scatter_sorted(xp: Namespace, values: Array, places: Array, size: int) -> Array:
+def _scatter_sorted(space: Space, values: Array, places: Array, size: int) -> Array:
     """Scatter with the standard's functions alone: sort the places, and look each cell up."""
-    n, m, c = values.shape
-    planes = xp.reshape(arange(xp, n * c, places.dtype, values), (n, 1, c)) * (size + 1)
+    xp, (n, m, c) = space.xp, values.shape
+    planes = xp.reshape(space.arange(n * c, places.dtype), (n, 1, c)) * (size + 1)
     keys = xp.reshape(places + planes, (-1,))
     order = xp.argsort(keys)
     keys = xp.take(keys, order)
-    cells = xp.reshape(arange(xp, size, places.dtype, values), (1, size, 1)) + planes
+    cells = xp.reshape(space.arange(size, places.dtype), (1, size, 1)) + planes
     found = xp.clip(xp.searchsorted(keys, xp.reshape(cells, (-1,))), None, n * m * c - 1)
     hit = xp.reshape(xp.take(keys, found), cells.shape) == cells
     value = xp.reshape(xp.take(xp.take(xp.reshape(values, (-1,)), order), found), cells.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,7 +13,7 @@ import numpy as np
 
 from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, read_dtype
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
-from xpconv._arrays.views import numpy_windows, window_steps
+from xpconv._arrays.views import window_steps
 
 # Of 2 to 6 MiB, on 19 layers, on cores with a second-level cache of 1 MiB and a shared third-level one of 32 MiB: 4 MiB
 # takes 0.97 to 1.00 of the time of 2 MiB, and 0.5 to 0.8 of it where few channels make the array calls short.
@@ -132,9 +131,10 @@ class Space:
 
         CuPy's `sliding_window_view` would wait for the device on every axis, so this is `as_strided` everywhere.
         """
-        if isinstance(slab, np.ndarray):
-            return numpy_windows(slab, kernel, output, stride, dilation)
         shape = (slab.shape[0], *output, *kernel, slab.shape[-1])
+        if isinstance(slab, np.ndarray):
+            steps = window_steps(slab.strides, stride, dilation)
+            return np.lib.stride_tricks.as_strided(slab, shape, steps, writeable=False)
         if hasattr(slab, "as_strided"):
             return slab.as_strided(shape, window_steps(slab.stride(), stride, dilation), slab.storage_offset())
         from cupy.lib.stride_tricks import as_strided  # CuPy is loaded: the slab is its array
@@ -150,11 +150,22 @@ class Space:
             return target
         return xpx.at(target)[region].add(block, xp=self.xp)
 
+    def clip(self, array: Array, low: float | None, high: float | None) -> Array:
+        """Clip values.
+
+        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device.
+        """
+        if self.traits.name == "cupy":
+            import cupy  # it is loaded: the array is its own
+
+            return cupy.clip(array, low, high)
+        return self.xp.clip(array, low, high)
+
     @property
     def tf32(self) -> bool:
         """Say whether the library may round the float32 factors of matrix products to TF32."""
         if self.traits.name == "cupy":
-            return os.environ.get("CUPY_TF32", "0") == "1"
+            return cupy_allows_tf32()
         if self.traits.name == "torch":
             return str(self.device).startswith("cuda") and _torch_allows_tf32()
         # on a GPU the default of JAX is TF32
@@ -162,6 +173,15 @@ class Space:
 
 
 _CONSTANTS: dict[Any, Array] = {}
+
+
+def cupy_allows_tf32() -> bool:
+    """Ask CuPy whether it rounds the float32 factors of matrix products."""
+    import cupy  # it is loaded: the array is its own
+
+    # set by the environment variable CUPY_TF32 when CuPy is first used, or by `set_compute_type` at any time
+    routines = cupy._core._routines_linalg
+    return bool(routines.get_compute_type(np.dtype(np.float32)) == routines.COMPUTE_TYPE_TF32)
 
 
 def _torch_allows_tf32() -> bool:
@@ -237,6 +257,11 @@ def common_space(function: str, arrays: Mapping[str, Array], *, one_dtype: bool 
     return space
 
 
+def mixed_space(function: str, **arrays: Array) -> Space:
+    """Find the one library and device of a call's arrays, whose dtypes may differ."""
+    return common_space(function, arrays, one_dtype=False)
+
+
 def _common(function: str, arrays: Mapping[str, Array]) -> Space:
     space, first = None, ""
     for name, array in arrays.items():
@@ -247,6 +272,7 @@ def _common(function: str, arrays: Mapping[str, Array]) -> Space:
         other = space_of(array)
         if space is None:
             space, first = other, name
+            _check_current(function, name, other)
         elif other.xp is not space.xp:
             raise TypeError(
                 f"{function}: the arrays of one call belong to one library; got {first}: {_name(space.xp)}, "
@@ -259,6 +285,18 @@ def _common(function: str, arrays: Mapping[str, Array]) -> Space:
             )
     assert space is not None
     return space
+
+
+def _check_current(function: str, name: str, space: Space) -> None:
+    """Refuse arrays of CuPy's on a device that is not the current one: what is made for them would lie on that one."""
+    if space.traits.name == "cupy":
+        import cupy  # it is loaded: the array is its own
+
+        if space.device != (current := cupy.cuda.Device()):
+            raise TypeError(
+                f"{function}: {name} is on the current device, {current!r}; got {name}.device={space.device!r}; "
+                f"call it within `with {name}.device:`"
+            )
 
 
 def _name(xp: Namespace) -> str:

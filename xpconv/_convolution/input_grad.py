@@ -61,7 +61,9 @@ def _of_pixels(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | N
         return result.array()
     waiting: list[tuple[int, int, Jobs]] = []  # flops, workers, jobs of a phase
     with contextlib.ExitStack() as stack:
-        for phase, taken, part in zip(geometry.phases, plan.phases, result.phases(geometry), strict=True):
+        for phase, taken, part in zip(
+            geometry.phases, plan.phases, result.phases(geometry.input, geometry.stride), strict=True
+        ):
             if phase.geometry is None or taken is None:
                 size = tuple(len(range(*s.indices(n))) for s, n in zip(phase.target, geometry.input, strict=True))
                 bias = None if b is None else cast(call.xp, b, call.arithmetic.sums)

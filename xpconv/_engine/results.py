@@ -6,6 +6,8 @@ immutable array) the blocks are kept and joined by concatenation. The tile funct
 
 from __future__ import annotations
 
+import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +18,7 @@ from xpconv._arrays.dtypes import cast
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
 from xpconv._shapes.cuts import Tiles, slices
-from xpconv._shapes.geometry import Geometry, Ints, Region
+from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.workspace import Workspace
 
 
@@ -51,8 +53,8 @@ class Result(ABC):
         """Cut into blocks of channels, which are made by themselves."""
 
     @abstractmethod
-    def phases(self, geometry: Geometry) -> Sequence[Result]:
-        """Cut into the stride phases of a geometry's input, which are made by themselves."""
+    def phases(self, size: Ints, stride: Ints) -> Sequence[Result]:
+        """Cut the spatial axes into the phases of a stride, which are made by themselves, in the order of residues."""
 
     @abstractmethod
     def array(self) -> Array:
@@ -87,8 +89,9 @@ class Written(Result):
     def channels(self, parts: Sequence[slice]) -> Sequence[Result]:
         return [Written(self.target, *self._path, (..., part)) for part in parts]
 
-    def phases(self, geometry: Geometry) -> Sequence[Result]:
-        return [Written(self.target, *self._path, (slice(None), *p.target, slice(None))) for p in geometry.phases]
+    def phases(self, size: Ints, stride: Ints) -> Sequence[Result]:
+        axes = ([slice(first, n, step) for first in range(min(step, n))] for n, step in zip(size, stride, strict=True))
+        return [Written(self.target, *self._path, (slice(None), *place)) for place in itertools.product(*axes)]
 
 
 class Kept(Result):
@@ -99,12 +102,12 @@ class Kept(Result):
         self._blocks: list[Array] = []
         self._counts: Ints = ()  # of tiles along each axis
         self._parts: list[Kept] = []
-        self._geometry: Geometry | None = None  # of which the parts are stride phases, not blocks of channels
+        self._grid: tuple[Ints, Ints] | None = None  # size and stride, if the parts are phases, not blocks of channels
 
     def array(self) -> Array:
         xp = self._space.xp
-        if self._geometry is not None:
-            found = interleave(self._space, [part.array() for part in self._parts], self._geometry)
+        if self._grid is not None:
+            found = interleave(self._space, [part.array() for part in self._parts], *self._grid)
         elif self._parts:
             found = xp.concat([part.array() for part in self._parts], axis=-1)
         else:
@@ -128,9 +131,9 @@ class Kept(Result):
         self._parts = [Kept(self._space, self._arithmetic) for _ in parts]
         return self._parts
 
-    def phases(self, geometry: Geometry) -> Sequence[Result]:
-        self._geometry = geometry
-        return self.channels([slice(None)] * len(geometry.phases))
+    def phases(self, size: Ints, stride: Ints) -> Sequence[Result]:
+        self._grid = size, stride
+        return self.channels([slice(None)] * math.prod(map(min, size, stride)))
 
 
 def join(space: Space, blocks: list[Array], counts: Ints) -> Array:
@@ -142,11 +145,11 @@ def join(space: Space, blocks: list[Array], counts: Ints) -> Array:
     return blocks[0]
 
 
-def interleave(space: Space, pieces: list[Array], geometry: Geometry) -> Array:
-    """Join stride phases, in the order of `geometry.phases`: pixel first + stride * t is pixel t of its phase."""
+def interleave(space: Space, pieces: list[Array], size: Ints, stride: Ints) -> Array:
+    """Join the phases of a stride, in the order of residues: pixel first + stride * t is pixel t of its phase."""
     xp = space.xp
-    for axis in reversed(range(geometry.rank)):
-        count = min(geometry.stride[axis], geometry.input[axis])
+    for axis in reversed(range(len(size))):
+        count = min(stride[axis], size[axis])
         if count == 1:
             continue
         joined = []
@@ -162,7 +165,7 @@ def interleave(space: Space, pieces: list[Array], geometry: Geometry) -> Array:
             # (…, T, …) each -> (…, T, stride, …) -> (…, T·stride, …)
             whole = xp.reshape(xp.stack(group, axis=axis + 2), tuple(shape))
             index = [slice(None)] * len(shape)
-            index[axis + 1] = slice(0, geometry.input[axis])
+            index[axis + 1] = slice(0, size[axis])
             joined.append(whole[tuple(index)])
         pieces = joined
     return pieces[0]

@@ -41,17 +41,24 @@ def slab(
         finally:
             alone.release()
         return work.pixels("slab", part)
-    index, widths = [slice(*region[0])], [(0, 0)]
-    for n, (low, high) in zip(geometry.input, reaches, strict=True):
-        inside, width = clip((low, high), n)
+    return surrounded(work, "slab", x, (region[0], *reaches), fill=fill, lens=lens)
+
+
+def surrounded(
+    work: Workspace, name: str, array: Array, ranges: Region, *, fill: Any = 0, lens: Lens | None = None
+) -> Array:
+    """Give ranges of an array (N, *spatial, C), of images and along each spatial axis; `fill` beyond its ends."""
+    index, widths = [slice(*ranges[0])], [(0, 0)]
+    for n, reach in zip(array.shape[1:-1], ranges[1:], strict=True):
+        inside, width = clip(reach, n)
         index.append(slice(*inside))
         widths.append(width)
-    part = x[(*index, slice(None))]
+    part = array[(*index, slice(None))]
     if lens is not None:
         part = lens.look(part)
     if any(before or after for before, after in widths):
-        return work.pad("slab", part, (*widths, (0, 0)), fill)
-    return work.pixels("slab", part)
+        return work.pad(name, part, (*widths, (0, 0)), fill)
+    return work.pixels(name, part)
 
 
 def clip(reach: tuple[int, int], size: int) -> tuple[tuple[int, int], tuple[int, int]]:

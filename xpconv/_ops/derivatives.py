@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from xpconv._arrays.dtypes import cast, result_dtype
-from xpconv._arrays.old import inspect
+from xpconv._arrays.space import common_space
 from xpconv._shapes import read
 from xpconv._shapes.errors import freeze
 from xpconv._shapes.geometry import Ints
@@ -29,15 +29,16 @@ def arrays_of(
     library: str, function: str, x: Array, w: Array | None = _ABSENT, b: Array | None = None, dtype: Any = None
 ) -> tuple[Array, Array | None, Array | None]:
     """Check that the arrays are of the one library that is served; give them in the dtype= keyword's dtype."""
-    given = {"x": x, "b": b} if w is _ABSENT else {"x": x, "w": w, "b": b}
+    given = {"x": x} if w is _ABSENT else {"x": x, "w": w}
     w = None if w is _ABSENT else w
-    xp, traits = inspect(function, **given)
-    if traits.name != library:
+    space = common_space(function, given if b is None else {**given, "b": b})
+    if space.traits.name != library:
         raise TypeError(
-            f"{function}: xpconv.{library} takes arrays of {library}; got x of {traits.name}; use xpconv.{function}"
+            f"{function}: xpconv.{library} takes arrays of {library}; got x of {space.traits.name}; "
+            f"use xpconv.{function}"
         )
-    wanted = result_dtype(function, xp, x.dtype, dtype)
-    x, w, b = (array if array is None else cast(xp, array, wanted) for array in (x, w, b))
+    wanted = result_dtype(function, space.xp, x.dtype, dtype)
+    x, w, b = (array if array is None else cast(space.xp, array, wanted) for array in (x, w, b))
     return x, w, b
 
 

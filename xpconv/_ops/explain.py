@@ -8,11 +8,11 @@ from xpconv import _options
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import described_space
-from xpconv._ops.conv import Padding, Size
 from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
+from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 PASSES = ("conv", "input_grad", "weight_grad")
@@ -26,9 +26,9 @@ def explain(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = "float32",
     of: Literal["conv", "input_grad", "weight_grad"] = "conv",
     device: Any = None,

@@ -4,66 +4,49 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._arrays.dtypes import dtype_name, is_kind, least
-from xpconv._arrays.old import index_dtype, inspect, inspect_apart
-from xpconv._arrays.types import Namespace
-from xpconv._arrays.views import to_channels_last
-from xpconv._engine import old as _run
-from xpconv._pooling import portable as _pool_run
-from xpconv._pooling import sweep as _pool_tiles
-from xpconv._pooling import taps as pooling
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import dtype_name, is_kind
+from xpconv._arrays.space import common_space
+from xpconv._pooling import averages, maxima
+from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
-from xpconv._shapes.geometry import Geometry, Region
-from xpconv._shapes.layout import in_layout
-from xpconv._work.workspace import Workspace
+from xpconv._shapes.options import Layout, Padding, Size, Ties
+from xpconv._shapes.read import Windowing
 
 Array = Any
-Size = int | tuple[int, ...]
-Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 
 TIES = ("first", "all", "split")
 
 
-def read_geometry(
-    function: str, shape: Any, window: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, layout: Any,
-    name: str = "x.shape",
-) -> Geometry:  # fmt: skip
-    """Read the shapes and options of a pooling."""
-    return read.pool(
-        function, shape, window, read.Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode), name
-    )
-
-
-def check_gradient(function: str, dy: Array, geometry: Geometry, layout: str) -> None:
-    """Check that a gradient has the output's shape."""
-    wanted = in_layout(geometry.output_shape, layout)
-    if tuple(dy.shape) != wanted:
-        raise ValueError(f"{function}: dy has the shape of the output, {wanted}; got dy.shape={tuple(dy.shape)}")
-
-
-def check_order(function: str, xp: Namespace, dtype: Any) -> None:
+def check_order(call: Call, dtype: Any) -> None:
     """Refuse dtypes whose values have no order."""
-    if is_kind(xp, dtype, "complex floating"):
+    if is_kind(call.xp, dtype, "complex floating"):
         raise TypeError(
-            f"{function}: complex numbers have no order; got x.dtype={dtype_name(dtype)}; pool a real part or abs(x)"
+            f"{call.name}: complex numbers have no order; got x.dtype={dtype_name(dtype)}; pool a real part or abs(x)"
         )
 
 
-def check_divisible(function: str, name: str, xp: Namespace, dtype: Any) -> None:
+def check_divisible(call: Call, name: str, dtype: Any) -> None:
     """Refuse dtypes that an average leaves."""
-    if is_kind(xp, dtype, "integral"):
+    if is_kind(call.xp, dtype, "integral"):
         raise TypeError(
-            f"{function}: an average of integers is no integer; got {name}.dtype={dtype_name(dtype)}; convert it "
+            f"{call.name}: an average of integers is no integer; got {name}.dtype={dtype_name(dtype)}; convert it "
             f"first, with {name}.astype(float32) say"
         )
 
 
-def check_ties(function: str, xp: Namespace, dtype: Any, ties: str) -> None:
+def check_ties(call: Call, dtype: Any, ties: str) -> None:
     """Check what becomes of equal maxima; shares are no integers."""
     if ties not in TIES:
-        raise ValueError(f"{function}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
+        raise ValueError(f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
     if ties == "split":
-        check_divisible(function, "dy", xp, dtype)
+        check_divisible(call, "dy", dtype)
+
+
+def give_maxima(call: Call, found: tuple[Array, ...]) -> Array | tuple[Array, Array]:
+    """Give maxima, and their places if they were asked for, in the caller's layout."""
+    y, *places = found
+    return (call.give(y), call.in_dtype(places[0].dtype).give(places[0])) if places else call.give(y)
 
 
 def max_pool(
@@ -74,7 +57,7 @@ def max_pool(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
     return_indices: bool = False,
 ) -> Array | tuple[Array, Array]:
     """Take the maximum of each window of each channel (1, 2 or 3 spatial axes).
@@ -132,28 +115,12 @@ def max_pool(
     (array([3., 2., 5.]), array([1, 2, 4]))
 
     """
-    xp, traits = inspect("max_pool", x=x)
-    check_order("max_pool", xp, x.dtype)
-    geometry = read_geometry("max_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    fill, real = least(xp, x.dtype), is_kind(xp, x.dtype, "real floating")
-    if traits.buffers:
-        results = _pool_tiles.max_pool(x, geometry, xp, fill, layout, real, bool(return_indices))
-        return results if return_indices else results[0]
-    pixels = to_channels_last(xp, x, layout)
-    places = index_dtype(xp, x) if return_indices else None
-
-    def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
-        slab = _run.slab(work, pixels, geometry, region, fill)
-        best = pooling.window_reduce(work, "maximum", slab, geometry, _run.sizes(region))
-        if places is None:
-            return (best,)
-        hits = pooling.maxima(work, slab, geometry, region, "first", real)
-        return best, pooling.plane_index(work, hits, geometry, region, places)
-
-    dtypes = (x.dtype,) if places is None else (x.dtype, places)
-    elements = 3 if places is None else 10 + geometry.taps // 4
-    found = _pool_run.over_output(tile, pixels, geometry, xp, traits, x.dtype, dtypes, elements, layout)
-    return found[0] if places is None else (found[0], found[1])
+    name = "max_pool"
+    call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
+    check_order(call, x.dtype)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    windows = Windows.of(read.pool(name, x.shape, window, asked))
+    return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
 def max_pool_vjp(
@@ -165,8 +132,8 @@ def max_pool_vjp(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
-    ties: str = "first",
+    layout: Layout = "channels_last",
+    ties: Ties = "first",
 ) -> Array:
     """Give the gradient of max pooling's input from the gradient of its output.
 
@@ -214,23 +181,27 @@ def max_pool_vjp(
 
     """
     name = "max_pool_vjp"
-    xp, traits = inspect(name, x=x, dy=dy)
-    check_order(name, xp, x.dtype)
-    check_ties(name, xp, dy.dtype, ties)
-    geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    check_gradient(name, dy, geometry, layout)
-    return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, ties, layout)
+    call = Call.of(name, x=x, dy=dy, layout=layout)
+    check_order(call, x.dtype)
+    check_ties(call, dy.dtype, ties)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    geometry = read.pool(name, x.shape, window, asked)
+    read.gradient(name, "dy", dy.shape, geometry, layout)
+    pixels = call.in_dtype(x.dtype).images(x)
+    return call.give(maxima.max_pool_vjp(call, Windows.of(geometry), call.images(dy), pixels, ties=ties))
 
 
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
     name = "max_pool_vjp"
-    xp, traits = inspect_apart(name, x=x, dy=dy)
-    check_order(name, xp, x.dtype)
-    check_order(name, xp, dy.dtype)
-    geometry = read_geometry(name, x.shape, window, stride, 0, 1, False, "channels_last")
-    check_gradient(name, dy, geometry, "channels_last")
-    return _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, "all", "channels_last")
+    common_space(name, {"x": x, "dy": dy}, one_dtype=False)
+    call = Call.of(name, dy=dy)
+    check_order(call, x.dtype)
+    check_order(call, dy.dtype)
+    geometry = read.pool(name, x.shape, window, Windowing(stride))
+    read.gradient(name, "dy", dy.shape, geometry, "channels_last")
+    windows, pixels = Windows.of(geometry), call.in_dtype(x.dtype).images(x)
+    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties="all"))
 
 
 def avg_pool(
@@ -242,7 +213,7 @@ def avg_pool(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Take the mean of each window of each channel (1, 2 or 3 spatial axes).
 
@@ -285,10 +256,12 @@ def avg_pool(
     array([2., 3., 4.])
 
     """
-    xp, traits = inspect("avg_pool", x=x)
-    check_divisible("avg_pool", "x", xp, x.dtype)
-    geometry = read_geometry("avg_pool", x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    return _pool_run.avg_pool(x, geometry, xp, traits, bool(count_include_pad), layout)
+    name = "avg_pool"
+    call = Call.of(name, x=x, layout=layout)
+    check_divisible(call, "x", x.dtype)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    windows = Windows.of(read.pool(name, x.shape, window, asked))
+    return call.give(averages.avg_pool(call, windows, call.images(x), bool(count_include_pad)))
 
 
 def avg_pool_vjp(
@@ -301,7 +274,7 @@ def avg_pool_vjp(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Give the gradient of average pooling's input from the gradient of its output.
 
@@ -337,8 +310,10 @@ def avg_pool_vjp(
 
     """
     name = "avg_pool_vjp"
-    xp, traits = inspect(name, dy=dy)
-    check_divisible(name, "dy", xp, dy.dtype)
-    geometry = read_geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
-    check_gradient(name, dy, geometry, layout)
-    return _pool_run.avg_pool_vjp(dy, geometry, xp, traits, bool(count_include_pad), layout)
+    call = Call.of(name, dy=dy, layout=layout)
+    check_divisible(call, "dy", dy.dtype)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    geometry = read.pool(name, input_shape, window, asked, "input_shape")
+    read.gradient(name, "dy", dy.shape, geometry, layout)
+    windows = Windows.of(geometry)
+    return call.give(averages.avg_pool_vjp(call, windows, call.images(dy), bool(count_include_pad)))

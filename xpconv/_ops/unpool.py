@@ -6,18 +6,18 @@ import math
 from typing import Any
 
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.old import inspect_apart, zeros
 from xpconv._arrays.scatter import scatter
+from xpconv._arrays.space import common_space
 from xpconv._arrays.views import contiguous, from_channels_last
-from xpconv._shapes.errors import Facts as Call
-from xpconv._shapes.errors import freeze
-from xpconv._shapes.layout import LAYOUTS, channels_last
+from xpconv._shapes.errors import Facts, freeze
+from xpconv._shapes.layout import channels_last
+from xpconv._shapes.options import LAYOUTS, Layout
 
 Array = Any
 
 
 def max_unpool(
-    y: Array, indices: Array, output_shape: int | tuple[int, ...], *, layout: str = "channels_last"
+    y: Array, indices: Array, output_shape: int | tuple[int, ...], *, layout: Layout = "channels_last"
 ) -> Array:
     """Put each value where its maximum was, zeros elsewhere: the inverse of `max_pool` as far as there is one.
 
@@ -58,28 +58,29 @@ def max_unpool(
     array([0., 3., 0., 5.])
     """
     name = "max_unpool"
-    xp, traits = inspect_apart(name, y=y, indices=indices)
+    space = common_space(name, {"y": y, "indices": indices}, one_dtype=False)
+    xp = space.xp
     if not is_kind(xp, indices.dtype, "integral"):
         raise TypeError(f"{name}: indices are integers; got indices.dtype={dtype_name(indices.dtype)}")
     shape = freeze(tuple(y.shape))
-    call = Call(name, (("y.shape", shape), ("output_shape", output_shape), ("layout", layout)))
-    call.choice("layout", freeze(layout), LAYOUTS)
+    facts = Facts(name, (("y.shape", shape), ("output_shape", output_shape), ("layout", layout)))
+    facts.choice("layout", freeze(layout), LAYOUTS)
     rank = len(shape) - 2
     if rank not in (1, 2, 3):
-        call.fail(f"y has {len(shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
-    call.sizes("y", shape, rank)
+        facts.fail(f"y has {len(shape)} axes; 3, 4 or 5 are wanted: 1, 2 or 3 spatial axes")
+    facts.sizes("y", shape, rank)
     if tuple(indices.shape) != shape:
-        call.fail(f"indices have the shape of y; got indices.shape={tuple(indices.shape)}")
-    sizes = call.per_axis("output_shape", freeze(output_shape), rank)
+        facts.fail(f"indices have the shape of y; got indices.shape={tuple(indices.shape)}")
+    sizes = facts.per_axis("output_shape", freeze(output_shape), rank)
     batch, *pooled, channels = channels_last(shape, layout)
-    call.countable("output_shape", (batch, *sizes, channels))
+    facts.countable("output_shape", (batch, *sizes, channels))
     if batch == 0:
-        return from_channels_last(xp, zeros(xp, (0, *sizes, channels), y.dtype, y), layout)
+        return from_channels_last(xp, space.zeros((0, *sizes, channels), y.dtype), layout)
     if layout == "channels_first":  # (N, C, *pooled) -> (N·C, pooled, 1), without a copy
         flat = (batch * channels, math.prod(pooled), 1)
-        found = scatter(name, xp, traits, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+        found = scatter(name, space, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
         return xp.reshape(found, (batch, channels, *sizes))
     # (N, *pooled, C) -> (N, pooled, C)
     flat = (batch, math.prod(pooled), channels)
-    found = scatter(name, xp, traits, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
+    found = scatter(name, space, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
     return contiguous(xp, xp.reshape(found, (batch, *sizes, channels)))

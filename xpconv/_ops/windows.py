@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._arrays.dtypes import accumulator, cast, itemsize
-from xpconv._arrays.old import empty, inspect, zeros
-from xpconv._arrays.types import Namespace, Traits
-from xpconv._arrays.views import to_channels_last
-from xpconv._engine import old as _run
-from xpconv._ops.conv import Padding, Size
-from xpconv._options import current
-from xpconv._pooling import portable as _pool_run
-from xpconv._pooling import taps as pooling
-from xpconv._pooling.portable import PhaseGradient
-from xpconv._pooling.tiles import pool_tile
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import cast
+from xpconv._engine.results import Kept, Result, Written
+from xpconv._pooling import portable
+from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
-from xpconv._shapes.geometry import Geometry, Ints, Phase, Region
+from xpconv._shapes.cuts import sizes
+from xpconv._shapes.geometry import Geometry, Ints, Region
+from xpconv._shapes.options import Layout, Padding, Size
+from xpconv._shapes.read import Windowing
 from xpconv._work.workspace import Workspace
 
 Array = Any
@@ -45,7 +42,7 @@ def unfold(
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Copy each window of a batch of images (im2col; 1, 2 or 3 spatial axes).
 
@@ -87,43 +84,32 @@ def unfold(
     array([[0., 1.],
            [2., 3.]])
     """
-    xp, traits = inspect("unfold", x=x)
-    geometry = read.windows("unfold", x.shape, window, read.Windowing(stride, padding, dilation, layout=layout))
-    shape, order = _shape(geometry, layout), _order(geometry, layout)
+    name = "unfold"
+    call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
+    geometry = read.windows(name, x.shape, window, Windowing(stride, padding, dilation, layout=layout))
     if geometry.batch == 0:
-        return zeros(xp, shape, x.dtype, x)
-    pixels = to_channels_last(xp, x, layout)
-    size, workers = _tiles(geometry, (geometry.batch, *geometry.output), geometry.taps, xp, traits, x.dtype)
-    target = empty(xp, shape, x.dtype, x, "channels_last") if traits.mutable else None
-    view = None if target is None else xp.permute_dims(target, tuple(order.index(a) for a in range(len(order))))
-
-    def compute(region: Region, work: Workspace) -> Array | None:
-        slab, output = _run.slab(work, pixels, geometry, region), _run.sizes(region)
-        if traits.strided:
-            found = work.space.windows(slab, geometry.kernel, output, geometry.stride, geometry.dilation)
-        else:
-            taps = [value for _, value in pooling.tap_values(slab, geometry, output)]
-            found = xp.reshape(
-                xp.stack(taps, axis=geometry.rank + 1), (slab.shape[0], *output, *geometry.kernel, slab.shape[-1])
-            )
-        if view is None:
-            return found
-        view[tuple(slice(*interval) for interval in region)] = found
-        return None
-
-    jobs = _run.Jobs(compute, _run.Tiles((geometry.batch, *geometry.output), size))
-    elements = geometry.positions * geometry.taps * geometry.channels
-    blocks = _run.run([jobs], xp, traits, x.dtype, workers, elements, collect=view is None)
-    return target if view is not None else xp.permute_dims(_run.join(xp, blocks, jobs.items), order)
+        return call.space.zeros(_shape(geometry, layout), x.dtype)
+    return _unfold(call, geometry, call.images(x))
 
 
-def _tiles(
-    geometry: Geometry, shape: Ints, elements: int, xp: Namespace, traits: Traits, dtype: Any
-) -> tuple[Ints, int]:
-    options = current()
-    return pool_tile(
-        geometry, shape, geometry.stride, elements, traits, itemsize(xp, dtype), options.room, options.threads
-    )
+def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
+    """(N, *I, C) -> (N, *O, *K, C), in the layout of the call."""
+    windows, order = Windows.of(geometry), _order(geometry, call.layout)
+    target: Array | None = None
+    result: Result = Kept(call.space, call.arithmetic)
+    if call.traits.mutable:
+        target = call.space.empty(_shape(geometry, call.layout), x.dtype)
+        result = Written(call.xp.permute_dims(target, tuple(order.index(a) for a in range(len(order)))))
+
+    def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
+        slab, output = portable.slab(work, windows, region, x[..., own]), sizes(region)
+        if call.traits.strided:
+            return [call.space.windows(slab, geometry.kernel, output, geometry.stride, geometry.dilation)]
+        found = call.xp.stack(list(portable.each_tap(work, windows, region, slab)), axis=geometry.rank + 1)
+        return [call.xp.reshape(found, (slab.shape[0], *output, *geometry.kernel, slab.shape[-1]))]
+
+    found = portable.over_output(call, windows, tile, [result], geometry.taps)[0]
+    return call.xp.permute_dims(found, order) if target is None else target
 
 
 def fold(
@@ -134,7 +120,7 @@ def fold(
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Add windows up where they came from (col2im): the adjoint of `unfold`.
 
@@ -169,31 +155,36 @@ def fold(
     >>> xc.fold(np.ones((1, 3, 2, 1)), (1, 4, 1), 2)[0, :, 0]
     array([1., 2., 2., 1.])
     """
-    xp, traits = inspect("fold", cols=cols)
-    asked = read.Windowing(stride, padding, dilation, layout=layout)
-    geometry = read.windows("fold", input_shape, window, asked, "input_shape")
+    name = "fold"
+    call = Call.of(name, cols=cols, layout=layout)
+    asked = Windowing(stride, padding, dilation, layout=layout)
+    geometry = read.windows(name, input_shape, window, asked, "input_shape")
     shape, order = _shape(geometry, layout), _order(geometry, layout)
-    if tuple(cols.shape) != shape:
-        raise ValueError(f"fold: cols has the shape of the windows, {shape}; got cols.shape={tuple(cols.shape)}")
-    rank, sums = geometry.rank, accumulator(xp, cols.dtype)
+    read.whole(name, "cols", cols.shape, shape, "the windows")
     # the inverse order: (n, C, *K, *O) -> (n, *O, *K, C)
-    windows_last = xp.permute_dims(cols, tuple(order.index(a) for a in range(len(order))))
+    cols = call.xp.permute_dims(call.read(cols), tuple(order.index(a) for a in range(len(order))))
+    return call.give(_fold(call, Windows.of(geometry), cols))
 
-    def tile(work: Workspace, region: Region) -> PhaseGradient:
-        windows = _pool_run.windows_of(geometry, region)
 
-        def phase_gradient(phase: Phase, part: Region) -> Array:
+def _fold(call: Call, windows: Windows, cols: Array) -> Array:
+    """(N, *O, *K, C) -> (N, *I, C)."""
+
+    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
+        readers = windows.readers(region)
+
+        def gradient(residue: Ints, part: Region) -> Array | None:
             total = None
-            for tap, index in _pool_run.gather(phase, part, geometry, windows):
-                one = windows_last[(*(slice(None),) * (rank + 1), *tap, slice(None))]
-                # only the windows that this phase needs, zero beyond the ends
-                spots = tuple(
-                    (first + s.start, first + s.stop) for (first, _), s in zip(windows[1:], index[1:-1], strict=True)
-                )
-                share = _pool_run.gradient_slab(work, one, geometry, (windows[0], *spots))
-                total = work.add("sum", total, cast(xp, share, work.dtype))
-            return _pool_run.or_zeros(total, work, part, geometry, cols)
+            for picks in portable.readings(work, windows, residue, part, readers):
+                one = cols[(*(slice(None),) * (windows.rank + 1), *(pick.tap for pick in picks), own)]
+                # only the windows that these pixels need, zero beyond the ends
+                spots = [
+                    (first + pick.index.start, first + pick.index.stop)
+                    for (first, _), pick in zip(readers[1:], picks, strict=True)
+                ]
+                share = portable.gradients(work, (region[0], *spots), one)
+                total = work.add("sum", total, cast(work.xp, share, work.sums))
+            return total
 
-        return phase_gradient
+        return gradient
 
-    return _pool_run.over_input(tile, cols, geometry, xp, traits, sums, cols.dtype, 4, layout)
+    return portable.over_input(call, windows, tile, Result.of(call, windows.input_shape), 4)

@@ -1,252 +1,271 @@
-"""The driver of pooling: run a tile function over the output, or over the input for a gradient."""
+"""Pooling in array functions alone, for any library: blocks of a result from the pixels, or windows, that they read.
+
+Padding is filled. A tap is a slice of the pixels where windows lie at a stride; where they are parts of the axes it is
+gathered by an index, and a window that has fewer taps than the longest reads its last pixel again, which no maximum
+minds and a sum leaves out. A gradient is taken one residue of the pixels modulo the stride after another: the pixels of
+one are read by the same taps.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from xpconv import _options
-from xpconv._arrays.dtypes import accumulator, cast, is_kind, itemsize, least, real_dtype
-from xpconv._arrays.old import empty, zeros
-from xpconv._arrays.types import Namespace, Traits
-from xpconv._arrays.views import fresh, from_channels_last, to_channels_last
-from xpconv._engine import old as _phases
-from xpconv._engine import old as _run
-from xpconv._engine.old import workspace
-from xpconv._pooling import sweep as _pool_tiles
-from xpconv._pooling import taps as pooling
-from xpconv._pooling.tiles import pool_tile
-from xpconv._shapes.geometry import Geometry, Ints, Phase, Region
+import numpy as np
+
+from xpconv._arrays.call import Call, Lens
+from xpconv._arrays.dtypes import itemsize
+from xpconv._arrays.types import Array
+from xpconv._engine.results import Result
+from xpconv._engine.slab import surrounded
+from xpconv._pooling.lines import Pick, Windows
+from xpconv._pooling.reduce import along
+from xpconv._pooling.sweep import cut, sweep
+from xpconv._shapes.cuts import Tiles, intervals
+from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.workspace import Workspace
 
-Array = Any
-PhaseGradient = Callable[[Phase, Region], Array]
+Tile = Callable[[Workspace, Region, slice], Sequence[Array]]  # blocks of results for a region and some channels
+Gradient = Callable[[Ints, Region], Array | None]  # of the pixels of a residue, in a region of units; None: zeros
+GradientTile = Callable[[Workspace, Region, slice], Gradient]
 
 
-def over_output(
-    tile: Callable[[Workspace, Region], tuple[Array, ...]], x: Array, geometry: Geometry, xp: Namespace, traits: Traits,
-    work_dtype: Any, dtypes: tuple[Any, ...], elements: int, layout: str,
-) -> tuple[Array, ...]:  # fmt: skip
-    """Run a tile function over the output and give its results, written or joined, in the caller's layout."""
-    shape = geometry.output_shape
-    if geometry.positions == 0:
-        found = [zeros(xp, shape, dtype, x) for dtype in dtypes]
-        return tuple(from_channels_last(xp, array, layout) for array in found)
-    options = _options.current()
-    size, workers = pool_tile(
-        geometry, shape[:-1], geometry.stride, elements, traits, itemsize(xp, work_dtype), options.room,
-        options.threads,
-    )  # fmt: skip
-    targets = [empty(xp, shape, dtype, x, layout) for dtype in dtypes] if traits.mutable else []
+def over_output(call: Call, windows: Windows, tile: Tile, results: Sequence[Result], arrays: int) -> list[Array]:
+    """Run a tile function over the windows and give its results; `arrays` as large as a tile it has at once."""
+    if not windows.elements:
+        for result in results:
+            result.fill(windows.output_shape, None)
+        return [result.array() for result in results]
+    shape = (windows.batch, *windows.output)
 
-    def compute(region: Region, work: Workspace) -> tuple[Array, ...] | None:
-        blocks = tile(work, region)
-        if not targets:
-            return blocks
-        for target, block in zip(targets, blocks, strict=True):
-            work.store(target, _run.slices(region), block, None)
-        return None
+    def step(work: Workspace, region: Region, own: slice, places: Sequence[Result]) -> None:
+        for place, block in zip(places, tile(work, region, own), strict=True):
+            place.put(work, region, block)
 
-    jobs = _run.Jobs(compute, _run.Tiles(shape[:-1], size))
-    flops = geometry.positions * geometry.channels
-    blocks = _run.run([jobs], xp, traits, work_dtype, workers, flops, collect=not targets)
-    found = targets or [
-        cast(xp, _fresh_if(xp, _run.join(xp, list(column), jobs.items), geometry.taps == 1), dtype)
-        for column, dtype in zip(zip(*blocks, strict=True), dtypes, strict=True)
-    ]
-    return tuple(from_channels_last(xp, array, layout) for array in found)
+    _over(call, windows, shape, arrays, results, None, step)
+    return [result.array() for result in results]
 
 
-def over_input(
-    tile: Callable[[Workspace, Region], PhaseGradient], like: Array, geometry: Geometry,
-    xp: Namespace, traits: Traits, work_dtype: Any, dtype: Any, elements: int, layout: str,
-) -> Array:  # fmt: skip
-    """Run a tile function over the input, stride by stride, and give the gradient, written or joined.
+def over_input(call: Call, windows: Windows, tile: GradientTile, result: Result, arrays: int) -> Array:
+    """Run a tile function over the pixels, in units, and give the gradient."""
+    if windows.batch == 0:
+        result.fill(windows.input_shape, None)
+        return result.array()
+    units = tuple(line.unit for line in windows.lines)
+    shape = (windows.batch, *windows.units)
 
-    A tile is a block of strides: pixels a * stride to b * stride of each axis. Its function gives another, which
-    gives the gradient of one stride phase within the tile.
-    """
-    shape = geometry.input_shape
-    if geometry.batch == 0:
-        return from_channels_last(xp, zeros(xp, shape, dtype, like), layout)
-    strides = tuple(-(-n // s) for n, s in zip(geometry.input, geometry.stride, strict=True))
-    options = _options.current()
-    size, workers = pool_tile(
-        geometry, (geometry.batch, *strides), geometry.stride, elements, traits, itemsize(xp, work_dtype),
-        options.room, options.threads,
-    )  # fmt: skip
-    target = empty(xp, shape, dtype, like, layout) if traits.mutable else None
+    def step(work: Workspace, region: Region, own: slice, places: Sequence[Result]) -> None:
+        gradient = tile(work, region, own)
+        residues = itertools.product(*(range(min(unit, n)) for unit, n in zip(units, windows.input, strict=True)))
+        for residue, place in zip(residues, places, strict=True):
+            part = (region[0], *map(_within, residue, region[1:], units, windows.input))
+            size = (*(stop - start for start, stop in part), own.stop - own.start)
+            if all(size) or not call.traits.mutable:
+                block = gradient(residue, part)
+                place.put(work, part, work.space.zeros(size, work.sums) if block is None else block)
 
-    def compute(region: Region, work: Workspace) -> list[Array]:
-        gradient, blocks = tile(work, region), []
-        for phase in geometry.phases:
-            part, index = _within(phase, region, geometry)
-            if target is None:
-                blocks.append(gradient(phase, part))
-            elif all(start < stop for start, stop in part):
-                work.store(target, index, gradient(phase, part), None)
-        return blocks
-
-    jobs = _run.Jobs(compute, _run.Tiles((geometry.batch, *strides), size))
-    blocks = _run.run([jobs], xp, traits, work_dtype, workers, math.prod(shape), collect=target is None)
-    if target is None:
-        pieces = [_run.join(xp, list(column), jobs.items) for column in zip(*blocks, strict=True)]
-        target = cast(xp, _phases.interleave(xp, pieces, geometry), dtype)
-    return from_channels_last(xp, target, layout)
+    _over(call, windows, shape, arrays, [result], lambda result: result.phases(windows.input, units), step)
+    return result.array()
 
 
-def _within(phase: Phase, region: Region, geometry: Geometry) -> tuple[Region, tuple[slice, ...]]:
-    """Give a tile's part of a phase in the phase's own pixels, and its index in the input."""
-    part, index = [region[0]], [slice(*region[0])]
-    for (start, stop), target, n, step in zip(region[1:], phase.target, geometry.input, geometry.stride, strict=True):
-        end = max(min(stop, len(range(target.start, n, step))), start)
-        part.append((start, end))
-        index.append(slice(target.start + start * step, target.start + (end - 1) * step + 1, step))
-    return tuple(part), (*index, slice(None))
+def _within(residue: int, units: Interval, unit: int, size: int) -> Interval:
+    """Give the units of a range that have a pixel of a residue."""
+    start, stop = units
+    return start, max(min(stop, len(range(residue, size, unit))), start)
 
 
-def windows_of(geometry: Geometry, region: Region) -> Region:
-    """Give the windows that can reach the pixels of a tile of strides; some may lie beyond the output's ends."""
-    windows = [region[0]]
-    for axis, (start, stop) in enumerate(region[1:]):
-        step, before = geometry.stride[axis], geometry.padding[axis][0]
-        first = -((-(start * step + before - geometry.span[axis] + 1)) // step)
-        last = ((stop * step) - 1 + before) // step
-        windows.append((first, max(last, first) + 1))
-    return tuple(windows)
+def _over(
+    call: Call,
+    windows: Windows,
+    shape: Ints,
+    arrays: int,
+    results: Sequence[Result],
+    split: Callable[[Result], Sequence[Result]] | None,
+    step: Callable[[Workspace, Region, slice, Sequence[Result]], None],
+) -> None:
+    """Sweep over a shape, of windows or of units of pixels; each block of channels has results of its own."""
+    wide = itemsize(call.xp, call.arithmetic.sums)
+    units = math.prod(line.unit for line in windows.lines)
+
+    def own(tile: Ints, channels: int) -> int:
+        return math.prod(tile) * channels * wide * (arrays + 1) * units
+
+    def needed(tile: Ints, channels: int) -> int:
+        axes = zip(windows.lines, tile[1:], strict=True)
+        sizes = [line.most_pixels(line.most_readers(n) if split else n) for line, n in axes]
+        return own(tile, channels) + 2 * tile[0] * math.prod(sizes) * channels * wide
+
+    cuts = cut(call, windows, shape, own, needed, cache=call.traits.cache or call.options.room, weight=arrays)
+    tiles, blocks = Tiles(shape, cuts.tile), intervals(windows.channels, cuts.channels)
+    parts = [[result] if len(blocks) == 1 else result.channels([slice(*b) for b in blocks]) for result in results]
+    places: dict[int, list[Result]] = {}
+    for (start, _), *own_parts in zip(blocks, *parts, strict=True):
+        places[start] = [place for part in own_parts for place in (split(part) if split else [part])]
+        for place in places[start]:
+            place.expect(tiles)
+    sweep(call, windows, cuts, lambda work, region, own, _: step(work, region, own, places[own.start]), arrays)
 
 
-def gradient_slab(
-    work: Workspace, dy: Array, geometry: Geometry, windows: Region, each: _run.Each | None = None
-) -> Array:
-    """Give dy for a range of windows, zero beyond the output's ends."""
-    index, widths = [slice(*windows[0])], [(0, 0)]
-    for (start, stop), n in zip(windows[1:], geometry.output, strict=True):
-        low = min(max(start, 0), n)
-        high = max(min(stop, n), low)
-        before = min(max(-start, 0), stop - start)
-        index.append(slice(low, high))
-        widths.append((before, stop - start - before - (high - low)))
-    part = dy[(*index, slice(None))]
-    part = part if each is None else each(part)
-    if any(before or after for before, after in widths):
-        return work.pad("gradient", part, (*widths, (0, 0)), 0)
-    return work.pixels("gradient", part)
+# --- pixels and windows of a tile -----------------------------------------------------------------
 
 
-def gather(phase: Phase, part: Region, geometry: Geometry, windows: Region) -> list[tuple[Ints, tuple[slice, ...]]]:
-    """Give each tap that reaches a phase with the index, within `windows`, of the windows in which it does."""
-    inner = phase.geometry
-    if inner is None:
-        return []
-    found = []
-    for tap, offset in inner.offsets():
-        # inner taps are flipped: the last is the phase's first
-        taps = tuple(
-            s.start + (n - 1 - j) * (s.step or 1) for s, n, j in zip(phase.taps, inner.kernel, tap, strict=True)
+def slab(work: Workspace, windows: Windows, region: Region, x: Array, fill: Any = 0, lens: Lens | None = None) -> Array:
+    """(N, *I, C) -> (n, *slab, C): the pixels that a region's windows reach."""
+    reaches = (line.reach(part) for line, part in zip(windows.lines, region[1:], strict=True))
+    return surrounded(work, "slab", x, (region[0], *reaches), fill=fill, lens=lens)
+
+
+def gradients(work: Workspace, readers: Region, dy: Array, lens: Lens | None = None) -> Array:
+    """(N, *O, C) -> (n, *readers, C): the gradients of a region's windows, zero beyond the ends of the output."""
+    return surrounded(work, "gradient", dy, readers, lens=lens)
+
+
+def pixels(slab: Array, windows: Windows, residue: Ints, part: Region, readers: Region) -> Array:
+    """(n, *slab, C) -> (n, *part, C): the pixels of a residue, out of those that the readers reach."""
+    index = [slice(None)]
+    for line, rest, (start, stop), windows_of in zip(windows.lines, residue, part[1:], readers[1:], strict=True):
+        first = rest + start * line.unit - line.reach(windows_of)[0]
+        index.append(slice(first, first + max(stop - start - 1, 0) * line.unit + (stop > start), line.unit))
+    return slab[(*index, ...)]
+
+
+def _ready(work: Workspace, picks: Iterator[Pick], axis: int, rank: int) -> Iterator[Pick]:
+    """Move what picks hold to the device."""
+    for pick in picks:
+        if isinstance(pick.index, slice):
+            yield pick
+            continue
+        there: Any = pick.there
+        if there is not None:
+            shape = (1,) * (axis + 1) + (-1,) + (1,) * (rank - axis)
+            there = work.xp.reshape(work.space.array(there, work.xp.bool), shape)
+        yield replace(pick, index=work.space.array(pick.index, work.space.index_dtype), there=there)
+
+
+def taps(work: Workspace, windows: Windows, region: Region, axis: int) -> Iterator[Pick]:
+    """Give the taps of a region's windows along an axis."""
+    return _ready(work, windows.lines[axis].taps(region[1 + axis]), axis, windows.rank)
+
+
+def readings(
+    work: Workspace, windows: Windows, residue: Ints, part: Region, readers: Region
+) -> Iterator[tuple[Pick, ...]]:
+    """Give the windows in turn, out of the readers, that read each pixel of a residue in a region of units."""
+    axes = zip(windows.lines, residue, part[1:], readers[1:], strict=True)
+    return itertools.product(
+        *(
+            list(_ready(work, line.readings(rest, units, first), axis, windows.rank))
+            for axis, (line, rest, units, (first, _)) in enumerate(axes)
         )
-        index = [slice(None)]
-        for axis, (start, stop) in enumerate(part[1:]):
-            first = start - inner.padding[axis][0] + offset[axis] - windows[axis + 1][0]
-            index.append(slice(first, first + stop - start))
-        found.append((taps, (*index, slice(None))))
-    return found
+    )
 
 
-def or_zeros(total: Array | None, work: Workspace, part: Region, geometry: Geometry, like: Array) -> Array:
-    """Give a phase's gradient, zero where no tap reaches the phase."""
-    if total is not None:
-        return total
-    shape = (*(stop - start for start, stop in part), geometry.channels)
-    return zeros(work.xp, shape, work.dtype, like)
+def picked(work: Workspace, values: Array, *picks: Pick, first: int = 0) -> Array:
+    """Take one source of each place, along the axes from the `first` on."""
+    if isinstance(picks[0].index, slice):
+        return values[(*along(first, *(pick.index for pick in picks)), ...)]
+    for axis, pick in enumerate(picks, start=first + 1):
+        if values.shape[axis] > 1:
+            values = work.xp.take(values, pick.index, axis=axis)
+        else:  # a single one is repeated, which Dask's own gathering does not get right
+            shape = (*values.shape[:axis], pick.index.shape[0], *values.shape[axis + 1 :])
+            values = work.xp.broadcast_to(values, shape)
+    return values
 
 
-def _fresh_if(xp: Namespace, array: Array, one_tap: bool) -> Array:
-    return fresh(xp, array) if one_tap else array  # with one tap the result may be a slice of the input
+def each_tap(work: Workspace, windows: Windows, region: Region, slab: Array) -> Iterator[Array]:
+    """(n, *slab, C) -> (n, *windows, C), for each tap in order."""
+    for picks in itertools.product(*(list(taps(work, windows, region, axis)) for axis in range(windows.rank))):
+        yield picked(work, slab, *picks)
 
 
-def max_pool_vjp(
-    dy: Array, x: Array, geometry: Geometry, xp: Namespace, traits: Traits, ties: str, layout: str, sizes: bool = False
-) -> Array:
-    """Compare in the dtype of x, add in that of dy; with `sizes` absolute values, which stay in the sums' dtype."""
-    sums, fill = accumulator(xp, dy.dtype), least(xp, x.dtype)
-    real = is_kind(xp, x.dtype, "real floating")
-    if traits.buffers:
-        dx = _pool_tiles.max_pool_vjp(dy, x, geometry, xp, fill, sums, layout, real, ties, sizes)
-        if dx is not None:
-            return dx
-    pixels, grads = to_channels_last(xp, x, layout), to_channels_last(xp, dy, layout)
-
-    def tile(work: Workspace, region: Region) -> PhaseGradient:
-        windows = windows_of(geometry, region)
-        own = workspace(xp, traits, x.dtype)
-        slab = _run.slab(own, pixels, geometry, windows, fill)
-        hits = pooling.maxima(own, slab, geometry, windows, ties, real)
-        gradient = gradient_slab(work, grads, geometry, windows, xp.abs if sizes else None)
-        if ties == "split":
-            count = None
-            for hit in hits.values():
-                count = work.add("count", count, xp.astype(hit, work.dtype))
-            gradient = gradient / xp.clip(count, 1, None)
-
-        def phase_gradient(phase: Phase, part: Region) -> Array:
-            total = None
-            for tap, index in gather(phase, part, geometry, windows):
-                total = work.add_where("sum", total, hits[tap][index], gradient[index])
-            return or_zeros(total, work, part, geometry, dy)
-
-        return phase_gradient
-
-    elements = (8 if ties == "split" else 5) + geometry.taps // 4
-    return over_input(tile, dy, geometry, xp, traits, sums, sums if sizes else dy.dtype, elements, layout)
+def combined(work: Workspace, function: str, windows: Windows, region: Region, slab: Array) -> Array:
+    """(n, *slab, C) -> (n, *windows, C): combine the pixels of each window with "maximum" or "add"."""
+    order = range(windows.rank)
+    for axis in reversed(order) if windows.strided else order:
+        total = None
+        for pick in taps(work, windows, region, axis):
+            value = picked(work, slab, pick, first=axis)
+            if pick.there is not None:
+                value = work.xp.where(pick.there, value, work.xp.zeros_like(value))
+            total = value if total is None else work.call(f"reduced {axis}", function, total, value)
+        slab = total
+    return slab
 
 
-def avg_pool(
-    x: Array, geometry: Geometry, xp: Namespace, traits: Traits, padded: bool, layout: str, sizes: bool = False
-) -> Array:
-    """Give the means; with `sizes` those of absolute values, in the real dtype of the sums."""
-    sums = accumulator(xp, x.dtype)
-    sums = real_dtype(xp, sums) if sizes else sums
-    if traits.buffers:
-        return _pool_tiles.avg_pool(x, geometry, xp, sums, layout, padded, sizes)
-    pixels = to_channels_last(xp, x, layout)
-
-    def tile(work: Workspace, region: Region) -> tuple[Array, ...]:
-        slab = _run.slab(work, pixels, geometry, region, each=xp.abs if sizes else None)
-        total = pooling.window_reduce(work, "add", slab, geometry, _run.sizes(region))
-        return (_divide(work, total, geometry, region, padded),)
-
-    return over_output(tile, pixels, geometry, xp, traits, sums, (sums if sizes else x.dtype,), 4, layout)[0]
+def divisor(work: Workspace, windows: Windows, region: Region, padded: bool) -> Any:
+    """Give what an average divides by: a number, or one for each window, to broadcast."""
+    if windows.strided and windows.inside(region):
+        return windows.taps
+    total: Any = 1
+    for axis, (line, places) in enumerate(zip(windows.lines, region[1:], strict=True)):
+        count = np.maximum(line.lengths(places, padded), 1).astype(float)
+        shape = (1,) * (axis + 1) + (-1,) + (1,) * (windows.rank - axis)
+        total = total * work.xp.reshape(work.space.array(count, work.sums), shape)
+    return total
 
 
-def avg_pool_vjp(
-    dy: Array, geometry: Geometry, xp: Namespace, traits: Traits, padded: bool, layout: str, sizes: bool = False
-) -> Array:
-    """Give the gradient of the images; with `sizes` that of absolute values, in the real dtype of the sums."""
-    sums = accumulator(xp, dy.dtype)
-    sums = real_dtype(xp, sums) if sizes else sums
-    if traits.buffers:
-        return _pool_tiles.avg_pool_vjp(dy, geometry, xp, sums, layout, padded, sizes)
-    grads = to_channels_last(xp, dy, layout)
-
-    def tile(work: Workspace, region: Region) -> PhaseGradient:
-        windows = windows_of(geometry, region)
-        slab = gradient_slab(work, grads, geometry, windows, xp.abs if sizes else None)
-        gradient = _divide(work, slab, geometry, windows, padded)
-
-        def phase_gradient(phase: Phase, part: Region) -> Array:
-            total = None
-            for _, index in gather(phase, part, geometry, windows):
-                total = gradient[index] if total is None else work.call("sum", "add", total, gradient[index])
-            return or_zeros(total, work, part, geometry, dy)
-
-        return phase_gradient
-
-    return over_input(tile, dy, geometry, xp, traits, sums, sums if sizes else dy.dtype, 6, layout)
+# --- which pixel is the maximum -------------------------------------------------------------------
 
 
-def _divide(work: Workspace, total: Array, geometry: Geometry, region: Region, padded: bool) -> Array:
-    if pooling.is_interior(geometry, region):
-        return total / geometry.taps
-    return total / pooling.count_taps(work, geometry, region, padded, total)
+def places(work: Workspace, windows: Windows, ranges: Sequence[range]) -> Array:
+    """Give the place in the plane, flat, of each pixel of a box, to broadcast; below 0 in the padding."""
+    plane, total = math.prod(windows.input), None
+    for axis, (line, pixels) in enumerate(zip(windows.lines, ranges, strict=True)):
+        numbers = np.arange(pixels.start, pixels.stop, pixels.step, dtype=np.int64)
+        inside = (numbers >= 0) & (numbers < line.size)
+        own = np.where(inside, numbers * math.prod(windows.input[axis + 1 :]), -plane)
+        shape = (1,) * (axis + 1) + (-1,) + (1,) * (windows.rank - axis)
+        here = work.xp.reshape(work.space.array(own, work.space.index_dtype), shape)
+        total = here if total is None else total + here
+    return total
+
+
+def first_maxima(work: Workspace, windows: Windows, region: Region, slab: Array, real: bool) -> tuple[Array, Array]:
+    """Give each window's maximum and its place in the plane: the first, or the first NaN, in row-major order.
+
+    Below 0 for a window without taps inside.
+    """
+    xp, inside = work.xp, windows.inside(region)
+    reaches = (line.reach(part) for line, part in zip(windows.lines, region[1:], strict=True))
+    spots = places(work, windows, [range(*reach) for reach in reaches])
+    # the last axis first: of equal maxima a row keeps its first, then the first row is kept
+    for axis in reversed(range(windows.rank)):
+        best: Any = None
+        spot: Any = None
+        for pick in taps(work, windows, region, axis):
+            value, where = picked(work, slab, pick, first=axis), picked(work, spots, pick, first=axis)
+            if best is None:
+                best, spot = value, xp.broadcast_to(where, value.shape)
+                continue
+            better = ~(value <= best) & (best == best) if real else value > best
+            if not inside:  # no pixel of the padding wins over one of the image, though they may be equal
+                better = better | (spot < 0)
+            best, spot = xp.where(better, value, best), xp.where(better, where, spot)
+        slab, spots = best, spot
+    return slab, spots
+
+
+def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Array:
+    """Count the pixels of each window that are its maximum; none where that is NaN."""
+    reaches = (line.reach(part) for line, part in zip(windows.lines, region[1:], strict=True))
+    inside = places(work, windows, [range(*reach) for reach in reaches]) >= 0
+    count = work.xp.astype(inside, work.sums)
+    for axis in reversed(range(windows.rank)):
+        picks = list(taps(work, windows, region, axis))
+        values = [picked(work, slab, pick, first=axis) for pick in picks]
+        best, total = functools.reduce(work.xp.maximum, values), None
+        for pick, value in zip(picks, values, strict=True):
+            total = work.add_where(f"ties {axis}", total, value == best, picked(work, count, pick, first=axis))
+        slab, count = best, total
+    return count
+
+
+def numbers(windows: Windows, residue: Ints, part: Region) -> list[range]:
+    """Give the pixels of a residue in a region of units."""
+    axes = zip(windows.lines, residue, part[1:], strict=True)
+    return [range(rest + start * line.unit, rest + stop * line.unit, line.unit) for line, rest, (start, stop) in axes]

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._pooling.reduce import Tap, Taps, along, clipped, combine
-from xpconv._shapes.geometry import Geometry, Interval, Region
+from xpconv._pooling.lines import Line, Parts, Strided, Tap, Windows
+from xpconv._pooling.reduce import Rule, Runs, Taps, along, shape_along
+from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, Tape, at_once
 
@@ -25,32 +26,37 @@ class MaximumGradient:
     """
 
     def __init__(
-        self, work: BufferedWorkspace, geometry: Geometry, region: Region, fill: Any, dtype: Any, sums: Any,
+        self,
+        work: BufferedWorkspace,
+        rule: Rule,
+        windows: Windows,
+        region: Region,
+        sums: Any,
         apart: tuple[Array, Array] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.work, self.sums, self._apart = work, np.dtype(sums), apart
         if apart is None:
-            sizes = (high - low for low, high in (clipped(geometry, a, part) for a, part in enumerate(region[1:])))
-            box = (region[0][1] - region[0][0], *sizes, geometry.channels)
-            self.pixels = work.buffer("pixels", box, dtype)
+            box = (*(high - low for low, high in windows.pixels(region)), windows.channels)
+            self.pixels = work.buffer("pixels", box, rule.dtype)
         else:
             self.pixels = apart[0]
         array = self.pixels
-        self.stages: list[Taps] = []
-        self.tops: list[Array] = []
+        self.stages: list[Taps] = []  # the last axis first
         self._reduce = Tape()
         self._spreads: dict[tuple[str, bool], tuple[Tape, Array]] = {}
-        for axis in reversed(range(geometry.rank)):
-            taps = Taps(array, geometry, axis, region[1 + axis])
+        for axis in reversed(range(windows.rank)):
+            line = windows.lines[axis]
+            assert isinstance(line, Strided)
+            taps = Taps(array, line, axis, region[1 + axis])
             if taps.sorts and apart is None:
                 taps.ranked = array
-            do = self._reduce if apart is None else at_once
-            array = combine(do, work, np.maximum, taps, f"reduced {axis}", fill, dtype)
+            array = taps.combine(self._reduce if apart is None else at_once, work, rule, f"reduced {axis}")
             self.stages.append(taps)
-            self.tops.append(array)
         self.top = array
         self.gradient = work.buffer("gradient", array.shape, sums)
-        most = (max(top.size for top in self.tops),)  # as large as they get, so that they stay where they are
+        most = (
+            max(taps.result.size for taps in self.stages),
+        )  # as large as they get, so that they stay where they are
         self._hit, self._lost = (work.buffer(name, most, np.dtype(np.bool_)) for name in ("hit", "lost"))
         self._left, self._share = (work.buffer(name, most, self.sums) for name in ("left", "share"))
 
@@ -98,24 +104,23 @@ class MaximumGradient:
         gradient = self.gradient
         if ties == "split":
             gradient = self._shared(do, gradient)
-        for taps, best in zip(reversed(self.stages), reversed(self.tops), strict=True):
-            if taps is self.stages[0] and self._apart is not None:
-                self._distribute(do, taps, best, gradient, self._apart[1], ties == "first", careful, True)
-                break
-            home = self.work.buffer(f"spread {taps.axis}", taps.array.shape, self.sums)
-            self._distribute(do, taps, best, gradient, home, ties == "first", careful, False)
+        for taps in reversed(self.stages):
+            own = self._apart[1] if self._apart is not None and taps is self.stages[0] else None
+            home = self.work.buffer(f"spread {taps.axis}", taps.array.shape, self.sums) if own is None else own
+            self._distribute(do, taps, gradient, home, ties == "first", careful, own is not None)
             gradient = home
         return gradient
 
     def _distribute(
-        self, do: Do, taps: Taps, best: Array, gradient: Array, home: Array, first: bool, careful: bool, held: bool
+        self, do: Do, taps: Taps, gradient: Array, home: Array, first: bool, careful: bool, held: bool
     ) -> None:
         """Give the windows' gradients to the taps of one axis, beside what is `held` already."""
-        order, left, there = taps.line.in_order, gradient, False
+        order, left, there = taps.reading.in_order, gradient, False
         writes: set[int] = set()  # the others add
         if not held:
-            writes = {tap.number for tap in taps.ahead(order)}
-            for rest in taps.rests(home, order):
+            ahead = taps.ahead(order)
+            writes = {tap.number for tap in ahead.values()}
+            for rest in taps.rests(home, ahead):
                 do(rest.fill, 0)
         for tap, after in itertools.zip_longest(order, order[1:]):
             view, value = taps.of(home, tap), taps.own(left, tap)
@@ -125,7 +130,7 @@ class MaximumGradient:
                 elif not there:
                     do(np.copyto, view, value)
                 continue
-            hit = self._hits(do, taps(tap), taps.own(best, tap), careful)
+            hit = self._hits(do, taps, tap, careful)
             share = view if tap.number in writes else self._in(self._share, value.shape)
             do(np.multiply, bits(value), hit.view(np.int8), out=bits(share))
             if share is not view:
@@ -135,7 +140,8 @@ class MaximumGradient:
                 rest = taps.of(home, after) if there else self._in(self._left, left.shape)
                 left = self._without(do, taps, tap, left, share, rest, left is gradient)
 
-    def _hits(self, do: Do, pixels: Array, best: Array, careful: bool) -> Array:
+    def _hits(self, do: Do, taps: Taps, tap: Tap, careful: bool) -> Array:
+        pixels, best = taps(tap), taps.own(taps.result, tap)
         hit = self._in(self._hit, best.shape)
         do(np.equal, pixels, best, out=hit)
         if careful:
@@ -155,12 +161,12 @@ class MaximumGradient:
     def _shared(self, do: Do, gradient: Array) -> Array:
         """Divide each window's gradient by the number of its maxima."""
         below: Array | None = None
-        for taps, best in zip(self.stages, self.tops, strict=True):
-            count = self.work.buffer(f"count {taps.axis}", best.shape, self.sums)
+        for taps in self.stages:
+            count = self.work.buffer(f"count {taps.axis}", taps.result.shape, self.sums)
             do(count.fill, 0)
-            for tap in taps.line.taps:
+            for tap in taps.reading.taps:
                 own = taps.own(count, tap)
-                hit = self._hits(do, taps(tap), taps.own(best, tap), False)
+                hit = self._hits(do, taps, tap, False)
                 number = hit
                 if below is not None:
                     number = self._in(self._share, own.shape)
@@ -182,36 +188,62 @@ def bits(array: Array) -> Array:
     return array.view(f"i{array.itemsize}")
 
 
+def add_at(home: Array, places: Array, gradient: Array) -> None:
+    """Add the gradients of windows (n, *O, C), in order, to the pixels of images (n, *I, C) that have their places.
+
+    The places are overwritten.
+    """
+    image, *_, pixel, channel = (step // home.itemsize for step in home.strides)
+    images, channels = np.arange(home.shape[0]) * image, np.arange(home.shape[-1]) * channel
+    np.multiply(places, pixel, out=places)
+    np.add(places, images.reshape((-1,) + (1,) * (places.ndim - 1)) + channels, out=places)
+    size = 1 + images[-1] + (math.prod(home.shape[1:-1]) - 1) * pixel + channels[-1]
+    flat = np.lib.stride_tricks.as_strided(home, (size,), (home.itemsize,))
+    np.add.at(flat, places.reshape(-1), gradient.reshape(-1))
+
+
 def spread_sum(
-    work: BufferedWorkspace, gradient: Array, geometry: Geometry, axis: int, windows: Interval, pixels: Interval,
-    out: Array,
-) -> None:  # fmt: skip
-    """Sum along one axis, for each pixel of a range, the windows that read it; `windows` holds them all."""
-    step, spreads, before = geometry.stride[axis], geometry.dilation[axis], geometry.padding[axis][0]
-    taps: dict[int, list[int]] = {}  # by the residue of the pixels that they are
-    for tap in range(geometry.kernel[axis]):
-        taps.setdefault((tap * spreads - before) % step, []).append(tap)
-    for first in range(pixels[0], min(pixels[0] + step, pixels[1])):
-        count = len(range(first, pixels[1], step))
-        target = out[along(axis, slice(first - pixels[0], None, step))]
-        total: Array | None = None
+    work: BufferedWorkspace, shares: Array, windows: Windows, region: Region, box: Region, out: Array | None
+) -> Array:
+    """Sum for each pixel of a box the shares of the windows that read it, which are a region of windows.
+
+    The last axis is taken first, while there are few rows; the result is in `out`, if there is one.
+    """
+    for axis in reversed(range(windows.rank)):
+        low, high = box[1 + axis]
+        target = out if axis == 0 else None
+        if target is None:
+            target = work.buffer(f"spread {axis % 2}", shape_along(shares, axis, high - low), shares.dtype)
+        _sum_along(work, shares, windows.lines[axis], axis, (region[1 + axis], box[1 + axis]), target)
+        shares = target
+    return shares
+
+
+def _sum_along(
+    work: BufferedWorkspace, shares: Array, line: Line, axis: int, ranges: tuple[Interval, Interval], out: Array
+) -> None:
+    """Sum along one axis; the ranges are those of the windows and of the pixels, the latter from a unit's first on."""
+    windows, (start, stop) = ranges
+    if isinstance(line, Parts):
+        Runs(shares, line.turned, axis, (start, stop)).combine(at_once, work, Rule(np.add, shares.dtype), "", out)
+        return
+    assert isinstance(line, Strided)
+    for residue in range(min(line.unit, stop - start)):
+        target = out[along(axis, slice(residue, None, line.unit))]
+        count, unit = target.shape[axis + 1], start // line.unit
         terms = []
-        for tap in taps.get(first % step, []):
-            shift = (first + before - tap * spreads) // step  # the window in which the first pixel is this tap
-            # pixels of this residue that are this tap of a window of the output
-            low, high = max(-shift, 0), min(geometry.output[axis] - shift, count)
-            if low >= high:
-                continue
-            part = gradient[along(axis, slice(low + shift - windows[0], high + shift - windows[0]))]
-            terms.append((low, high, part))
+        for _, window in line.readers_of(residue):
+            # pixels of this residue, counted from the first, that are this tap of a window of the output
+            low, high = max(-window - unit, 0), min(line.count - window - unit, count)
+            if low < high:
+                shift = window + unit - windows[0]
+                terms.append((low, high, shares[along(axis, slice(low + shift, high + shift))]))
         terms.sort(key=lambda term: term[0] - term[1])
-        if not terms or terms[0][1] - terms[0][0] < count:
+        full = bool(terms) and terms[0][1] - terms[0][0] == count
+        if full:
+            np.copyto(target, terms[0][2], casting="unsafe")
+        else:
             target.fill(0)
-            total = target
-        for low, high, part in terms:
+        for low, high, part in terms[full:]:
             view = target[along(axis, slice(low, high))]
-            if total is None:
-                np.copyto(target, part, casting="unsafe")
-                total = target
-            else:
-                np.add(view, part, out=view)
+            np.add(view, part, out=view)

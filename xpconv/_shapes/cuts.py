@@ -110,7 +110,8 @@ def padding_strips(geometry: Geometry, elements: int) -> Iterator[Strip]:
     pairs = zip(geometry.input, geometry.padding, strict=True)
     axes = [runs(geometry.mode, -before, n + after, n) for n, (before, after) in pairs]
     inside = tuple(0 if len(axis) == 1 else next(i for i, r in enumerate(axis) if r.first == 0) for axis in axes)
-    for chosen in itertools.product(*(range(len(axis)) for axis in axes)):
+    combinations = itertools.product(*(range(len(axis)) for axis in axes)) if geometry.batch else ()
+    for chosen in combinations:
         if chosen == inside:
             continue
         combination = tuple(axis[i] for axis, i in zip(axes, chosen, strict=True))

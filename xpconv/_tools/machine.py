@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
+import array_api_compat
+import array_api_extra
 import numpy as np
 import threadpoolctl
 
 from xpconv import _options
+from xpconv._arrays.space import cupy_allows_tf32
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError, installed, load
+from xpconv._version import version as version
 
 Rows = list[tuple[str, str]]
 
 
-def version() -> str:
-    """Give the version of xpconv."""
-    try:
-        return importlib.metadata.version("xpconv")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 def versions(*libraries: Library) -> dict[str, str]:
-    """Give the versions of xpconv, Python, the core dependencies and these libraries."""
+    """Name the versions of xpconv, Python, the core dependencies and these libraries."""
     own = {"xpconv": version(), "python": platform.python_version()}
-    core = {name: importlib.metadata.version(name) for name in ("numpy", "array-api-compat", "array-api-extra")}
+    core = {
+        "numpy": np.__version__,
+        "array-api-compat": array_api_compat.__version__,
+        "array-api-extra": array_api_extra.__version__,
+    }
     return own | core | {library.name: library.version for library in libraries}
 
 
 def tf32() -> str:
     """Say whether CuPy may round float32 matrix products to TF32."""
-    return "on (CUPY_TF32=1)" if os.environ.get("CUPY_TF32", "0") == "1" else "off (CUPY_TF32 is not 1)"
+    return "on (CUPY_TF32, or set_compute_type)" if cupy_allows_tf32() else "off (CUPY_TF32 is not above 0)"
 
 
 def sections() -> dict[str, Rows]:

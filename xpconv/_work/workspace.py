@@ -112,6 +112,11 @@ class Workspace:
     def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
         """Surround an array with a constant."""
         part = cast(self.xp, part, self.dtype)
+        if self.traits.mutable:  # in two steps; by concatenation there are five for each axis, each over all pixels
+            shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
+            target = self.space.full(shape, fill, part.dtype)
+            target[tuple(slice(low, low + n) for n, (low, _) in zip(part.shape, widths, strict=True))] = part
+            return target
         for axis, (before, after) in enumerate(widths):
             pieces = [part]
             for place, width in ((0, before), (1, after)):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.dtypes import accumulator, is_kind
-from xpconv._arrays.old import inspect, zeros
-from xpconv._ops.lp import check_norm, norms
-from xpconv._ops.pool import Padding, Size, check_divisible, check_gradient, check_order, check_ties, read_geometry
-from xpconv._pooling import portable as _pool_run
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array
+from xpconv._ops.lp import check_norm
+from xpconv._ops.pool import check_divisible, check_order, check_ties
+from xpconv._pooling import averages, maxima, norms
+from xpconv._pooling.lines import Windows
+from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.options import Layout, Padding, Size, Ties
+from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import Steps, bounded, terms
-
-Array = Any
 
 POWER = 16  # roundings of a power, which libraries give to some 8 units in the last place
 
@@ -24,6 +25,13 @@ def _readers(geometry: Geometry) -> int:
     """Count the windows that can read one pixel: along an axis, taps that differ by a multiple of the stride."""
     axes = zip(geometry.kernel, geometry.stride, geometry.dilation, geometry.output, strict=True)
     return math.prod(min(-(-taps // (step // math.gcd(step, spread))), count) for taps, step, spread, count in axes)
+
+
+def _bounded(call: Call, size: Array, steps: Steps) -> Array:
+    """Bound what takes these steps, from its magnitude."""
+    sums = call.arithmetic.sums
+    found = bounded(call.xp, size, terms(call.xp, sums, steps), sums, call.arithmetic.result)
+    return call.of_magnitudes(call.xp.abs).give(found)
 
 
 def max_pool_vjp_error_bound(
@@ -35,8 +43,8 @@ def max_pool_vjp_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
-    ties: str = "first",
+    layout: Layout = "channels_last",
+    ties: Ties = "first",
 ) -> Array:
     """Bound the rounding error of `max_pool_vjp`, element by element.
 
@@ -75,17 +83,18 @@ def max_pool_vjp_error_bound(
 
     """
     name = "max_pool_vjp_error_bound"
-    xp, traits = inspect(name, x=x, dy=dy)
-    check_order(name, xp, x.dtype)
-    check_ties(name, xp, dy.dtype, ties)
-    geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    check_gradient(name, dy, geometry, layout)
-    if is_kind(xp, dy.dtype, "integral"):
-        return zeros(xp, tuple(x.shape), dy.dtype, x)
+    call = Call.of(name, x=x, dy=dy, layout=layout)
+    check_order(call, x.dtype)
+    check_ties(call, dy.dtype, ties)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    geometry = read.pool(name, x.shape, window, asked)
+    read.gradient(name, "dy", dy.shape, geometry, layout)
+    if call.arithmetic.is_whole:
+        return call.space.zeros(tuple(x.shape), dy.dtype)
+    measured, pixels = call.of_magnitudes(call.xp.abs), call.in_dtype(x.dtype).images(x)
     with np.errstate(over="ignore", invalid="ignore"):
-        size = _pool_run.max_pool_vjp(dy, x, geometry, xp, traits, ties, layout, sizes=True)
-    sums, count = accumulator(xp, dy.dtype), _readers(geometry) + (1 if ties == "split" else -1)
-    return bounded(xp, size, terms(xp, sums, Steps(max(count, 1))), sums, dy.dtype)
+        size = maxima.max_pool_vjp(measured, Windows.of(geometry), call.images(dy), pixels, ties=ties)
+    return _bounded(call, size, Steps(max(_readers(geometry) + (1 if ties == "split" else -1), 1)))
 
 
 def avg_pool_error_bound(
@@ -97,7 +106,7 @@ def avg_pool_error_bound(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `avg_pool`, element by element.
 
@@ -133,13 +142,13 @@ def avg_pool_error_bound(
 
     """
     name = "avg_pool_error_bound"
-    xp, traits = inspect(name, x=x)
-    check_divisible(name, "x", xp, x.dtype)
-    geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
+    call = Call.of(name, x=x, layout=layout)
+    check_divisible(call, "x", x.dtype)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    windows, measured = Windows.of(read.pool(name, x.shape, window, asked)), call.of_magnitudes(call.xp.abs)
     with np.errstate(over="ignore", invalid="ignore"):
-        size = _pool_run.avg_pool(x, geometry, xp, traits, bool(count_include_pad), layout, sizes=True)
-    sums = accumulator(xp, x.dtype)
-    return bounded(xp, size, terms(xp, sums, Steps(geometry.taps + 3)), sums, x.dtype)
+        size = averages.avg_pool(measured, windows, call.images(x), bool(count_include_pad))
+    return _bounded(call, size, Steps(windows.taps + 3))
 
 
 def avg_pool_vjp_error_bound(
@@ -152,7 +161,7 @@ def avg_pool_vjp_error_bound(
     dilation: Size = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `avg_pool_vjp`, element by element.
 
@@ -189,14 +198,15 @@ def avg_pool_vjp_error_bound(
 
     """
     name = "avg_pool_vjp_error_bound"
-    xp, traits = inspect(name, dy=dy)
-    check_divisible(name, "dy", xp, dy.dtype)
-    geometry = read_geometry(name, input_shape, window, stride, padding, dilation, ceil_mode, layout, "input_shape")
-    check_gradient(name, dy, geometry, layout)
+    call = Call.of(name, dy=dy, layout=layout)
+    check_divisible(call, "dy", dy.dtype)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    geometry = read.pool(name, input_shape, window, asked, "input_shape")
+    read.gradient(name, "dy", dy.shape, geometry, layout)
+    measured, windows = call.of_magnitudes(call.xp.abs), Windows.of(geometry)
     with np.errstate(over="ignore", invalid="ignore"):
-        size = _pool_run.avg_pool_vjp(dy, geometry, xp, traits, bool(count_include_pad), layout, sizes=True)
-    sums = accumulator(xp, dy.dtype)
-    return bounded(xp, size, terms(xp, sums, Steps(_readers(geometry) + 3)), sums, dy.dtype)
+        size = averages.avg_pool_vjp(measured, windows, call.images(dy), bool(count_include_pad))
+    return _bounded(call, size, Steps(_readers(geometry) + 3))
 
 
 def lp_pool_error_bound(
@@ -208,7 +218,7 @@ def lp_pool_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `lp_pool`, element by element.
 
@@ -244,14 +254,14 @@ def lp_pool_error_bound(
 
     """
     name = "lp_pool_error_bound"
-    xp, traits = inspect(name, x=x)
-    p = check_norm(name, xp, x.dtype, p)
-    geometry = read_geometry(name, x.shape, window, stride, padding, dilation, ceil_mode, layout)
-    sums = accumulator(xp, x.dtype)
+    call = Call.of(name, x=x, layout=layout)
+    p = check_norm(call, x.dtype, p)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
+    windows, measured = Windows.of(read.pool(name, x.shape, window, asked)), call.of_magnitudes(call.xp.abs)
     with np.errstate(over="ignore", invalid="ignore"):
-        norm = norms(x, p, geometry, xp, traits, sums, layout)
-    taps = geometry.taps
+        norm = norms.lp_pool(measured, windows, call.images(x), p)
+    taps = windows.taps
     # a tap's quotient, its power, the sum, and p itself rounded, all through the root; the root's power; the scale
     steps = 2 if p == math.inf else math.ceil((p + POWER + 2 * taps + math.log(taps)) / p + POWER + 4)
     grain = 1.0 if p == math.inf else float(taps) ** max(1.0, min(1 / p, 100.0))
-    return bounded(xp, norm, terms(xp, sums, Steps(steps, 0, grain)), sums, x.dtype)
+    return _bounded(call, norm, Steps(steps, 0, grain))

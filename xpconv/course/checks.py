@@ -1,4 +1,4 @@
-"""Input checks of the course's functions."""
+"""Input checks of the course's functions, in the course's words."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from xpconv._arrays.dtypes import is_kind
-from xpconv._arrays.old import default_float, inspect_apart
+from xpconv._arrays.space import mixed_space, space_of
+from xpconv._shapes.options import POOL_MODES
 
 Array = Any
-
-MODES = ("max", "average")
+Cache = tuple[Any, ...]
+HParameters = dict[str, int]
 
 
 @contextmanager
 def named(function: str, **names: str) -> Iterator[None]:
-    """Give the errors of an operation the course's name and names of arguments."""
+    """Put the course's names of functions and arguments into the errors of an operation."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        text = str(error).partition(": ")[2]
+        _, named_itself, rule = str(error).partition(": ")
+        text = rule if named_itself else str(error)  # an array library's own error names no operation
         for inner, outer in names.items():
             text = re.sub(rf"\b{inner}\b(?!=)", outer, text)
         raise type(error)(f"{function}: {text}") from None
@@ -54,7 +56,7 @@ def check_axes(function: str, name: str, array: Array, wanted: str) -> None:
 
 def check_mode(function: str, mode: Any) -> None:
     """Check the word that names a kind of pooling."""
-    if mode not in MODES:
+    if mode not in POOL_MODES:
         raise ValueError(f"{function}: mode is 'max' or 'average'; got mode={mode!r}")
 
 
@@ -70,8 +72,8 @@ def read_pad(width: Any) -> int:
 
 
 def check_conv(function: str, images: Array, filters: Array, bias: Array, hparameters: Any) -> tuple[Any, int, int]:
-    """Check what `conv_forward` gets; give the namespace, the stride and the padding."""
-    xp, _ = inspect_apart(function, A_prev=images, W=filters, b=bias)
+    """Check what `conv_forward` gets: ``-> namespace, stride, padding``."""
+    xp = mixed_space(function, A_prev=images, W=filters, b=bias).xp
     check_axes(function, "A_prev", images, "m, n_H_prev, n_W_prev, n_C_prev")
     check_axes(function, "W", filters, "f, f, n_C_prev, n_C")
     if tuple(bias.shape) != (1, 1, 1, filters.shape[3]):
@@ -84,8 +86,8 @@ def check_conv(function: str, images: Array, filters: Array, bias: Array, hparam
 
 
 def check_pool(function: str, images: Array, hparameters: Any, mode: Any) -> tuple[Any, int, int]:
-    """Check what `pool_forward` gets; give the namespace, the window and the stride."""
-    xp, _ = inspect_apart(function, A_prev=images)
+    """Check what `pool_forward` gets: ``-> namespace, window, stride``."""
+    xp = mixed_space(function, A_prev=images).xp
     check_axes(function, "A_prev", images, "m, n_H_prev, n_W_prev, n_C_prev")
     check_mode(function, mode)
     window, stride = read_hparameters(function, hparameters, f=1, stride=1)
@@ -93,5 +95,5 @@ def check_pool(function: str, images: Array, hparameters: Any, mode: Any) -> tup
 
 
 def floating(xp: Any, array: Array) -> Array:
-    """Give integers as the library's default floating numbers."""
-    return xp.astype(array, default_float(xp, array)) if is_kind(xp, array.dtype, "integral") else array
+    """Convert integers to the library's default floating numbers; the rest stays."""
+    return xp.astype(array, space_of(array).default_float) if is_kind(xp, array.dtype, "integral") else array

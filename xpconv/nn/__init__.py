@@ -7,6 +7,7 @@ API library.
 
 from xpconv._tools.libraries import Library
 from xpconv._tools.libraries import load as load_library
+from xpconv.nn import training
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
 from xpconv.nn.loss import SoftmaxCrossEntropy
 from xpconv.nn.model import Sequential, course_network
@@ -33,4 +34,5 @@ __all__ = [
     "load_metadata",
     "load_parameters",
     "save_parameters",
+    "training",
 ]

@@ -7,13 +7,13 @@ import importlib.util
 import io
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xpconv._tools.files import write_atomic
 from xpconv._tools.libraries import Library, load, of
 from xpconv.nn.checks import Array, Params
 
@@ -28,21 +28,6 @@ class StorageError(ValueError):
 def has_safetensors() -> bool:
     """Say whether the optional package safetensors is installed."""
     return importlib.util.find_spec("safetensors") is not None
-
-
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that, whatever fails, the path holds either the old bytes or all of the new ones."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # the same folder, so the same file system
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save_parameters(

@@ -7,14 +7,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from xpconv._tools.libraries import Library
 from xpconv.nn.checks import Array, Params, positive_int, positive_number
-from xpconv.nn.dataset import Dataset, HostArray
 from xpconv.nn.loss import SoftmaxCrossEntropy
 from xpconv.nn.model import Sequential
 from xpconv.nn.optimizers import SGD, Adam, Optimizer
@@ -24,9 +23,31 @@ FIRST_LOSSES = 10
 EVALUATION_BATCH = 512
 PURPOSES = ("split", "weights", "order")
 
+HostArray = np.ndarray[Any, Any]
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels on the host: a training part and a held-out part.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        (N, *shape of one input), of the dtype that is computed with: float32, as `fit` draws its weights.
+    labels : numpy.ndarray
+        (N,), integers from 0.
+    held_out_images, held_out_labels : numpy.ndarray
+        As the others; at least one, never trained on, only looked at.
+    """
+
+    images: HostArray
+    labels: HostArray
+    held_out_images: HostArray
+    held_out_labels: HostArray
 
 
 @dataclass(frozen=True)
@@ -58,7 +79,7 @@ class Settings:
     batch_size: int = 32
     lr: float | None = None
     seed: int = 0
-    optimizer: str = "adam"
+    optimizer: Literal["adam", "sgd"] = "adam"
 
     def __post_init__(self) -> None:
         positive_int("Settings", "epochs", self.epochs)
@@ -75,11 +96,11 @@ class Settings:
         return DEFAULT_LR[self.optimizer] if self.lr is None else self.lr
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """Give the stream of random numbers for one purpose, so that no purpose shifts another's numbers."""
+        """Start the stream of random numbers for one purpose, so that no purpose shifts another's numbers."""
         return np.random.default_rng([self.seed, PURPOSES.index(purpose)])
 
     def make_optimizer(self) -> Optimizer:
-        """Give the optimiser that these settings name."""
+        """Build the optimiser that these settings name."""
         return SGD(lr=self.step_size) if self.optimizer == "sgd" else Adam(lr=self.step_size)
 
 
@@ -121,13 +142,21 @@ class Progress(Protocol):
         ...
 
 
+class _Silent:
+    """Progress that nobody watches."""
+
+    def batch(self, epoch: int, images: int, loss: float, accuracy: float, rate: float) -> None: ...
+
+    def epoch(self, record: Epoch) -> None: ...
+
+
 def fit(
     model: Sequential,
     dataset: Dataset,
     library: Library,
     settings: Settings,
     *,
-    progress: Progress,
+    progress: Progress | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Train a model on a dataset with one library.
@@ -142,7 +171,7 @@ def fit(
         Library and device that compute.
     settings : Settings
         Epochs, batch size, step size, seed, optimiser.
-    progress : Progress
+    progress : Progress, optional
         Told about every batch and every epoch.
     stopped : callable, optional
         Asked before every batch; True ends the training there, as a KeyboardInterrupt does.
@@ -156,13 +185,22 @@ def fit(
     ------
     TrainingError
         The loss is no longer finite.
+
+    Examples
+    --------
+    >>> from xpconv import nn
+    >>> images, labels = np.eye(4, dtype=np.float32), np.arange(4, dtype=np.int32)
+    >>> data = Dataset(images, labels, images, labels)
+    >>> model = nn.Sequential((nn.Dense(4),))
+    >>> fit(model, data, nn.load_library("numpy"), Settings(epochs=20, lr=0.1)).accuracy
+    1.0
     """
     loop = _Loop(model, dataset, library, settings)
     started = time.perf_counter()
     with warnings.catch_warnings():
         # NumPy warns where a run diverges; the loop says so itself, once and on every library
         warnings.filterwarnings("ignore", "overflow|invalid value", RuntimeWarning)
-        interrupted = loop.run(progress, stopped)
+        interrupted = loop.run(progress or _Silent(), stopped)
         _, accuracy, predictions = loop.evaluate()
     seconds = time.perf_counter() - started
     return Result(loop.params, loop.epochs, loop.first_losses, predictions, accuracy, seconds, interrupted)
@@ -219,7 +257,7 @@ class _Loop:
         return self.epochs[-1]
 
     def evaluate(self) -> tuple[float, float, HostArray]:
-        """Give the loss, the accuracy and the predictions on the held-out part."""
+        """Compute the loss, the accuracy and the predictions on the held-out part."""
         data, total, predictions = self.dataset, 0.0, []
         for batch in _batches(np.arange(len(data.held_out_images)), EVALUATION_BATCH):
             images = self.library.asarray(data.held_out_images[batch])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from xpconv.verify.faults.fault import SHAPE, Array, Fault, Function, changed, f
 
 CONV = ("conv",)
 GRADIENTS = ("conv_input_grad", "conv_weight_grad")
-SLAB = "xpconv._engine.jobs:slab"
+SLAB = "xpconv._convolution.correlate:slab"
 
 
 def _coarse(a: Array) -> Array:
@@ -50,6 +51,13 @@ def _shifted(slab: Function) -> Function:
     return off_by_one
 
 
+def _unwidened(decide: Function) -> Function:
+    def decided(xp: Any, dtype: Any, wanted: Any, double: bool) -> Any:
+        return replace(decide(xp, dtype, wanted, double), seen=wanted, factors=wanted, sums=wanted)
+
+    return decided
+
+
 def _tap_slices(right: Function) -> Function:
     return lambda geometry, offset, output: tuple(slice(a, a + n) for a, n in zip(offset, output, strict=True))
 
@@ -78,9 +86,37 @@ def _first_group_for_all(right: Function) -> Function:
     return conv
 
 
+def _flipped(right: Function) -> Function:
+    def conv(x: Array, w: Array, b: Any = None, *, layout: str = "channels_last", **options: Any) -> Array:
+        taps = range(w.ndim - 2) if layout == "channels_last" else range(2, w.ndim)
+        return right(x, np.flip(w, tuple(taps)), b, layout=layout, **options)
+
+    return conv
+
+
+def _flipped_gradient(right: Function) -> Function:
+    def conv_weight_grad(dz: Array, x: Array, shape: Any, *, layout: str = "channels_last", **options: Any) -> Array:
+        dw = right(dz, x, shape, layout=layout, **options)
+        return np.flip(dw, -1 if layout == "channels_first" else 0).copy()
+
+    return conv_weight_grad
+
+
+def _unflipped(right: Function) -> Function:
+    return lambda xp, w, taps, geometry: np.flip(right(xp, w, taps, geometry), tuple(range(geometry.rank)))
+
+
+def _first_image(right: Function) -> Function:
+    def conv_vjp(dz: Array, x: Array, w: Array, **options: Any) -> Any:
+        others = np.arange(len(dz)).reshape(-1, *[1] * (dz.ndim - 1)) > 0
+        return right(np.where(others, 0, dz).astype(dz.dtype), x, w, **options)
+
+    return conv_vjp
+
+
 def _groups_backwards(right: Function) -> Function:
-    def prepare(xp: Any, w: Array, geometry: Any) -> Array:
-        weight = right(xp, w, geometry)
+    def prepare(algorithm: Any, work: Any, w: Array, geometry: Any, out: Any = None) -> Array:
+        weight = right(algorithm, work, w, geometry, out)
         return weight[::-1] if geometry.groups > 1 else weight
 
     return prepare
@@ -114,30 +150,19 @@ FAULTS: tuple[Fault, ...] = (
         "groups in the wrong order",
         "each group gets another's weights",
         CONV,
-        ("xpconv.algorithms.gemm:prepare", _groups_backwards),
+        ("xpconv.algorithms.gemm:Gemm.prepare", _groups_backwards),
     ),
     library(
         "kernel flipped",
         "a convolution where a correlation is meant",
         CONV,
-        (
-            "xpconv:conv",
-            lambda right: (
-                lambda x, w, b=None, *, layout="channels_last", **o: right(
-                    x,
-                    np.flip(w, tuple(range(w.ndim - 2) if layout == "channels_last" else range(2, w.ndim))),
-                    b,
-                    layout=layout,
-                    **o,
-                )
-            ),
-        ),
+        ("xpconv:conv", _flipped),
     ),
     library(
         "bias forgotten",
         "b is never added",
         CONV,
-        ("xpconv:conv", lambda right: lambda x, w, b=None, **o: right(x, w, **o)),
+        ("xpconv:conv", forced(b=None)),
     ),
     library(
         "bias added twice",
@@ -149,8 +174,8 @@ FAULTS: tuple[Fault, ...] = (
         "last tile skipped",
         "an index that ends one early",
         CONV,
-        ("xpconv._engine.jobs:empty", _zeroed),
-        ("xpconv._engine.jobs:Tiles.__len__", lambda right: lambda tiles: max(right(tiles) - 1, 1)),
+        ("xpconv._arrays.space:Space.empty", _zeroed),
+        ("xpconv._shapes.cuts:Tiles.__len__", lambda right: lambda tiles: max(right(tiles) - 1, 1)),
         core=False,
     ),
     library(
@@ -164,7 +189,7 @@ FAULTS: tuple[Fault, ...] = (
         "sums in float16",
         "float16 is not summed in float32",
         CONV,
-        ("xpconv._ops.conv:accumulator", lambda right: lambda xp, dtype: dtype),
+        ("xpconv._arrays.arithmetic:_decide", _unwidened),
         dtypes=("float16",),
         core=False,
         sign="off by more",
@@ -181,26 +206,13 @@ FAULTS: tuple[Fault, ...] = (
         "kernel not flipped in the gradient",
         "dx is the correlation with w as it is",
         GRADIENTS[:1],
-        (
-            "xpconv._convolution.phases:adjoint_kernel",
-            lambda right: (
-                lambda xp, w, taps, geometry: np.flip(right(xp, w, taps, geometry), tuple(range(geometry.rank)))
-            ),
-        ),
+        ("xpconv._convolution.input_grad:adjoint", _unflipped),
     ),
     library(
         "dw flipped",
         "dw is turned over",
         GRADIENTS[1:],
-        (
-            "xpconv:conv_weight_grad",
-            lambda right: (
-                lambda dz, x, shape, *, layout="channels_last", **o: np.flip(
-                    right(dz, x, shape, layout=layout, **o),
-                    -1 if layout == "channels_first" else 0,
-                ).copy()
-            ),
-        ),
+        ("xpconv:conv_weight_grad", _flipped_gradient),
     ),
     library(
         "gradient × 1.001",
@@ -212,7 +224,8 @@ FAULTS: tuple[Fault, ...] = (
         "conjugate forgotten",
         "the gradients of complex numbers use w and x as they are",
         ("conv_vjp",),
-        ("xpconv._convolution.passes:is_kind", lambda right: lambda *_: False),
+        ("xpconv._arrays.call:Call.conj", lambda right: lambda call, array: array),
+        ("xpconv._arrays.call:Call.conjugated", lambda right: lambda call: call),
         dtypes=("complex64",),
     ),
     library("gradient negated", "a sign", GRADIENTS[1:], ("xpconv:conv_weight_grad", changed(lambda dw: -dw))),
@@ -220,17 +233,7 @@ FAULTS: tuple[Fault, ...] = (
         "dx and dw of the first image",
         "a loop over the batch that ends early",
         ("conv_vjp",),
-        (
-            "xpconv:conv_vjp",
-            lambda right: (
-                lambda dz, x, w, **o: right(
-                    np.where(np.arange(len(dz)).reshape(-1, *[1] * (dz.ndim - 1)) > 0, 0, dz).astype(dz.dtype),
-                    x,
-                    w,
-                    **o,
-                )
-            ),
-        ),
+        ("xpconv:conv_vjp", _first_image),
     ),
     library(
         "bound too small",

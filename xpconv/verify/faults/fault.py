@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,9 +59,22 @@ def library(name: str, imitates: str, operations: tuple[str, ...], *plants: tupl
     return Fault(name, imitates, plants, operations, **more)
 
 
-def forced(**keywords: Any) -> Wrap:
-    """Ignore keywords: force them to a value."""
-    return lambda right: lambda *arrays, **options: right(*arrays, **{**options, **keywords})
+def forced(**values: Any) -> Wrap:
+    """Force parameters, by name, to a value; ValueError where the function to be made wrong has no such parameter."""
+
+    def wrap(right: Function) -> Function:
+        signature = inspect.signature(right)
+        if unknown := set(values) - set(signature.parameters):
+            raise ValueError(f"{right!r} has no parameter {', '.join(sorted(unknown))} that a fault could force")
+
+        def wrong(*arguments: Any, **options: Any) -> Any:
+            bound = signature.bind(*arguments, **options)
+            bound.arguments.update(values)
+            return right(*bound.args, **bound.kwargs)
+
+        return wrong
+
+    return wrap
 
 
 def changed(change: Callable[[Any], Any]) -> Wrap:

@@ -57,7 +57,7 @@ FAULTS: tuple[Fault, ...] = (
         "first maximum for all",
         "an index instead of a mask",
         ("pool_backward",),
-        ("xpconv._pooling.sweep:max_pool_vjp", lambda right: lambda *arguments: right(*arguments[:-1], "first")),
+        ("xpconv._pooling.sweep:max_pool_vjp", forced(ties="first")),
     ),
     library(
         "indices over the padded plane",

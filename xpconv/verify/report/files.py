@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from xpconv.nn.storage import write_atomic
+from xpconv._tools.files import write_atomic
 from xpconv.verify.catalogue import cases
 from xpconv.verify.check.result import Result
 from xpconv.verify.report.outcome import Outcome
@@ -48,7 +48,7 @@ def _compact(found: dict[str, Any]) -> str:
 
 
 def _cases(results: list[Result]) -> dict[str, dict[str, Any]]:
-    """Give for each case and each of its data and dtypes a digest, or its ratios by algorithm."""
+    """Find for each case and each of its data and dtypes a digest, or its ratios by algorithm."""
     found: dict[str, dict[str, Any]] = {}
     for result in results:
         operation, case, data = result.task.source.split("/", 2)
@@ -82,10 +82,8 @@ def as_junit(outcome: Outcome) -> str:
         for result in found:
             operation = result.task.operation.name
             name = result.task.key.removeprefix(f"{operation}/")
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=f"xpconv.{backend.name}.{operation}", name=name,
-                time=f"{result.seconds:.6f}",
-            )  # fmt: skip
+            case = ElementTree.SubElement(suite, "testcase", classname=f"xpconv.{backend.name}.{operation}", name=name)
+            case.set("time", f"{result.seconds:.6f}")
             if not result.passed:
                 failure = ElementTree.SubElement(case, "failure", message=_printable(result.failure))
                 failure.text = _printable("\n".join(describe(result)))

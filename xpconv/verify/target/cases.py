@@ -53,7 +53,7 @@ TINY_WINDOW: dict[str, Window] = {
 }
 # a window of the course's mask is (f, f)
 TINY_MASK: dict[str, Window] = {"tiny-row": Window((1, 2)), "tiny-square": Window((2, 2)), "flat": Window((3, 4))}
-TINY_SHARE: dict[str, Window] = {"tiny-row": Window((1, 2)), "tiny-column": Window((2, 1))}
+TINY_AREA: dict[str, Window] = {"tiny-row": Window((1, 2)), "tiny-column": Window((2, 1))}
 
 TINY: dict[str, Mapping[str, Any]] = {
     "zero_pad": TINY_PAD,
@@ -63,7 +63,7 @@ TINY: dict[str, Mapping[str, Any]] = {
     "pool_forward": TINY_POOL,
     "pool_backward": TINY_POOL,
     "create_mask_from_window": TINY_MASK,
-    "distribute_value": TINY_SHARE,
+    "distribute_value": TINY_AREA,
 }
 
 OPERATIONS: tuple[Operation, ...] = tuple(
@@ -72,7 +72,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 
 
 def questions(name: str) -> Iterator[Task]:
-    """Give what a function is asked, in the modes that it has."""
+    """Go through what a function is asked, in the modes that it has."""
     for operation in OPERATIONS:
         if operation.name != name:
             continue
@@ -81,6 +81,6 @@ def questions(name: str) -> Iterator[Task]:
                 continue
             for kind in KINDS:
                 # real numbers for what is summed, or compared; equal ones for what has ties
-                asked = kind in operation.kinds or (kind == "signed" and operation.steps is not None)
+                asked = kind in operation.kinds or (kind == "signed" and operation.sums is not None)
                 if asked and (kind != "equal" or setup.core):
-                    yield Task(operation, case, kind, "float64", "", "exact" if operation.steps is None else "bound")
+                    yield Task(operation, case, kind, "float64", "", "exact" if operation.sums is None else "bound")

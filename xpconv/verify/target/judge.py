@@ -1,11 +1,9 @@
-"""Call somebody else's function and the planted faults on the same cases, and say how its results are wrong."""
+"""Say how somebody else's functions are wrong: on which input, and which known fault does the same."""
 
 from __future__ import annotations
 
-import copy
-import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +11,22 @@ import numpy as np
 
 import xpconv
 from xpconv.testing import Mismatch, assert_exact, assert_within_bound
-from xpconv.verify.catalogue.operation import Array, Arrays, Name, Operation
+from xpconv.verify.catalogue.operation import Arrays
 from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.definition.windows import Array
 from xpconv.verify.faults import COURSE
 from xpconv.verify.faults.fault import Fault
+from xpconv.verify.target.ask import Answer, ask, describe
 from xpconv.verify.target.cases import questions
-from xpconv.verify.target.load import Functions, said
+from xpconv.verify.target.load import Functions, Tell
+from xpconv.verify.target.verdict import MISSING, RIGHT, WRONG, Finding, Verdict
 
-FORWARD = {"conv_backward": "conv_forward", "pool_backward": "pool_forward"}
+CALLED = {
+    "conv_forward": ("zero_pad", "conv_single_step"),
+    "conv_backward": ("zero_pad",),
+    "pool_backward": ("create_mask_from_window", "distribute_value"),
+}  # in the course's own text
 # what some exceptions mean, whichever function raises them
 KNOWN = {
     "only 0-dimensional arrays can be converted": "written for an older NumPy, whose float() took an array of one "
@@ -31,14 +36,7 @@ KNOWN = {
     "module 'numpy' has no attribute": "written for an older NumPy, which had that name",
 }
 CLOSE = 1e-9  # two wrong results are the same one
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a function gave: its results as arrays of float64, or what is wrong before any value is looked at."""
-
-    results: tuple[Array, ...] = ()
-    trouble: str = ""
+ROWS, NUMBERS = 12, 64  # of an array that is shown whole, at most
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,6 @@ class Wrong:
     got: Array | None = None
 
 
-Wrongs = list[Wrong]
 Answers = dict[str, Answer]  # by the key of the task
 
 
@@ -61,88 +58,36 @@ class Judge:
 
     def __init__(self, functions: Functions, seed: int) -> None:
         self.functions, self.oracle = functions, Oracle(seed)
-        self._faults: dict[str, Answers] = {}
+        self._wrong: set[str] = set()
+        self._faulty: dict[str, Answers] = {}
 
-    def ask(self, name: str, begin: Callable[[str], None]) -> tuple[Answers, Wrongs]:
-        """Ask a function everything; give its answers and what is wrong with them."""
+    def verdict(self, name: str, begin: Tell) -> Verdict:
+        """Ask a function everything and say what is wrong with its answers; `begin` is told what comes next."""
+        if name not in self.functions:
+            return Verdict(name, MISSING)
         answers: Answers = {}
-        wrongs: Wrongs = []
+        wrongs: list[Wrong] = []
         for task in questions(name):
             begin(f"running {name} on {describe(task)}")
-            answers[task.key] = answer = self._answer(task, self.functions[name])
+            answers[task.key] = answer = ask(task, self.functions[name], self._arrays(task), self.functions)
             wrongs += self._compare(task, answer)
-        return answers, wrongs
+        begin(f"comparing {name} with the known faults")
+        if not wrongs:
+            return Verdict(name, RIGHT, len(answers))
+        causes = tuple(cause for cause in CALLED.get(name, ()) if cause in self._wrong)
+        self._wrong.add(name)
+        count = len({wrong.task.key for wrong in wrongs})
+        return Verdict(name, WRONG, len(answers), count, causes, self._findings(answers, wrongs, bool(causes)))
 
-    def data(self, task: Task) -> Arrays:
-        """Give fresh arrays, by their names in the call."""
+    def _arrays(self, task: Task) -> Arrays:
+        """Draw fresh arrays, by their names in the call."""
         return {name: drawn.values.copy() for name, drawn in self.oracle.data(task).items()}
 
-    def alike(self, name: str, number: int | None, answers: Answers, wrongs: Wrongs, partly: bool = True) -> str:
-        """Say which planted fault gives the same wrong results, or half of them if `partly`; empty if none does."""
-        mine = [wrong for wrong in wrongs if wrong.number == number]
-        known = [meaning for text, meaning in KNOWN.items() if all(text in wrong.what for wrong in mine)]
-        if known:
-            return known[0]
-        keys = {wrong.task.key for wrong in mine}
-        found = []
-        for fault in COURSE:
-            if fault.operations == (name,):
-                theirs = self._of(fault)
-                same = {key for key, answer in answers.items() if _same(answer, theirs[key], number)}
-                found.append((len(keys & same), len(same), fault))
-        most = max((count, everywhere) for count, everywhere, _ in found)
-        if most[0] < len(keys) and not (partly and 2 * most[0] >= len(keys)):
-            return ""
-        best = [fault for count, everywhere, fault in found if (count, everywhere) == most]
-        words = " or ".join(f"{fault.name} ({fault.imitates})" for fault in best[:2])
-        return words if most[0] == len(keys) else f"on {most[0]} of {len(keys)} wrong inputs {words}"
-
-    # --- calls ---
-
-    def _of(self, fault: Fault) -> Answers:
-        """Give the answers of the library's function with a fault in it."""
-        (name,) = fault.operations
-        key = f"{name}: {fault.name}"
-        if key not in self._faults:
-            ((_, wrap),) = fault.plants
-            wrong = wrap(getattr(xpconv, name))
-            answers = {task.key: self._answer(task, wrong, theirs=False) for task in questions(name)}
-            self._faults[key] = answers
-        return self._faults[key]
-
-    def _answer(self, task: Task, function: Callable[..., Any], theirs: bool = True) -> Answer:
-        call = task.operation.call(task.setup, "")
-        arrays = self.data(task)
-        before = {name: array.copy() for name, array in arrays.items()}
-        try:
-            arguments = [_fill(value, arrays) for value in call.arguments]
-            if theirs and task.operation.name in FORWARD:
-                arguments[1] = self._cache(task, arguments[1])
-            raw = function(*arguments, **call.keywords)
-        except (Exception, SystemExit) as error:
-            return Answer(trouble=f"raised {said(error)}")
-        changed = next((name for name, array in arrays.items() if not _equal(array, before[name])), "")
-        if changed:
-            return Answer(trouble=f"changes its argument {changed}")
-        return _read(task.operation, raw)
-
-    def _cache(self, task: Task, cache: tuple[Any, ...]) -> Any:
-        """Give the cache that their own forward function makes, or one as the course has it."""
-        forward = self.functions.get(FORWARD[task.operation.name])
-        if forward is None:
-            return cache
-        call = task.operation.call(task.setup, "")
-        try:
-            made = forward(*copy.deepcopy(cache), **call.keywords)
-        except (Exception, SystemExit):
-            return cache
-        return made[1] if isinstance(made, tuple) and len(made) == 2 else cache
-
-    def _compare(self, task: Task, answer: Answer) -> Wrongs:
+    def _compare(self, task: Task, answer: Answer) -> list[Wrong]:
         if answer.trouble:
             return [Wrong(task, answer.trouble)]
         found = []
-        bounds = None if task.operation.steps is None else self.oracle.bounds(task)
+        bounds = None if task.operation.sums is None else self.oracle.bounds(task)
         for number, (got, exact) in enumerate(zip(answer.results, self.oracle.exact(task), strict=True)):
             name, nearest = task.operation.results[number], exact.nearest.astype(np.float64)
             if got.shape != nearest.shape:
@@ -158,78 +103,78 @@ class Judge:
                 found.append(Wrong(task, f"{name}: {fault.what.partition(', the ')[0]}", number, nearest, got))
         return found
 
+    # --- what is told of it ---
 
-def smallest(wrongs: Iterable[Wrong]) -> Wrong:
-    """Give the one with the smallest arrays; whole numbers before real ones."""
+    def _findings(self, answers: Answers, wrongs: list[Wrong], explained: bool) -> tuple[Finding, ...]:
+        """Say of each result that is wrong what it looks like, on the smallest input that shows it."""
+        found = []
+        numbers = list(dict.fromkeys(wrong.number for wrong in wrongs))
+        for number in numbers:
+            mine = [wrong for wrong in wrongs if wrong.number == number]
+            # whole numbers before real ones
+            smallest = min(mine, key=lambda wrong: (wrong.task.elements, wrong.task.kind == "signed"))
+            alike = self._alike(answers, mine, partly=not explained)
+            if not alike and not explained and (number is not None or len(numbers) == 1):
+                alike = "none of the known faults"
+            arrays = () if number is None else self._shown(smallest)
+            found.append(Finding(smallest.what, describe(smallest.task), alike, arrays))
+        return tuple(found)
 
-    def size(wrong: Wrong) -> tuple[int, bool]:
-        operation, setup = wrong.task.operation, wrong.task.setup
-        names = operation.call(setup, "").names()
-        return sum(math.prod(setup.shape(operation.role(name))) for name in names), wrong.task.kind == "signed"
+    def _shown(self, wrong: Wrong) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        arrays = self._arrays(wrong.task)
+        rows = [(name, arrays[name]) for name in wrong.task.call.names()]
+        rows += [("expected", wrong.expected), ("got", wrong.got)]
+        return tuple((name, _lines(array)) for name, array in rows)
 
-    return min(wrongs, key=size)
+    def _alike(self, answers: Answers, wrongs: list[Wrong], partly: bool) -> str:
+        """Say which planted fault gives the same wrong results, or half of them if `partly`; empty if none does."""
+        (name,) = {wrong.task.operation.name for wrong in wrongs}
+        number = wrongs[0].number
+        known = [meaning for text, meaning in KNOWN.items() if all(text in wrong.what for wrong in wrongs)]
+        if known:
+            return known[0]
+        keys = {wrong.task.key for wrong in wrongs}
+        found = []
+        for fault in COURSE:
+            if fault.operations == (name,):
+                theirs = self._answers_of(fault)
+                same = {key for key, answer in answers.items() if _same(answer, theirs[key], number)}
+                found.append((len(keys & same), len(same), fault))
+        most = max((count, everywhere) for count, everywhere, _ in found)
+        if most[0] < len(keys) and not (partly and 2 * most[0] >= len(keys)):
+            return ""
+        best = [fault for count, everywhere, fault in found if (count, everywhere) == most]
+        words = " or ".join(f"{fault.name} ({fault.imitates})" for fault in best[:2])
+        return words if most[0] == len(keys) else f"on {most[0]} of {len(keys)} wrong inputs {words}"
 
-
-def describe(task: Task) -> str:
-    """Name a task by its shapes and hyperparameters."""
-    operation, setup = task.operation, task.setup
-    call = operation.call(setup, "")
-    words = [f"{name} {tuple(setup.shape(operation.role(name)))}" for name in call.names()]
-    words += [repr(value) for value in _plain(call.arguments)]
-    return ", ".join([*words, *(f"{name}={value!r}" for name, value in call.keywords.items())])
-
-
-def _plain(values: Iterable[Any]) -> list[Any]:
-    """Gather what is no array: hyperparameters, a number of pixels, a shape."""
-    found = []
-    for value in values:
-        if isinstance(value, tuple) and any(isinstance(item, Name) for item in value):
-            found += _plain(value)
-        elif not isinstance(value, Name):
-            found.append(value)
-    return found
-
-
-def _fill(value: Any, arrays: Arrays) -> Any:
-    if isinstance(value, Name):
-        array = arrays[value]
-        return float(array[0, 0]) if value == "dz" else array
-    if isinstance(value, tuple):
-        return tuple(_fill(item, arrays) for item in value)
-    return copy.deepcopy(value)
-
-
-def _equal(one: Array, other: Array) -> bool:
-    return bool(one.shape == other.shape) and one.tobytes() == other.tobytes()
-
-
-def _read(operation: Operation, raw: Any) -> Answer:
-    """Make arrays of what a function gave."""
-    names = operation.results
-    if operation.cached:
-        if not isinstance(raw, tuple) or len(raw) != 2:
-            return Answer(trouble=f"gives {_kind(raw)}, not ({names[0]}, cache)")
-        raw = raw[0]
-    if len(names) == 1:
-        raw = (raw,)
-    elif not isinstance(raw, (tuple, list)) or len(raw) != len(names):
-        return Answer(trouble=f"gives {_kind(raw)}, not ({', '.join(names)})")
-    found = []
-    for name, value in zip(names, raw, strict=True):
-        try:
-            array = np.array(value, np.float64)
-        except (TypeError, ValueError):
-            return Answer(trouble=f"{name} is {_kind(value)}, not an array of numbers")
-        if operation.name == "conv_single_step" and array.size == 1:
-            array = array.reshape(())  # the course's own text leaves b's axes on it
-        found.append(array)
-    return Answer(tuple(found))
+    def _answers_of(self, fault: Fault) -> Answers:
+        """Ask the library's function with a fault in it."""
+        (name,) = fault.operations
+        key = f"{name}: {fault.name}"
+        if key not in self._faulty:
+            wrong = _with(fault)
+            self._faulty[key] = {task.key: ask(task, wrong, self._arrays(task)) for task in questions(name)}
+        return self._faulty[key]
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "None"
-    return f"{len(value)} results" if isinstance(value, tuple) else f"one {type(value).__name__}"
+def _with(fault: Fault) -> Callable[..., Any]:
+    """Make the library's function wrong, without planting it."""
+    (name,) = fault.operations
+    ((_, wrap),) = fault.plants
+    return wrap(getattr(xpconv, name))
+
+
+def _lines(array: Array | None) -> tuple[str, ...]:
+    """Write an array that is short; of a long one say how large it is."""
+    whole = np.asarray(array)
+    flat = np.squeeze(whole)
+    text = np.array2string(flat, precision=6, threshold=NUMBERS, max_line_width=100).split("\n")
+    text = [line for line in text if line.strip()]
+    if flat.size > NUMBERS or len(text) > ROWS:
+        return (f"{tuple(whole.shape)}, {whole.size} numbers",)
+    shape = "" if flat.shape == whole.shape else f"  shape {tuple(whole.shape)}"
+    text[-1] += shape
+    return tuple(text)
 
 
 def _words(text: str) -> list[str]:

@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import Any
 
 NAMES = (
-    "zero_pad", "conv_single_step", "conv_forward", "pool_forward", "conv_backward", "create_mask_from_window",
-    "distribute_value", "pool_backward",
-)  # fmt: skip
+    "zero_pad",
+    "conv_single_step",
+    "conv_forward",
+    "pool_forward",
+    "conv_backward",
+    "create_mask_from_window",
+    "distribute_value",
+    "pool_backward",
+)  # in the course's order
 WHOLE_CELL = ("time", "timeit", "capture", "prun")  # cell magics whose cell is Python
 # a line's indentation, then a magic, a shell command or a question; or an assignment of what the first two give
 OTHER = re.compile(r"^(\s*)(?:[%!?].*|[\w.]+\?\??\s*|([\w., ]+=\s*)[%!].*)$")
@@ -32,7 +38,7 @@ class LoadError(Exception):
 
 
 def load(source: str, attribute: str, note: Tell, begin: Tell) -> Functions:
-    """Give the functions of a target by their names, in the course's order; LoadError if there are none."""
+    """Find the functions of a target by their names, in the course's order; LoadError if there are none."""
     path = Path(source)
     if path.suffix == ".ipynb":
         holder: Any = _notebook(path.absolute(), note, begin)

@@ -1,0 +1,1 @@
+"""Who runs against whom, in which turns, and whether the results agree."""

@@ -1,0 +1,1 @@
+"""Clocks, how long to time, the machine, devices, memory, and the record of what was measured."""

@@ -1,0 +1,78 @@
+"""The command that runs everything that a CUDA machine is needed for."""
+
+import importlib.metadata
+import json
+import sys
+
+import pytest
+
+import xpconv as xc
+from bench import gpu_all as promised
+from bench.__main__ import main
+from bench.arguments import Parser
+from bench.commands import gpu_all
+from bench.errors import UsageError
+
+
+def options(tmp_path, *more):
+    parser = Parser()
+    gpu_all.add_arguments(parser)
+    return parser.parse_args([str(tmp_path), *more])
+
+
+def test_the_steps_are_what_a_cuda_machine_is_needed_for(tmp_path):
+    steps = gpu_all.plan(options(tmp_path, "--limit", "tests=7"), tmp_path / "cuda-x.json", spread=True)
+    lines = {step.name: " ".join(step.command[1:]) for step in steps}
+    assert list(lines) == ["tests", "verify", "train", "gpu"]
+    assert lines["tests"] == "-m pytest -k cupy --backends numpy,cupy -p no:cacheprovider -q -n 8"
+    assert lines["verify"] == f"-m xpconv verify --backends numpy,cupy --report {tmp_path / 'cuda-x.json'}"
+    assert lines["train"] == f"-m xpconv train --backend cupy --out {tmp_path / 'train'}"
+    assert lines["gpu"].startswith(f"-m bench gpu --json={tmp_path / 'gpu.json'} --markdown={tmp_path / 'gpu.md'}")
+    assert [step.seconds for step in steps] == [7, 240, 120, 480]
+    assert gpu_all.slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
+
+
+def test_it_goes_on_when_a_step_fails_or_hangs(tmp_path, capsys, monkeypatch):
+    codes = {"tests": "print('broken'); raise SystemExit(3)", "verify": "import time; time.sleep(60)", "train": "pass"}
+    steps = [
+        gpu_all.Step(name, (sys.executable, "-c", code), 1 if name == "verify" else 30) for name, code in codes.items()
+    ]
+    monkeypatch.setattr(gpu_all, "plan", lambda *arguments: steps)
+    assert promised.main([str(tmp_path / "out"), "--dry-run"]) == 1
+    printed = capsys.readouterr().out
+    assert "failed (3)" in printed
+    assert "out of time" in printed
+    assert (tmp_path / "out" / "tests.log").read_text(encoding="utf-8") == "broken\n"
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert [line.split(" | ")[1] for line in summary.splitlines()[2:]] == ["failed (3)", "out of time", "passed"]
+
+
+def test_a_dry_run_of_everything_passes_a_step(tmp_path):
+    steps = ("--steps", "gpu", "--limit", "gpu=60", "--without", "torch,jax")
+    assert main(["gpu_all", str(tmp_path), "--dry-run", *steps]) == 0
+    assert json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["measurements"]
+
+
+def test_only_missing_wheels_are_installed(tmp_path):
+    (tmp_path / "numpy-9.9-py3-none-any.whl").touch()
+    (tmp_path / "no_such_thing-1.0-py3-none-any.whl").touch()
+    assert gpu_all.missing_wheels(tmp_path) == ["no_such_thing"]
+    with pytest.raises(UsageError, match="wants a folder"):
+        gpu_all.missing_wheels(tmp_path / "none")
+
+
+def test_without_xpconvs_metadata_the_project_gives_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_all, "_installed", lambda name: False)
+    gpu_all.prepare(tmp_path, None)
+    (found,) = importlib.metadata.distributions(name="xpconv", path=[str(tmp_path)])
+    assert found.version == xc.__version__
+
+
+@pytest.mark.parametrize("arguments", [["--steps", "sleep"], ["--limit", "tests=x"], ["--wheels", "no/such/folder"]])
+def test_bad_arguments_of_everything_are_one_line(arguments, tmp_path, capsys):
+    try:
+        status = promised.main([str(tmp_path), "--dry-run", *arguments])
+    except SystemExit as exit_:
+        status = exit_.code
+    assert status == 2
+    assert capsys.readouterr().err.count("\n") == 1

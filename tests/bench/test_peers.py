@@ -1,0 +1,101 @@
+"""The peers compute what xpconv computes, in every pass that they enter."""
+
+import importlib
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from bench import peers
+from bench.commands.scale import channels_first
+from bench.contest.check import agree, relative
+from bench.errors import ResultError
+from bench.layers import BOTH, FORWARD, INPUT, RESULTS, WEIGHT, Layer, Pool, draw
+from bench.peers.course import CourseLoops, Part
+from bench.peers.own import Own
+from bench.peers.peer import Where
+from bench.peers.torch import limited
+from bench.sets import QUICK, QUICK_GROUPED, QUICK_POOLS
+
+PASSES = (FORWARD, BOTH, INPUT, WEIGHT)
+DILATED = Layer(2, 9, 8, 4, 6, 3, stride=2, padding=2, groups=2, dilation=2)
+CASES = (QUICK[0], QUICK[3], *QUICK_GROUPED, DILATED, *QUICK_POOLS)
+ENTERED = {
+    "torch": {Layer: PASSES, Pool: (FORWARD, BOTH)},
+    "onnx": {Layer: (FORWARD,), Pool: (FORWARD,)},
+    "jax": {Layer: (FORWARD,), Pool: (FORWARD,)},
+    "im2col": {Layer: (FORWARD,), Pool: ()},
+}
+
+
+def loaded(name):
+    """Load a peer, or skip."""
+    kind = importlib.import_module(f"bench.peers.{name}").PEER
+    modules = kind.modules()
+    if modules is None:
+        pytest.skip(f"{kind.library} is not installed")
+    return kind(*modules[-1:])
+
+
+@pytest.mark.parametrize("name", ENTERED)
+def test_it_enters_with_the_right_results(name):
+    peer = loaded(name)
+    with limited(peer.module, 1) if name == "torch" else nullcontext():
+        compare(peer, name)
+
+
+def compare(peer, name):
+    for case in CASES if name != "jax" else (DILATED, *QUICK_POOLS[:2]):
+        data = draw(case)
+        own, theirs = (one.enter(case, data, PASSES, Where()) for one in (Own(), peer))
+        assert {entry.passes for entry in theirs} == set(ENTERED[name][type(case)]), case.name
+        exact = {entry.passes: entry for entry in own}
+        for entry in theirs:
+            assert entry.name.split(" ")[0] == name
+            for what, got, wanted in zip(
+                RESULTS[entry.passes], entry.results(), exact[entry.passes].results(), strict=False
+            ):
+                assert relative(got, wanted) < 1e-5, (case.name, entry.name, what)
+        agree(case.name, [*own, *theirs], theirs[0].name if theirs else "", (1e-5, 1e-5, 1e-5))
+
+
+@pytest.mark.parametrize("layer", [*QUICK, *QUICK_GROUPED, DILATED], ids=lambda layer: layer.name)
+def test_the_loops_over_all_of_the_output_are_the_courses_blocks(layer):
+    data = draw(layer)
+    loops = CourseLoops(layer, data, Part(*map(range, layer.output_shape)), np.float64)
+    loops.both()
+    x, w, b, dz = (array.astype(np.float64) for array in (data.x, data.w, data.b, data.dz))
+    np.testing.assert_allclose(loops.z, xc.conv(x, w, b, **layer.keywords), rtol=1e-12, atol=1e-12)
+    for got, want in zip(loops.gradients(), xc.conv_vjp(dz, x, w, **layer.keywords), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_the_loops_time_stands_for_the_whole_layer():
+    entries = loaded("course").enter(QUICK[3], draw(QUICK[3]), PASSES, Where())
+    assert [entry.passes for entry in entries] == [FORWARD, BOTH]
+    assert all(entry.arrays is None and entry.scale > 0 for entry in entries)
+
+
+def test_channels_first_is_the_same_layer():
+    layer, data = QUICK[4], draw(QUICK[4])
+    (last,) = Own().enter(layer, data, (FORWARD,), Where())
+    (first,) = Own().enter(layer, channels_first(data), (FORWARD,), Where(layout="channels_first"))
+    np.testing.assert_allclose(first.call().transpose(0, 2, 3, 1), last.call(), rtol=1e-4, atol=1e-5)
+
+
+def test_results_that_differ_are_refused():
+    layer, data = QUICK[0], draw(QUICK[0])
+    entries = [*Own().enter(layer, data, PASSES, Where()), *loaded("im2col").enter(layer, data, PASSES, Where())]
+    agree(layer.name, entries, "im2col", (1e-5,))
+    wrong = draw(QUICK[0]).each(lambda array: array * np.float32(1.01))
+    with pytest.raises(ResultError, match=r"im2col: the result, beside xpconv's, is off by 0\.018"):
+        agree(layer.name, [*entries[:4], *loaded("im2col").enter(layer, wrong, PASSES, Where())], "none", (1e-3,))
+    with pytest.raises(ResultError, match="shape"):
+        relative(np.ones((2, 1)), np.ones((2, 2)))
+
+
+def test_peers_are_loaded_in_the_order_of_turns():
+    found = peers.load(("own", "im2col", "course"), ("jax",))
+    assert [title for peer in found for title in peer.titles] == ["course", "im2col", "xpconv"]
+    assert [title for peer in peers.load(("course", "own"), ("course",)) for title in peer.titles] == ["xpconv"]

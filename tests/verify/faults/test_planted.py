@@ -1,0 +1,52 @@
+"""Faults: many, distinct, and gone when they are not planted any more."""
+
+import numpy as np
+import pytest
+
+import xpconv
+from xpconv.verify.catalogue.tasks import NAMES
+from xpconv.verify.faults.fault import planted
+from xpconv.verify.selftest import FAULTS
+
+CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten")
+
+
+def test_the_faults_are_many_and_distinct():
+    assert len({(fault.where, fault.name) for fault in FAULTS}) == len(FAULTS)
+    assert all(fault.imitates and fault.operations and set(fault.operations) <= set(NAMES) for fault in FAULTS)
+    course = {"zero_pad", "conv_single_step", "conv_forward", "conv_backward", "pool_forward", "pool_backward"}
+    assert course <= {fault.where for fault in FAULTS}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.where}: {fault.name}")
+def test_the_library_is_as_it_was(fault):
+    before = _places(fault)
+    try:
+        with planted(fault):
+            assert not any(now is then for now, then in zip(_places(fault), before, strict=True))
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert all(now is then for now, then in zip(_places(fault), before, strict=True))
+
+
+def _places(fault):
+    found = []
+    for place, _ in fault.plants:
+        module, _, path = place.partition(":")
+        holder = __import__(module, fromlist=["_"])
+        *outer, name = path.split(".")
+        for part in outer:
+            holder = getattr(holder, part)
+        found.append(vars(holder)[name])
+    return found
+
+
+def test_the_conjugate_is_a_fault_of_complex_gradients():
+    x, w, dz = (np.full(shape, 1 + 2j, np.complex64) for shape in ((1, 3, 1), (2, 1, 1), (1, 2, 1)))
+    right = xpconv.conv_vjp(dz, x, w)
+    with planted(CONJUGATE):
+        wrong = xpconv.conv_vjp(dz, x, w)
+    assert not np.array_equal(right[0], wrong[0])
+    assert not np.array_equal(right[1], wrong[1])
+    assert np.array_equal(right[2], wrong[2])

@@ -1,0 +1,111 @@
+"""Average pooling: the sum of each window, divided by its taps; a pixel's gradient is the sum of its windows' shares.
+
+y[o] = sum over k of x[o, k] / taps[o]        dx[i] = sum over o that read i of dy[o] / taps[o]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array
+from xpconv._engine.results import Result
+from xpconv._pooling import portable
+from xpconv._pooling.lines import Windows
+from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
+from xpconv._pooling.spread import spread_sum
+from xpconv._pooling.sweep import Footprint, cut, images_apart, reducing, sweep
+from xpconv._shapes.cuts import slices
+from xpconv._shapes.geometry import Ints, Region
+from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.workspace import Workspace
+
+
+def avg_pool(call: Call, windows: Windows, x: Array, padded: bool = True) -> Array:
+    """(N, *I, C) -> (N, *O, C): the means; with `padded` taps in the padding are counted."""
+    if call.traits.buffers:
+        return _on_numpy(call, windows, x, padded)
+
+    def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
+        slab = portable.slab(work, windows, region, x[..., own], lens=call.lens)
+        total = portable.combined(work, "add", windows, region, slab)
+        return [total / portable.divisor(work, windows, region, padded)]
+
+    return portable.over_output(call, windows, tile, [Result.of(call, windows.output_shape)], 4)[0]
+
+
+def avg_pool_vjp(call: Call, windows: Windows, dy: Array, padded: bool = True) -> Array:
+    """(N, *O, C) -> (N, *I, C): the gradient of the images."""
+    if call.traits.buffers:
+        return _gradient_on_numpy(call, windows, dy, padded)
+
+    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
+        readers = windows.readers(region)
+        shares = portable.gradients(work, readers, dy[..., own], call.lens)
+        shares = shares / portable.divisor(work, windows, readers, padded)
+
+        def gradient(residue: Ints, part: Region) -> Array | None:
+            if not windows.strided:  # pixels are read by windows as windows read them, one axis after another
+                return portable.combined(work, "add", windows.turned, part, shares)
+            total = None
+            for picks in portable.readings(work, windows, residue, part, readers):
+                share = portable.picked(work, shares, *picks)
+                total = share if total is None else work.call("sum", "add", total, share)
+            return total
+
+        return gradient
+
+    return portable.over_input(call, windows, tile, Result.of(call, windows.input_shape), 6)
+
+
+def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
+    sums, absolute = np.dtype(call.arithmetic.sums), call.measures
+    y: Array = call.space.empty(windows.output_shape, call.arithmetic.result, call.layout)
+    if not windows.elements:
+        return y
+    windows, (pixels, target) = images_apart(call, windows, x, y)
+    rule = Rule(np.add, sums, absolute=absolute)
+    counts = reducing(windows, x.dtype.itemsize, sums.itemsize, absolute)
+    cuts = cut(call, windows, (windows.batch, *windows.output), *counts)
+
+    def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+        assert isinstance(work, BufferedWorkspace)
+        out = target[(*slices(region)[:-1], own)]
+        place = out if sums == out.dtype else None
+        total = reduced(work, rule, pixels_of(pixels[..., own], part, region), part, region, place)[0]
+        np.divide(total, divisor(part, region, padded, sums), out=out, casting="same_kind")
+
+    sweep(call, windows, cuts, step, 2)
+    return y
+
+
+def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) -> Array:
+    sums, absolute = np.dtype(call.arithmetic.sums), call.measures
+    dx: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
+    if not windows.batch:
+        return dx
+    windows, (grads, target) = images_apart(call, windows, dy, dx)
+    wide = sums.itemsize
+    footprint = Footprint(
+        pixels=wide, stages=wide, largest=0 if windows.strided else 2 * wide, last_first=True, gradient=True
+    ).of(windows)
+    cuts = cut(call, windows, (windows.batch, *windows.units), footprint, footprint)
+
+    def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+        assert isinstance(work, BufferedWorkspace)
+        box, readers = part.box(region), part.within(part.readers(region))
+        out = target[(*slices(box)[:-1], own)]
+        if any(low >= high for low, high in readers):
+            out.fill(0)
+            return
+        gradient = grads[(*slices(readers)[:-1], own)]
+        shares = work.buffer("shares", gradient.shape, sums)
+        if absolute:
+            gradient = np.abs(gradient, out=shares)
+        np.divide(gradient, divisor(part, readers, padded, sums), out=shares, dtype=sums)
+        total = spread_sum(work, shares, part, readers, box, out if sums == out.dtype else None)
+        if total is not out:
+            np.copyto(out, total, casting="same_kind")
+
+    sweep(call, windows, cuts, step, 1)
+    return dx

@@ -1,0 +1,79 @@
+"""Lp pooling: the p-norm of each window, over the taps inside the image.
+
+    y[o] = (sum over k of abs(x[o, k]) ** p) ** (1 / p)
+    dx[i] = sum over o that read i of dy[o] * sign(x[i]) * (abs(x[i]) / y[o]) ** (p - 1), and 0 where x[i] is 0
+
+Each window is scaled by its largest magnitude, so that no power overflows or vanishes. For p = infinity equal largest
+magnitudes share a window's gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array
+from xpconv._engine.results import Result
+from xpconv._pooling import portable
+from xpconv._pooling.lines import Windows
+from xpconv._shapes.geometry import Ints, Region
+from xpconv._work.workspace import Workspace
+
+
+def lp_pool(call: Call, windows: Windows, x: Array, p: float) -> Array:
+    """(N, *I, C) -> (N, *O, C): the norms."""
+
+    def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
+        return [_norm(work, windows, region, portable.slab(work, windows, region, x[..., own]), p)]
+
+    return portable.over_output(call, windows, tile, [Result.of(call, windows.output_shape)], 10)[0]
+
+
+def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> Array:
+    """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images."""
+    xp = call.xp
+
+    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
+        readers = windows.readers(region)
+        slab = portable.slab(work, windows, readers, x[..., own])
+        shares = portable.gradients(work, readers, dy[..., own])
+        norm = _norm(work, windows, readers, slab, p)
+        norm = xp.where(norm > 0, norm, xp.ones_like(norm))
+        if p == math.inf:
+            count: Any = 0
+            for value in portable.each_tap(work, windows, readers, slab):
+                count = count + xp.astype(xp.abs(value) == norm, work.sums)
+            shares = shares / xp.clip(count, 1, None)
+
+        def gradient(residue: Ints, part: Region) -> Array | None:
+            value = portable.pixels(slab, windows, residue, part, readers)
+            total = None
+            for picks in portable.readings(work, windows, residue, part, readers):
+                largest = portable.picked(work, norm, *picks)
+                if p == math.inf:
+                    slope = xp.astype(xp.abs(value) == largest, work.sums)
+                else:
+                    ratio = xp.abs(value) / largest
+                    slope = xp.pow(xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
+                share = portable.picked(work, shares, *picks) * xp.sign(value) * slope
+                share = xp.where(value == 0, xp.zeros_like(share), share)
+                total = share if total is None else total + share
+            return total
+
+        return gradient
+
+    return portable.over_input(call, windows, tile, Result.of(call, windows.input_shape), 16)
+
+
+def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: float) -> Array:
+    """(n, *slab, C) -> (n, *windows, C): the norms."""
+    xp = work.xp
+    largest = portable.combined(work, "maximum", windows, region, xp.abs(slab))
+    if p == math.inf:
+        return largest
+    scale = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
+    total: Any = 0
+    for value in portable.each_tap(work, windows, region, slab):
+        total = total + xp.pow(xp.abs(value) / scale, p)
+    return scale * xp.pow(total, 1 / p)
