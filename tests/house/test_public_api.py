@@ -61,7 +61,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fold": ({"cols": EMPTY, "input_shape": EMPTY, "window": EMPTY}, FOLD),
     "pad": ({"x": EMPTY, "padding": EMPTY}, {"mode": "zeros", **LAYOUT}),
     "pad_vjp": ({"dy": EMPTY, "input_shape": EMPTY, "padding": EMPTY}, {"mode": "zeros", **LAYOUT}),
-    "explain": ({"x_shape": EMPTY, "w_shape": EMPTY}, {**CONV, "dtype": ANY, "device": None}),
+    "explain": ({"x_shape": EMPTY, "w_shape": EMPTY}, {**CONV, "dtype": ANY, "of": "conv", "device": None}),
     "error_bound": ({"x": EMPTY, "w": EMPTY, "b": None}, CONV),
     "set_options": ({}, {"max_workspace": None, "threads": None}),
     "zero_pad": ({"X": EMPTY, "pad": EMPTY}, {}),
