@@ -215,15 +215,15 @@ def test_memory(name: str, dtype: str, wide: str, algorithm: str, limit: int) ->
 
 def test_int8_is_multiplied_in_float32() -> None:
     """The columns of int8 images are float32, so that a product is BLAS's."""
-    from xpconv.algorithms.exact import arithmetic
+    from xpconv._arrays.arithmetic import Arithmetic
 
     xp = backends.load("numpy").xp
-    narrow = arithmetic(xp, np.dtype("int8"), np.dtype("int32"), True)
-    assert (narrow.slabs, np.dtype(narrow.factors), narrow.sums) == ("int8", "float32", "int32")
+    narrow = Arithmetic.of(xp, np.dtype("int8"), np.dtype("int32"), double=True)
+    assert (narrow.seen, np.dtype(narrow.factors), narrow.sums) == ("int8", "float32", "int32")
     assert narrow.exact.terms == 1024
-    assert arithmetic(xp, np.dtype("int32"), np.dtype("int32"), True).exact.products == 3
-    assert arithmetic(xp, np.dtype("int64"), np.dtype("int64"), True).exact.products == 6
-    assert arithmetic(xp, np.dtype("int32"), np.dtype("int32"), False).exact is None
+    assert Arithmetic.of(xp, np.dtype("int32"), np.dtype("int32"), double=True).exact.products == 3
+    assert Arithmetic.of(xp, np.dtype("int64"), np.dtype("int64"), double=True).exact.products == 6
+    assert Arithmetic.of(xp, np.dtype("int32"), np.dtype("int32"), double=False).exact is None
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,10 @@ def versions(*libraries: Library) -> dict[str, str]:
 
 def tf32() -> str:
     """Say whether CuPy may round float32 matrix products to TF32."""
-    return "on (CUPY_TF32, or set_compute_type)" if cupy_allows_tf32() else "off (CUPY_TF32 is not above 0)"
+    if "cupy" in sys.modules:
+        return "on (CUPY_TF32, or set_compute_type)" if cupy_allows_tf32() else "off (CUPY_TF32 is not above 0)"
+    asked = os.environ.get("CUPY_TF32", "0")
+    return "on (CUPY_TF32)" if asked.isdecimal() and int(asked) > 0 else "off (CUPY_TF32 is not above 0)"
 
 
 def sections() -> dict[str, Rows]:
