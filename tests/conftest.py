@@ -96,8 +96,8 @@ def usable(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the tests of libraries that are not here, and of dtypes that a library has not."""
-    items[:] = [item for item in items if usable(item)]
+    """Leave out the tests of libraries that are not here, of dtypes that a library has not, and what is slow."""
+    items[:] = [i for i in items if usable(i) and (sizes.FULL or i.get_closest_marker("slow") is None)]
 
 
 @pytest.fixture(scope="session", params=list(backends.BACKENDS))

@@ -391,6 +391,7 @@ def ceiling(request: pytest.FixtureRequest) -> Iterator[int]:
         yield most * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POOLS)
 def test_pools_stay_in_the_workspace(ceiling: int, name: str) -> None:
     shape, window, options = POOLS[name]

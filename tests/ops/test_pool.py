@@ -39,6 +39,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "mebibytes"), full(TILED, TILED[:1]), indirect=["backend"])
 @pytest.mark.parametrize("name", LARGE)
 def test_tiles_meet_without_a_seam(backend: Backend, name: str, mebibytes: int) -> None:

@@ -145,6 +145,7 @@ def test_views_of_images(views: str) -> None:
 
 
 # what is read is a hundred times the workspace, what is made of it little
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
 @pytest.mark.parametrize(("size", "parts"), [((501, 501), (2, 2)), ((90_001,), (20,)), ((2, 301, 150), (2, 3, 2))])
 def test_long_windows_stay_in_the_workspace(size: tuple[int, ...], parts: tuple[int, ...], dtype: str) -> None:

@@ -31,6 +31,7 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, json.loads((folder / "log.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_defaults_reach_98_percent(full_run):
     _, log = full_run
     assert log["held_out_accuracy"] >= 0.98
@@ -105,6 +106,7 @@ def test_without_the_extras_it_says_what_is_left_out(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_live_bar(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main(["train", "--epochs", "2", "--out", str(tmp_path)]) == 0

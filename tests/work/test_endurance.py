@@ -92,6 +92,7 @@ def test_other_processes(method: str) -> None:
     assert child.exitcode == 0
 
 
+@pytest.mark.slow
 def test_ten_thousand_calls_keep_nothing() -> None:
     x, w = values((1, 5, 5, 2), 0, "float32"), values((3, 3, 2, 2), 1, "float32")
     y = xc.max_pool(x, 2, stride=1)

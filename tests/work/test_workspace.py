@@ -155,6 +155,7 @@ def test_a_transposed_weight_is_counted() -> None:
         assert beside(lambda: xc.conv_input_grad(dz, w, dz.shape, **options)) <= 4 * MIB
 
 
+@pytest.mark.slow
 def test_many_shapes_of_tiles() -> None:
     """Each tap of a dilated kernel reads tiles of its own shape at the edges."""
     x, w = np.ones((1, 120, 120, 4), np.float32), np.ones((41, 41, 4, 2), np.float32)

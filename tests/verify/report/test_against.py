@@ -23,6 +23,7 @@ def everything(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_operation_on_numpy_quickly(everything):
     data = json.loads(everything.read_text())
     assert data["failures"] == data["untested"] == []
