@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import standin
-from tests.conftest import SIZE
+from tests.sizes import SIZE
 from tests.standin import table
 
 TABLE = table.read()
