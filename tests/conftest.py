@@ -1,5 +1,6 @@
 """The backend fixture, the options of the run, and what it leaves out."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -84,15 +85,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
-def usable(item: pytest.Item) -> bool:
-    """Whether the libraries of a test's marks and of its backends are here, and those have its dtypes."""
-    words = [v for v in getattr(getattr(item, "callspec", None), "params", {}).values() if isinstance(v, str)]
-    named = [word for word in words if word in backends.BACKENDS]
-    lacks = frozenset().union(*(backends.LACKS.get(name, ()) for name in named))
+def words_of(item: pytest.Item) -> list[str]:
+    """The parameters of a test that are words."""
+    return [v for v in getattr(getattr(item, "callspec", None), "params", {}).values() if isinstance(v, str)]
+
+
+def needs(item: pytest.Item) -> list[str]:
+    """The libraries of a test's marks, fixtures and backends."""
     needed = [library for mark in item.iter_markers("needs") for library in mark.args]
     needed += [library for name in getattr(item, "fixturenames", ()) for library in FIXTURES.get(name, ())]
-    needed += [backends.BACKENDS[name] for name in named]
-    return all(map(backends.usable, needed)) and not lacks & set(words)
+    return needed + [backends.BACKENDS[word] for word in words_of(item) if word in backends.BACKENDS]
+
+
+def usable(item: pytest.Item) -> bool:
+    """Whether the libraries that a test needs are here, and those of its backends have its dtypes."""
+    words = words_of(item)
+    lacks = frozenset().union(*(backends.LACKS.get(word, ()) for word in words))
+    return all(map(backends.usable, needs(item))) and not lacks & set(words)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let only the tests that need CuPy see its stand-in: for all others it is missing, as it mostly is."""
+    with contextlib.nullcontext() if "cupy" in needs(item) else standin.hidden():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

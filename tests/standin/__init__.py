@@ -20,9 +20,12 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
+_installed = False
+_instead: dict[str, ModuleType] = {}  # what has the names of the stand-in's modules while it is hidden, or these
 
 
 @functools.cache
@@ -42,8 +45,31 @@ def ask(option: str) -> Any:
 
 
 def is_installed() -> bool:
-    """Whether `import cupy` gives the stand-in."""
-    return hasattr(sys.modules.get("cupy"), "standin")
+    """Whether the stand-in is what CuPy is in this process."""
+    return _installed
+
+
+def _exchange() -> None:
+    """Take the modules under CuPy's names out of the way, and put those there that were taken before."""
+    global _instead
+    names = [name for name in sys.modules if f"{name}.".startswith(("cupy.", "cupyx.", "array_api_compat.cupy."))]
+    taken = {name: sys.modules.pop(name) for name in names}
+    sys.modules.update(_instead)
+    _instead = taken
+
+
+@contextlib.contextmanager
+def hidden() -> Iterator[None]:
+    """Let `import cupy` find what it would find without the stand-in: nothing, mostly."""
+    if not _installed or not hasattr(sys.modules.get("cupy"), "standin"):
+        yield
+        return
+    _exchange()
+    try:
+        yield
+    finally:
+        if not hasattr(sys.modules.get("cupy"), "standin"):
+            _exchange()
 
 
 def install() -> bool:
@@ -51,7 +77,10 @@ def install() -> bool:
 
     Where CuPy is installed without a device, its own signatures and loops are used instead of the file's.
     """
-    if is_installed():
+    global _installed
+    if _installed:
+        if not hasattr(sys.modules.get("cupy"), "standin"):  # hidden
+            _exchange()
         return True
     found = real()
     if found is not None and found["device"]:
@@ -68,6 +97,7 @@ def install() -> bool:
             module._given_table = found["table"]  # type: ignore[attr-defined]
         sys.modules[name] = module
         spec.loader.exec_module(module)
+    _installed = True
     return True
 
 
