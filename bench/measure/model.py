@@ -34,6 +34,7 @@ class Device:
     least: float = 2.5e-6  # seconds of the shortest kernel
     host: float = 8e-6  # seconds in which CuPy and this package start a kernel
     call: float = 10e-6  # seconds of a call beside its kernels
+    cut: float = 1.5  # times as long, at most, where there are fewer tiles than processors and the sum is cut
     tile: int = 128  # rows and columns of a product that a processor makes at once
 
     def kernel(self, one: Kernel) -> float:
@@ -42,8 +43,9 @@ class Device:
         if one.flops:
             *stack, rows, columns = one.shape
             tiles = math.prod(stack) * -(-rows // self.tile) * -(-columns // self.tile)
-            # the last wave of tiles is not full; of less than one, the sum is cut instead, at a loss
-            idle = -(-tiles // self.processors) * self.processors / tiles if tiles >= self.processors else 1.5
+            # processors without a tile in the last wave
+            idle = -(-tiles // self.processors) * self.processors / tiles
+            idle = idle if tiles >= self.processors else min(idle, self.cut)
             return max(one.flops * idle / (self.products * self.flops), moved / (self.copies * self.memory), self.least)
         if one.name in ("copy", "astype") and one.loaded > 1.5 * one.read:
             return max(one.written / (self.windows * self.memory), one.loaded / self.cache, self.least)

@@ -11,6 +11,7 @@ import array_api_compat as compat
 import array_api_extra as xpx
 import numpy as np
 
+from xpconv._arrays import cublas
 from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, read_dtype
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
 from xpconv._arrays.views import window_steps
@@ -19,9 +20,14 @@ from xpconv._arrays.views import window_steps
 # takes 0.97 to 1.00 of the time of 2 MiB, and 0.5 to 0.8 of it where few channels make the array calls short.
 NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, cache=4 * MIB, looks=True)
 TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True)
-# Fewer, larger kernels: a tile's columns should fit a GPU's second-level cache (40 to 60 MB on data-centre parts).
-CUPY = Traits("cupy", mutable=True, strided=True, cache=24 * MIB, kind="cuda", indexed=True)
-TORCH_CUDA = replace(CUPY, name="torch")
+# Few, large kernels: a host starts one in some 8 us, in which a GPU moves 30 MB, so no cache holds what the last one
+# wrote; half of the workspace at the start.
+CUPY = Traits(
+    "cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True
+)
+PLAIN_CUPY = replace(CUPY, overlaps=False)
+TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
 DASK = Traits("dask", lazy=True)
 OTHER = Traits("array api")
@@ -31,7 +37,7 @@ def _traits(array: Array, device: Device) -> Traits:
     if isinstance(array, np.ndarray):
         return NUMPY
     if compat.is_cupy_array(array):
-        return CUPY
+        return CUPY if cublas.available() else PLAIN_CUPY
     if compat.is_torch_array(array):
         return TORCH if str(device).startswith("cpu") else TORCH_CUDA
     if compat.is_jax_array(array):
@@ -82,15 +88,32 @@ class Space:
 
         NumPy and CuPy keep it: making it anew would cost more than a small call, and on a GPU a transfer.
         """
-        if self.traits is not NUMPY and self.traits is not CUPY:
+        if self.traits is not NUMPY and self.traits.name != "cupy":
             return self.array(values, dtype)
         place = (self.xp.__name__, dtype_name(dtype), str(self.device), key)
         found = _CONSTANTS.get(place)
         if found is None:
-            while len(_CONSTANTS) >= 256:  # of another kernel: a kilobyte or ten each
-                _CONSTANTS.pop(next(iter(_CONSTANTS)), None)
-            found = _CONSTANTS[place] = self.array(values, dtype)
+            if self.traits.name == "cupy":  # never freed: another stream may be reading it
+                found = self.xp.asarray(values, dtype=dtype, blocking=True)  # whatever stream reads it, it is there
+            else:
+                while len(_CONSTANTS) >= 256:  # of another kernel: a kilobyte or ten each
+                    _CONSTANTS.pop(next(iter(_CONSTANTS)), None)
+                found = self.array(values, dtype)
+            _CONSTANTS[place] = found
         return found
+
+    @cached_property
+    def memory(self) -> int | None:
+        """Count the bytes of a GPU's memory; None on a host."""
+        if self.traits.kind != "cuda":
+            return None
+        if self.traits.name == "cupy" and self.device is not None:
+            return int(self.device.mem_info[1])
+        if str(self.device).startswith("cuda"):
+            import torch  # it is loaded: the array is its own
+
+            return int(torch.cuda.get_device_properties(self.device).total_memory)
+        return DESCRIBED
 
     @property
     def index_dtype(self) -> DType:

@@ -100,7 +100,8 @@ class _Sums:
         if self.call.measures:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
         if not self.plan.single_taps:
-            pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
+            behind = self.algorithm.behind(cut.geometry)
+            pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)
             return self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
         taps = []
         for _, offset in cut.geometry.offsets():

@@ -84,7 +84,8 @@ def _gradient_needs(name: str, work: Work, case: Case, room: int, blocks: int) -
     """Count what the partial sums of a weight gradient need."""
     geometry, itemsize = case.geometry, case.numbers.itemsize
     domain = (work.domain or geometry.products * geometry.filters) * itemsize
-    sums, cuts = _pieces(geometry, domain, room, transformed=work.domain > 0)
+    parts = 1 if case.traits.kind == "cuda" else PARTS  # no threads that want pieces of their own
+    sums, cuts = _pieces(geometry, domain, room, parts, transformed=work.domain > 0)
     pieces = (sums, max(cuts, blocks))
     in_place = case.traits.buffers and not work.domain
     needs = _Needs(
@@ -164,25 +165,27 @@ def _channel_blocks(name: str, work: Work, case: Case, room: int) -> int:
     return blocks
 
 
-def _pieces(geometry: Geometry, domain: int, max_workspace: int, *, transformed: bool) -> tuple[int, int]:
-    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most.
+def _pieces(geometry: Geometry, domain: int, max_workspace: int, parts: int, *, transformed: bool) -> tuple[int, int]:
+    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), `parts` together at most.
+
+    More blocks only if the sums would not fit the workspace otherwise.
 
     `domain` is the bytes of one partial sum. Where it has another form than the result (`transformed`, or that of
     toeplitz) each block would go over the output's gradient anew, so there are few.
     """
     cuts = geometry.groups if geometry.groups > 1 else geometry.channels
     if transformed:
-        sums = PARTS // 2
+        sums = max(parts // 2, 1)
         while sums > 1 and sums * domain > max_workspace // 2:
             sums //= 2
-        blocks = 2 if sums <= 2 and cuts >= 128 else 1
+        blocks = 2 if parts > 1 and sums <= 2 and cuts >= 128 else 1
         while blocks < cuts and domain // blocks > max_workspace // 8:
             blocks = min(2 * blocks, cuts)
         return sums, blocks
     blocks = 1
-    while blocks < PARTS and domain // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
+    while blocks < parts and domain // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
         blocks *= 2
-    sums = PARTS // blocks
+    sums = max(parts // blocks, 1)
     while sums > 1 and sums * domain > max_workspace // 4:
         sums //= 2
     while blocks < cuts and domain // blocks > max_workspace // 8:

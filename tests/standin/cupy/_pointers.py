@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,10 +94,10 @@ def gemmStridedBatchedEx(
     run("gemm strided batched", work, reads, [made], flops=2 * real * batchCount * m * n * k, library="cuBLAS")
 
 
-def _number(pointer: int, dtype: np.dtype[np.generic]) -> complex:
+def _number(pointer: int, dtype: np.dtype[Any]) -> Any:
     """Read a number of the host."""
     raw = (ctypes.c_char * dtype.itemsize).from_address(pointer)
-    return complex(np.frombuffer(raw, dtype)[0])
+    return np.frombuffer(raw, dtype)[0].copy()
 
 
 def _demand_apart(made: ndarray) -> None:
