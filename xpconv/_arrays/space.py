@@ -108,12 +108,21 @@ class Space:
         if self.traits.kind != "cuda":
             return None
         if self.traits.name == "cupy" and self.device is not None:
-            return int(self.device.mem_info[1])
+            import cupy  # it is loaded: the array is its own
+
+            return int(cupy.cuda.runtime.getDeviceProperties(self.device.id)["totalGlobalMem"])
         if str(self.device).startswith("cuda"):
             import torch  # it is loaded: the array is its own
 
             return int(torch.cuda.get_device_properties(self.device).total_memory)
         return DESCRIBED
+
+    @cached_property
+    def processors(self) -> int:
+        """Count the multiprocessors of a GPU."""
+        import cupy  # only its arrays are multiplied by strides
+
+        return int(cupy.cuda.runtime.getDeviceProperties(self.device.id)["multiProcessorCount"])
 
     @property
     def index_dtype(self) -> DType:

@@ -95,6 +95,7 @@ class _Sums:
 
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
         """Sum over one tile."""
+        work.stack = self.plan.stack
         x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
         lens = self.call.lens
         if self.call.measures:

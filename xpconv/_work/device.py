@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from xpconv._arrays import cublas
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
 from xpconv._work.workspace import Workspace
+
+
+TILE = 128  # rows and columns of a product that a processor makes at once
+CUT = 1.5  # times as long as its arithmetic a product of few tiles takes at most: the library cuts the sum itself
+SHORTEST = 256  # products that are summed for an element in a piece of a sum, at least
+PIECE = 58  # multiply-adds of an element that take as long as writing and reading it once more
 
 
 class DeviceWorkspace(Workspace):
@@ -30,6 +37,8 @@ class DeviceWorkspace(Workspace):
         return None if out is None else out.reshape(tuple(shape))
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
+        if out is None and a.ndim == 2 and self._plain(a.T, b):
+            return self._in_pieces(a, b)
         place, bias = self._place or (0, None)
         if out is None or out.data.ptr != place or bias is None or not self._plain(a, b):
             return self.xp.matmul(a, b, out=out)
@@ -40,6 +49,24 @@ class DeviceWorkspace(Workspace):
         cublas.multiply(*places, sizes, add=True)
         self._place = place, None
         return out
+
+    def _in_pieces(self, a: Array, b: Array) -> Array:
+        """Multiply a transposed matrix, in so many pieces of the sum that they occupy the device."""
+        (rows, inner), columns = a.shape, b.shape[-1]
+        most = self.stack // max(rows * columns * a.itemsize, 1)
+        count = pieces(rows, inner, columns, most, self.space.processors)
+        if count == 1:
+            return self.xp.matmul(a, b)
+        length = inner // count
+        parts = self.space.empty((count, rows, columns), self.sums)
+        cublas.multiply(
+            cublas.Matrices(a, rows, length * rows),
+            cublas.Matrices(b, columns, length * columns),
+            cublas.Matrices(parts, columns, rows * columns),
+            cublas.Sizes(count, rows, length, columns),
+            transposed=True,
+        )
+        return self.xp.sum(parts, axis=0, dtype=self.sums)
 
     def _plain(self, *factors: Array) -> bool:
         """Say whether matrices can be multiplied as they lie."""
@@ -56,3 +83,16 @@ class DeviceWorkspace(Workspace):
             self.xp.add(out if there else block, bias, out=out)
         elif not there:
             out[...] = block
+
+
+@lru_cache(maxsize=1024)
+def pieces(rows: int, inner: int, columns: int, most: int, processors: int) -> int:
+    """Choose into how many pieces of equal length a sum is cut, `most` at most, so that few processors are idle."""
+    tiles = -(-rows // TILE) * -(-columns // TILE)
+
+    def cost(count: int) -> float:
+        waves = -(-count * tiles // processors) * processors / (count * tiles)
+        return (waves if count * tiles >= processors else min(waves, CUT)) + (count > 1) * PIECE * count / inner
+
+    longest = max(min(most, inner // SHORTEST, 2 * processors), 1)
+    return min((n for n in range(1, longest + 1) if inner % n == 0), key=cost)

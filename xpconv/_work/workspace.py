@@ -25,6 +25,8 @@ class Workspace:
     with the same name.
     """
 
+    stack = 0  # bytes that pieces of a product's sum may take
+
     def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
         self.space, self.arithmetic = space, arithmetic
         self.xp, self.traits = space.xp, space.traits
