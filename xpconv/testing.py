@@ -305,8 +305,9 @@ def _inner(what: str, a: Array, b: Array) -> Fraction:
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise Mismatch(f"{what} are not finite", "finite numbers", "a NaN or an infinity")
     x, y = _parts(first), _parts(second)
-    # below 2**31 in sum no product of whole numbers and no partial sum leaves int64
-    if all((array == np.round(array)).all() and float(np.abs(array).sum()) < 2**31 for array in (x, y)):
+    # no product of whole numbers and no partial sum leaves int64 where the largest product times their number does not
+    largest = [max(float(np.max(np.abs(array.astype(np.float64)), initial=0)), 1.0) for array in (x, y)]
+    if largest[0] * largest[1] * x.size < 2**62 and all((array == np.round(array)).all() for array in (x, y)):
         return Fraction(int(np.dot(x.astype(np.int64), y.astype(np.int64))))
     return sum((Fraction(p) * Fraction(q) for p, q in zip(x.tolist(), y.tolist(), strict=True)), Fraction())
 

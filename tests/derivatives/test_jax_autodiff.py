@@ -6,17 +6,14 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 import xpconv as xc
-
-jax = pytest.importorskip("jax", reason="JAX is not installed")
-
-import jax.numpy as jnp  # noqa: E402 - after the check that JAX is there
-from jax.test_util import check_grads  # noqa: E402
-
-import xpconv.jax as xj  # noqa: E402
+import xpconv.jax as xj
 
 FIRST = {"layout": "channels_first"}
 

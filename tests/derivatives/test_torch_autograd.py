@@ -6,14 +6,11 @@ import pickle
 from typing import Any
 
 import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
 
 import xpconv as xc
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-
-from torch.autograd import gradcheck, gradgradcheck  # noqa: E402 - after the check that PyTorch is there
-
-import xpconv.torch as xt  # noqa: E402
+import xpconv.torch as xt
 
 FIRST = {"layout": "channels_first"}
 

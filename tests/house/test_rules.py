@@ -1,4 +1,4 @@
-"""Rules of the house that a reader relies on: short parameter lists, no hand-set tables, one file that knows libraries."""
+"""Rules that a reader of the house relies on: short parameter lists, one file that knows libraries by name."""
 
 import ast
 import io

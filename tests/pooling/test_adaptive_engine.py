@@ -9,8 +9,7 @@ import pytest
 
 import xpconv as xc
 from tests.memory import beside
-from xpconv._pooling import adaptive_axes as _adaptive_axes
-from xpconv._pooling import adaptive_tiles as _adaptive_tiles
+from xpconv._pooling import reduce, sweep
 
 # sizes, parts: primes, with common factors, more parts than pixels, windows of many pixels, one and three axes
 CUTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -28,15 +27,15 @@ CUTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 @pytest.fixture(params=["views", "gathered"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take strided views, or gather, whatever the sizes."""
-    monkeypatch.setattr(_adaptive_axes, "SMALL", 0 if request.param == "views" else 1 << 40)
+    monkeypatch.setattr(reduce, "SMALL", 0 if request.param == "views" else 1 << 40)
 
 
 @pytest.fixture(params=["one tile", "many tiles"])
 def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a tile as it is, or cut it into small ones for three threads."""
     if request.param == "many tiles":
-        monkeypatch.setattr(_adaptive_tiles, "CACHE", 4000)
-        monkeypatch.setattr(_adaptive_tiles, "SHARE", 1)
+        monkeypatch.setattr(sweep, "CACHE", 4000)
+        monkeypatch.setattr(sweep, "SHARE", 1)
 
 
 def windows(size: tuple[int, ...], parts: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
@@ -168,8 +167,8 @@ def test_long_windows_stay_in_the_workspace(size: tuple[int, ...], parts: tuple[
 def test_the_same_bits_with_any_number_of_threads(
     size: tuple[int, ...], parts: tuple[int, ...], channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_adaptive_tiles, "SHARE", 1)
-    monkeypatch.setattr(_adaptive_axes, "SMALL", 4)  # six images of one axis are views, three are gathered
+    monkeypatch.setattr(sweep, "SHARE", 1)
+    monkeypatch.setattr(reduce, "SMALL", 4)  # six images of one axis are views, three are gathered
     rng = np.random.default_rng(3)
     x = rng.standard_normal((6, *size, channels)).astype("float32")
     dy = rng.standard_normal((6, *parts, channels)).astype("float32")

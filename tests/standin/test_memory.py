@@ -199,3 +199,18 @@ def test_contiguous_copies_before_a_product(cp: Any) -> None:
         with standin.watch() as seen:
             program()
         assert [kernel.name for kernel in seen.kernels] == names
+
+
+def test_what_cupyx_adds(cp: Any) -> None:
+    import cupyx
+
+    x = cp.zeros(3)
+    cupyx.scatter_add(x, cp.asarray([0, 0, 2]), 1)
+    cp.maximum.at(x, cp.asarray([1]), 5)
+    assert x.get().tolist() == [2, 5, 1]
+    assert cupyx.rsqrt(cp.full(2, 4.0)).get().tolist() == [0.5, 0.5]
+    pinned = cupyx.zeros_pinned((2, 3), np.float32)
+    assert pinned.shape == (2, 3)
+    with standin.watch() as seen:
+        cp.asarray(pinned)
+    assert seen.transferred("to device") == 24

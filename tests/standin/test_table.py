@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import standin
+from tests.conftest import SIZE
 from tests.standin import table
 
 TABLE = table.read()
@@ -21,7 +22,7 @@ def real() -> dict[str, Any]:
     if found is None:
         pytest.skip("CuPy is not installed")
     own: dict[str, Any] = found["table"]
-    if own["version"] != TABLE["version"]:
+    if own["version"] != TABLE["version"] and SIZE != "nightly":  # a night's run tells of a new CuPy
         pytest.skip(f"the table is of CuPy {TABLE['version']}, CuPy {own['version']} is installed")
     return own
 
@@ -62,25 +63,26 @@ def acted() -> list[tuple[str, str]]:
     if not standin.is_installed():
         return []
     from cupy._table import IMPLEMENTED
+    from cupy._table import TABLE as here  # of the CuPy that is installed, if one is
 
-    return [(space, name) for space, functions in IMPLEMENTED.items() for name in functions]
+    return [(space, name) for space, names in IMPLEMENTED.items() for name in names if name in here["spaces"][space]]
 
 
 @pytest.mark.parametrize(("space", "name"), acted(), ids=str)
 def test_a_function_has_cupy_s_parameters(cp: Any, space: str, name: str) -> None:
     """In CuPy's order, with CuPy's defaults; a few that are never used may be left out."""
     from cupy._table import IMPLEMENTED, parse
+    from cupy._table import TABLE as here
 
-    wanted = parse(TABLE["spaces"][space][name]).parameters
+    signature = here["spaces"][space][name]
+    wanted = parse(signature).parameters
     own = inspect.signature(IMPLEMENTED[space][name]).parameters
     kept = [parameter for parameter in wanted if parameter in own]
     assert kept == list(own)
     if space != "cupy.fft" or not name.endswith("2"):
         assert {p: own[p].default for p in kept} == {p: wanted[p].default for p in kept}
     public = inspect.signature(getattr(importlib.import_module(space), name))
-    assert str(public) == TABLE["spaces"][space][name].replace("numpy.float64", "<class 'numpy.float64'>").replace(
-        "=float,", "=<class 'float'>,"
-    ).replace("=float)", "=<class 'float'>)").replace("=int)", "=<class 'int'>)")
+    assert table.parameters(public) == signature
 
 
 @pytest.mark.parametrize("name", TABLE["classes"])

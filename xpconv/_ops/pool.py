@@ -6,16 +6,14 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.space import common_space
+from xpconv._arrays.space import mixed_space
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
-from xpconv._shapes.options import Layout, Padding, Size, Ties
+from xpconv._shapes.options import TIES, Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 
 Array = Any
-
-TIES = ("first", "all", "split")
 
 
 def check_order(call: Call, dtype: Any) -> None:
@@ -194,7 +192,7 @@ def max_pool_vjp(
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
     name = "max_pool_vjp"
-    common_space(name, {"x": x, "dy": dy}, one_dtype=False)
+    mixed_space(name, x=x, dy=dy)
     call = Call.of(name, dy=dy)
     check_order(call, x.dtype)
     check_order(call, dy.dtype)

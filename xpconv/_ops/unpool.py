@@ -7,7 +7,7 @@ from typing import Any
 
 from xpconv._arrays.dtypes import dtype_name, is_kind
 from xpconv._arrays.scatter import scatter
-from xpconv._arrays.space import common_space
+from xpconv._arrays.space import mixed_space
 from xpconv._arrays.views import contiguous, from_channels_last
 from xpconv._shapes.errors import Facts, freeze
 from xpconv._shapes.layout import channels_last
@@ -58,7 +58,7 @@ def max_unpool(
     array([0., 3., 0., 5.])
     """
     name = "max_unpool"
-    space = common_space(name, {"y": y, "indices": indices}, one_dtype=False)
+    space = mixed_space(name, y=y, indices=indices)
     xp = space.xp
     if not is_kind(xp, indices.dtype, "integral"):
         raise TypeError(f"{name}: indices are integers; got indices.dtype={dtype_name(indices.dtype)}")

@@ -169,19 +169,17 @@ def fold(
 def _fold(call: Call, windows: Windows, cols: Array) -> Array:
     """(N, *O, *K, C) -> (N, *I, C)."""
 
-    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
-        readers = windows.readers(region)
-
-        def gradient(residue: Ints, part: Region) -> Array | None:
+    def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
+        def gradient(pixels: portable.Pixels) -> Array:
             total = None
-            for picks in portable.readings(work, windows, residue, part, readers):
+            for picks in pixels.readings():
                 one = cols[(*(slice(None),) * (windows.rank + 1), *(pick.tap for pick in picks), own)]
                 # only the windows that these pixels need, zero beyond the ends
                 spots = [
                     (first + pick.index.start, first + pick.index.stop)
                     for (first, _), pick in zip(readers[1:], picks, strict=True)
                 ]
-                share = portable.gradients(work, (region[0], *spots), one)
+                share = portable.gradients(work, (readers[0], *spots), one)
                 total = work.add("sum", total, cast(work.xp, share, work.sums))
             return total
 

@@ -16,7 +16,7 @@ from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
 from xpconv._pooling.spread import spread_sum
 from xpconv._pooling.sweep import Footprint, cut, images_apart, reducing, sweep
 from xpconv._shapes.cuts import slices
-from xpconv._shapes.geometry import Ints, Region
+from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.workspace import Workspace
 
@@ -39,16 +39,15 @@ def avg_pool_vjp(call: Call, windows: Windows, dy: Array, padded: bool = True) -
     if call.traits.buffers:
         return _gradient_on_numpy(call, windows, dy, padded)
 
-    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
-        readers = windows.readers(region)
+    def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         shares = portable.gradients(work, readers, dy[..., own], call.lens)
         shares = shares / portable.divisor(work, windows, readers, padded)
 
-        def gradient(residue: Ints, part: Region) -> Array | None:
-            if not windows.strided:  # pixels are read by windows as windows read them, one axis after another
-                return portable.combined(work, "add", windows.turned, part, shares)
+        def gradient(pixels: portable.Pixels) -> Array:
+            if not windows.strided:  # they are read by windows as windows read them, one axis after another
+                return portable.combined(work, "add", windows.turned, pixels.units, shares)
             total = None
-            for picks in portable.readings(work, windows, residue, part, readers):
+            for picks in pixels.readings():
                 share = portable.picked(work, shares, *picks)
                 total = share if total is None else work.call("sum", "add", total, share)
             return total
@@ -61,7 +60,7 @@ def avg_pool_vjp(call: Call, windows: Windows, dy: Array, padded: bool = True) -
 def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
     sums, absolute = np.dtype(call.arithmetic.sums), call.measures
     y: Array = call.space.empty(windows.output_shape, call.arithmetic.result, call.layout)
-    if not windows.elements:
+    if not windows.batch:
         return y
     windows, (pixels, target) = images_apart(call, windows, x, y)
     rule = Rule(np.add, sums, absolute=absolute)

@@ -21,12 +21,13 @@ from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
-from xpconv._pooling.lines import Strided, Windows
-from xpconv._pooling.reduce import Rule, first_maxima, number_dtype, pixels_of, reduced
+from xpconv._pooling.argmax import first_maxima, number_dtype
+from xpconv._pooling.lines import Windows
+from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
 from xpconv._pooling.sweep import Count, Cut, Footprint, cut, images_apart, reducing, sweep
 from xpconv._shapes.cuts import Tiles, slices
-from xpconv._shapes.geometry import Ints, Region
+from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS
 from xpconv._work.workspace import Workspace
@@ -67,19 +68,17 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
     fill, real = least(call.xp, x.dtype), is_kind(call.xp, x.dtype, "real floating")
     compared = Workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
 
-    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
-        readers = windows.readers(region)
+    def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(compared, windows, readers, x[..., own], fill)
         best, spot = portable.first_maxima(compared, windows, readers, slab, real)
         shares = portable.gradients(work, readers, dy[..., own], call.lens)
         if ties == "split":
             shares = shares / call.xp.clip(portable.ties(work, windows, readers, slab), 1, None)
 
-        def gradient(residue: Ints, part: Region) -> Array | None:
-            place = portable.places(work, windows, portable.numbers(windows, residue, part))
-            value = portable.pixels(slab, windows, residue, part, readers)
+        def gradient(pixels: portable.Pixels) -> Array:
+            place, value = pixels.places(), pixels.of(slab)
             total = None if windows.strided else work.space.zeros(value.shape, work.sums)
-            for picks in portable.readings(work, windows, residue, part, readers):
+            for picks in pixels.readings():
                 share, hit = portable.picked(work, shares, *picks), portable.picked(work, spot, *picks) == place
                 if ties != "first":
                     top = portable.picked(work, best, *picks)
@@ -97,7 +96,7 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
 def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) -> tuple[Array, ...]:
     call, indices = calls[0], len(calls) > 1
     found = tuple(one.space.empty(windows.output_shape, one.arithmetic.result, one.layout) for one in calls)
-    if not windows.elements:
+    if not windows.batch:
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
     rule, size = Rule(np.maximum, x.dtype, fill), x.dtype.itemsize
@@ -139,8 +138,7 @@ class _Gradients:
         self.rule, self.real = Rule(np.maximum, x.dtype, least(call.xp, x.dtype)), x.dtype.kind not in "iu"
         self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
         self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)
-        lines = [line for line in windows.lines if isinstance(line, Strided)]
-        disjoint = windows.strided and all(line.stride >= line.span for line in lines)
+        disjoint = windows.strided and all(line.stride >= line.span for line in windows.lines)
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
         self.large = False  # the pixels of a window are too many for a copy
         self.rows = False  # tiles are whole rows
@@ -164,7 +162,7 @@ class _Gradients:
         elif windows.batch < 4 and cuts.workers > 1:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
-        covered = all(isinstance(line, Strided) and line.reads_all for line in windows.lines)
+        covered = windows.strided and all(line.reads_all for line in windows.lines)
         if self.direct and (self.large or not self.rows or not covered):
             self.result.fill(0)
         self.tile = cuts.tile
@@ -257,8 +255,7 @@ class _Gradients:
         """Make what a tile's gradient takes, once for all tiles of one form."""
         if self.large:
             return MaximumGradient(work, self.rule, part, region, self.sums, (box, home))
-        lines = zip(part.lines, region[1:], strict=True)
-        forms = (line.reading(places).form for line, places in lines if isinstance(line, Strided))
+        forms = (line.reading(places).form for line, places in zip(part.lines, region[1:], strict=True))
         key = "spread", region[0][1] - region[0][0], part.channels, *forms
         if key not in work.programs:
             if len(work.programs) == PROGRAMS:

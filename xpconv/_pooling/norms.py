@@ -17,7 +17,7 @@ from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
 from xpconv._pooling.lines import Windows
-from xpconv._shapes.geometry import Ints, Region
+from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
 
 
@@ -34,8 +34,7 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
     """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images."""
     xp = call.xp
 
-    def tile(work: Workspace, region: Region, own: slice) -> portable.Gradient:
-        readers = windows.readers(region)
+    def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(work, windows, readers, x[..., own])
         shares = portable.gradients(work, readers, dy[..., own])
         norm = _norm(work, windows, readers, slab, p)
@@ -46,10 +45,9 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
                 count = count + xp.astype(xp.abs(value) == norm, work.sums)
             shares = shares / xp.clip(count, 1, None)
 
-        def gradient(residue: Ints, part: Region) -> Array | None:
-            value = portable.pixels(slab, windows, residue, part, readers)
-            total = None
-            for picks in portable.readings(work, windows, residue, part, readers):
+        def gradient(pixels: portable.Pixels) -> Array:
+            value, total = pixels.of(slab), None
+            for picks in pixels.readings():
                 largest = portable.picked(work, norm, *picks)
                 if p == math.inf:
                     slope = xp.astype(xp.abs(value) == largest, work.sums)

@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,23 +30,65 @@ from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.workspace import Workspace
 
 Tile = Callable[[Workspace, Region, slice], Sequence[Array]]  # blocks of results for a region and some channels
-Gradient = Callable[[Ints, Region], Array | None]  # of the pixels of a residue, in a region of units; None: zeros
-GradientTile = Callable[[Workspace, Region, slice], Gradient]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels of one residue modulo the stride in a region of units, and the windows around that read them."""
+
+    work: Workspace
+    windows: Windows
+    residue: Ints
+    units: Region
+    readers: Region
+
+    @property
+    def are_read(self) -> bool:
+        """Whether any tap meets pixels of the residue."""
+        return all(line.readers_of(rest) for line, rest in zip(self.windows.lines, self.residue, strict=True))
+
+    def readings(self) -> Iterator[tuple[Pick, ...]]:
+        """Give the windows in turn, out of the readers, that read each pixel."""
+        axes = zip(self.windows.lines, self.residue, self.units[1:], self.readers[1:], strict=True)
+        picks = (line.readings(rest, units, first) for line, rest, units, (first, _) in axes)
+        rank = self.windows.rank
+        return itertools.product(*(list(_ready(self.work, own, axis, rank)) for axis, own in enumerate(picks)))
+
+    def numbers(self) -> list[range]:
+        """Give the pixels along each axis."""
+        axes = zip(self.residue, self.windows.stride, self.units[1:], strict=True)
+        return [range(rest + start * unit, rest + stop * unit, unit) for rest, unit, (start, stop) in axes]
+
+    def places(self) -> Array:
+        """Give the place of each pixel in the plane."""
+        return places(self.work, self.windows, self.numbers())
+
+    def of(self, slab: Array) -> Array:
+        """(n, *slab, C) -> (n, *pixels, C): take the pixels out of those that the readers reach."""
+        firsts = (low for low, _ in self.windows.reach(self.readers)[1:])
+        index = (
+            slice(own.start - first, max(own.stop - own.step + 1, own.start) - first, own.step)
+            for own, first in zip(self.numbers(), firsts, strict=True)
+        )
+        return slab[(slice(None), *index, ...)]
+
+
+Gradient = Callable[[Pixels], Array]
+GradientTile = Callable[[Workspace, Region, slice], Gradient]  # for a region of windows and some channels
 
 
 def over_output(call: Call, windows: Windows, tile: Tile, results: Sequence[Result], arrays: int) -> list[Array]:
     """Run a tile function over the windows and give its results; `arrays` as large as a tile it has at once."""
-    if not windows.elements:
+    if windows.batch == 0:
         for result in results:
             result.fill(windows.output_shape, None)
         return [result.array() for result in results]
-    shape = (windows.batch, *windows.output)
 
     def step(work: Workspace, region: Region, own: slice, places: Sequence[Result]) -> None:
         for place, block in zip(places, tile(work, region, own), strict=True):
             place.put(work, region, block)
 
-    _over(call, windows, shape, arrays, results, None, step)
+    _over(call, windows, arrays, results, step, None)
     return [result.array() for result in results]
 
 
@@ -55,20 +97,19 @@ def over_input(call: Call, windows: Windows, tile: GradientTile, result: Result,
     if windows.batch == 0:
         result.fill(windows.input_shape, None)
         return result.array()
-    units = tuple(line.unit for line in windows.lines)
-    shape = (windows.batch, *windows.units)
+    size, units = windows.input, windows.stride
 
     def step(work: Workspace, region: Region, own: slice, places: Sequence[Result]) -> None:
-        gradient = tile(work, region, own)
-        residues = itertools.product(*(range(min(unit, n)) for unit, n in zip(units, windows.input, strict=True)))
-        for residue, place in zip(residues, places, strict=True):
-            part = (region[0], *map(_within, residue, region[1:], units, windows.input))
-            size = (*(stop - start for start, stop in part), own.stop - own.start)
-            if all(size) or not call.traits.mutable:
-                block = gradient(residue, part)
-                place.put(work, part, work.space.zeros(size, work.sums) if block is None else block)
+        readers = windows.readers(region)
+        gradient = tile(work, readers, own)
+        for residue, place in zip(itertools.product(*map(range, map(min, units, size))), places, strict=True):
+            part = (region[0], *map(_within, residue, region[1:], units, size))
+            shape = (*(stop - start for start, stop in part), own.stop - own.start)
+            if all(shape) or not call.traits.mutable:
+                pixels = Pixels(work, windows, residue, part, readers)
+                place.put(work, part, gradient(pixels) if pixels.are_read else work.space.zeros(shape, work.sums))
 
-    _over(call, windows, shape, arrays, [result], lambda result: result.phases(windows.input, units), step)
+    _over(call, windows, arrays, [result], step, lambda result: result.phases(size, units))
     return result.array()
 
 
@@ -81,32 +122,32 @@ def _within(residue: int, units: Interval, unit: int, size: int) -> Interval:
 def _over(
     call: Call,
     windows: Windows,
-    shape: Ints,
     arrays: int,
     results: Sequence[Result],
-    split: Callable[[Result], Sequence[Result]] | None,
     step: Callable[[Workspace, Region, slice, Sequence[Result]], None],
+    phases: Callable[[Result], Sequence[Result]] | None,
 ) -> None:
-    """Sweep over a shape, of windows or of units of pixels; each block of channels has results of its own."""
-    wide = itemsize(call.xp, call.arithmetic.sums)
-    units = math.prod(line.unit for line in windows.lines)
+    """Sweep over the windows, or in phases over units of pixels; each block of channels has results of its own."""
+    wide, unit = itemsize(call.xp, call.arithmetic.sums), math.prod(windows.stride)
 
-    def own(tile: Ints, channels: int) -> int:
-        return math.prod(tile) * channels * wide * (arrays + 1) * units
+    def comfortable(tile: Ints, channels: int) -> int:
+        return math.prod(tile) * (unit + arrays) * channels * wide
 
     def needed(tile: Ints, channels: int) -> int:
         axes = zip(windows.lines, tile[1:], strict=True)
-        sizes = [line.most_pixels(line.most_readers(n) if split else n) for line, n in axes]
-        return own(tile, channels) + 2 * tile[0] * math.prod(sizes) * channels * wide
+        sizes = [line.most_pixels(line.most_readers(n) if phases else n) for line, n in axes]
+        own = math.prod(tile) * arrays * (unit if phases else 1)
+        return (own + 2 * tile[0] * math.prod(sizes)) * channels * wide
 
-    cuts = cut(call, windows, shape, own, needed, cache=call.traits.cache or call.options.room, weight=arrays)
-    tiles, blocks = Tiles(shape, cuts.tile), intervals(windows.channels, cuts.channels)
-    parts = [[result] if len(blocks) == 1 else result.channels([slice(*b) for b in blocks]) for result in results]
-    places: dict[int, list[Result]] = {}
-    for (start, _), *own_parts in zip(blocks, *parts, strict=True):
-        places[start] = [place for part in own_parts for place in (split(part) if split else [part])]
-        for place in places[start]:
-            place.expect(tiles)
+    shape, cache = windows.units if phases else windows.output, call.traits.cache or call.options.room
+    cuts = cut(call, windows, (windows.batch, *shape), comfortable, needed, cache=cache, weight=arrays)
+    blocks = [slice(*interval) for interval in intervals(windows.channels, cuts.channels)]
+    places: dict[int, list[Result]] = {block.start: [] for block in blocks}
+    for result in results:
+        for block, part in zip(blocks, result.channels(blocks) if len(blocks) > 1 else [result], strict=True):
+            places[block.start] += phases(part) if phases else [part]
+    for place in itertools.chain.from_iterable(places.values()):
+        place.expect(Tiles(cuts.shape, cuts.tile))
     sweep(call, windows, cuts, lambda work, region, own, _: step(work, region, own, places[own.start]), arrays)
 
 
@@ -115,22 +156,12 @@ def _over(
 
 def slab(work: Workspace, windows: Windows, region: Region, x: Array, fill: Any = 0, lens: Lens | None = None) -> Array:
     """(N, *I, C) -> (n, *slab, C): the pixels that a region's windows reach."""
-    reaches = (line.reach(part) for line, part in zip(windows.lines, region[1:], strict=True))
-    return surrounded(work, "slab", x, (region[0], *reaches), fill=fill, lens=lens)
+    return surrounded(work, "slab", x, windows.reach(region), fill=fill, lens=lens)
 
 
 def gradients(work: Workspace, readers: Region, dy: Array, lens: Lens | None = None) -> Array:
     """(N, *O, C) -> (n, *readers, C): the gradients of a region's windows, zero beyond the ends of the output."""
     return surrounded(work, "gradient", dy, readers, lens=lens)
-
-
-def pixels(slab: Array, windows: Windows, residue: Ints, part: Region, readers: Region) -> Array:
-    """(n, *slab, C) -> (n, *part, C): the pixels of a residue, out of those that the readers reach."""
-    index = [slice(None)]
-    for line, rest, (start, stop), windows_of in zip(windows.lines, residue, part[1:], readers[1:], strict=True):
-        first = rest + start * line.unit - line.reach(windows_of)[0]
-        index.append(slice(first, first + max(stop - start - 1, 0) * line.unit + (stop > start), line.unit))
-    return slab[(*index, ...)]
 
 
 def _ready(work: Workspace, picks: Iterator[Pick], axis: int, rank: int) -> Iterator[Pick]:
@@ -149,19 +180,6 @@ def _ready(work: Workspace, picks: Iterator[Pick], axis: int, rank: int) -> Iter
 def taps(work: Workspace, windows: Windows, region: Region, axis: int) -> Iterator[Pick]:
     """Give the taps of a region's windows along an axis."""
     return _ready(work, windows.lines[axis].taps(region[1 + axis]), axis, windows.rank)
-
-
-def readings(
-    work: Workspace, windows: Windows, residue: Ints, part: Region, readers: Region
-) -> Iterator[tuple[Pick, ...]]:
-    """Give the windows in turn, out of the readers, that read each pixel of a residue in a region of units."""
-    axes = zip(windows.lines, residue, part[1:], readers[1:], strict=True)
-    return itertools.product(
-        *(
-            list(_ready(work, line.readings(rest, units, first), axis, windows.rank))
-            for axis, (line, rest, units, (first, _)) in enumerate(axes)
-        )
-    )
 
 
 def picked(work: Workspace, values: Array, *picks: Pick, first: int = 0) -> Array:
@@ -231,8 +249,7 @@ def first_maxima(work: Workspace, windows: Windows, region: Region, slab: Array,
     Below 0 for a window without taps inside.
     """
     xp, inside = work.xp, windows.inside(region)
-    reaches = (line.reach(part) for line, part in zip(windows.lines, region[1:], strict=True))
-    spots = places(work, windows, [range(*reach) for reach in reaches])
+    spots = places(work, windows, [range(*reach) for reach in windows.reach(region)[1:]])
     # the last axis first: of equal maxima a row keeps its first, then the first row is kept
     for axis in reversed(range(windows.rank)):
         best: Any = None
@@ -252,8 +269,7 @@ def first_maxima(work: Workspace, windows: Windows, region: Region, slab: Array,
 
 def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Array:
     """Count the pixels of each window that are its maximum; none where that is NaN."""
-    reaches = (line.reach(part) for line, part in zip(windows.lines, region[1:], strict=True))
-    inside = places(work, windows, [range(*reach) for reach in reaches]) >= 0
+    inside = places(work, windows, [range(*reach) for reach in windows.reach(region)[1:]]) >= 0
     count = work.xp.astype(inside, work.sums)
     for axis in reversed(range(windows.rank)):
         picks = list(taps(work, windows, region, axis))
@@ -263,9 +279,3 @@ def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Arra
             total = work.add_where(f"ties {axis}", total, value == best, picked(work, count, pick, first=axis))
         slab, count = best, total
     return count
-
-
-def numbers(windows: Windows, residue: Ints, part: Region) -> list[range]:
-    """Give the pixels of a residue in a region of units."""
-    axes = zip(windows.lines, residue, part[1:], strict=True)
-    return [range(rest + start * line.unit, rest + stop * line.unit, line.unit) for line, rest, (start, stop) in axes]

@@ -11,14 +11,14 @@ first finds the first of equal maxima by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from xpconv._pooling.lines import Line, Parts, Strided, Tap, Windows
+from xpconv._pooling.lines import Parts, Strided, Tap, Windows
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, at_once
@@ -26,7 +26,6 @@ from xpconv._work.tape import Do, at_once
 Array = np.ndarray[Any, Any]
 
 LONGEST = 4096  # pixels of a row whose order by residue is kept
-NOWHERE = 1 << 31  # at least the number of no tap, where windows without taps inside are numbered
 # elements of a view of a result below which pixels are gathered: a view and a call on it take some 20 microseconds, and
 # 750 pixels cut into 937 windows 169 ms in views and 15 gathered
 SMALL = 1 << 13
@@ -41,6 +40,24 @@ class Rule:
     dtype: Any  # of the result
     fill: Any = 0  # the result of a window without taps
     absolute: bool = False  # of absolute values, which are combined with `fill` in any case
+
+
+def accumulate(do: Do, rule: Rule, total: Array, terms: Iterable[tuple[Array, Array]], *, filled: bool) -> None:
+    """Combine arrays in `total`, each with the part of it that is its own; the first one is all if none is `filled`."""
+    first: Array | None = None  # what is not in the total yet
+    for own, values in terms:
+        if not filled:
+            first, filled = values, True
+        elif first is not None and own is total:
+            do(rule.function, first, values, out=total, dtype=total.dtype)
+            first = None
+        else:
+            if first is not None:
+                do(np.copyto, total, first, casting="unsafe")
+                first = None
+            do(rule.function, own, values, out=own, dtype=total.dtype)
+    if first is not None:
+        do(np.copyto, total, first, casting="unsafe")
 
 
 # --- windows at a stride --------------------------------------------------------------------------
@@ -143,36 +160,25 @@ class Taps:
 
     def combine(self, do: Do, work: BufferedWorkspace, rule: Rule, name: str, out: Array | None = None) -> Array:
         """Combine the taps of each window; a buffer of this name has the result if `out` does not."""
-        full = self.reading.full and not rule.absolute
+        taps, full = self.reading.taps, self.reading.full and not rule.absolute
         if full and self.line.kernel == 1 and out is None:
-            self.result = self(self.reading.taps[0])
+            self.result = self(taps[0])
             return self.result
         total = work.buffer(name, shape_along(self.array, self.axis, self.count), rule.dtype) if out is None else out
         self.result = total
-        first: Array | None = None  # a tap of all windows that is not in the result yet
         if not full:
             do(total.fill, rule.fill)
-        for index, tap in enumerate(self.reading.taps):
-            pixels = self(tap)
-            if rule.absolute:
-                magnitudes = work.buffer("sizes", pixels.shape, total.dtype)
-                do(np.abs, pixels, out=magnitudes)
-                pixels = magnitudes
-            if full and index == 0:
-                first = pixels
-                continue
-            if first is not None and tap.whole:
-                do(rule.function, first, pixels, out=total, dtype=total.dtype)
-                first = None
-                continue
-            if first is not None:
-                do(np.copyto, total, first, casting="unsafe")
-                first = None
-            part = self.own(total, tap)
-            do(rule.function, part, pixels, out=part, dtype=total.dtype)
-        if first is not None:
-            do(np.copyto, total, first, casting="unsafe")
+        terms = ((self.own(total, tap), self._seen(do, work, rule, self(tap))) for tap in taps)
+        accumulate(do, rule, total, terms, filled=not full)
         return total
+
+    @staticmethod
+    def _seen(do: Do, work: BufferedWorkspace, rule: Rule, pixels: Array) -> Array:
+        if not rule.absolute:
+            return pixels
+        magnitudes = work.buffer("sizes", pixels.shape, rule.dtype)
+        do(np.abs, pixels, out=magnitudes)
+        return magnitudes
 
 
 # --- parts of the axes ----------------------------------------------------------------------------
@@ -181,8 +187,7 @@ class Taps:
 class Runs:
     """The windows of a tile along one axis, taken in strided views of the box of pixels, or gathered."""
 
-    def __init__(self, array: Array, line: Line, axis: int, windows: Interval) -> None:
-        assert isinstance(line, Parts)
+    def __init__(self, array: Array, line: Parts, axis: int, windows: Interval) -> None:
         self.array, self.line, self.axis, self.windows = array, line, axis, windows
         self.count = windows[1] - windows[0]
 
@@ -218,19 +223,15 @@ class Runs:
     def _view(self, rule: Rule, total: Array) -> None:
         windows, pixels = self.line.period
         for run in self.line.runs(self.windows):
-            out = split(total, self.axis, run.place, run.times, windows, run.length)
-            if run.sources > FEW and run.length == 1:
-                whole = split(self.array, self.axis, run.source, run.times, pixels, run.sources)
+            out = split(total, self.axis, run.window, run.times, windows, run.windows)
+            if run.pixels > FEW and run.windows == 1:
+                whole = split(self.array, self.axis, run.pixel, run.times, pixels, run.pixels)
                 place = np.squeeze(out, self.axis + 2)
                 rule.function.reduce(whole, axis=self.axis + 2, out=place, dtype=total.dtype)
                 continue
-            views = [split(self.array, self.axis, run.source + k, run.times, pixels, 1) for k in range(run.sources)]
-            if len(views) == 1:
-                np.copyto(out, views[0], casting="unsafe")
-                continue
-            rule.function(views[0], views[1], out=out, dtype=total.dtype)
-            for value in views[2:]:
-                rule.function(out, value, out=out, dtype=total.dtype)
+            pixel = range(run.pixel, run.pixel + run.pixels)
+            views = ((out, split(self.array, self.axis, k, run.times, pixels, 1)) for k in pixel)
+            accumulate(at_once, rule, out, views, filled=False)
 
     def rivals(
         self, work: BufferedWorkspace, sources: list[Array], targets: list[Array]
@@ -250,9 +251,9 @@ class Runs:
             return
         windows, pixels = self.line.period
         for run in self.line.runs(self.windows):
-            out = [split(t, self.axis, run.place, run.times, windows, run.length) for t in targets]
-            for k in range(run.sources):
-                yield [split(s, self.axis, run.source + k, run.times, pixels, 1) for s in sources], out, k == 0
+            out = [split(t, self.axis, run.window, run.times, windows, run.windows) for t in targets]
+            for k in range(run.pixels):
+                yield [split(s, self.axis, run.pixel + k, run.times, pixels, 1) for s in sources], out, k == 0
 
     def _along(self, values: Array) -> Array:
         return values.reshape((-1,) + (1,) * (self.array.ndim - 2 - self.axis))
@@ -303,7 +304,7 @@ def reduced(
     """
     stages = []
     for axis, (line, places) in enumerate(zip(windows.lines, region[1:], strict=True)):
-        taps = Taps(array, line, axis, places) if isinstance(line, Strided) else Runs(array, line, axis, places)
+        taps = Runs(array, line, axis, places) if isinstance(line, Parts) else Taps(array, line, axis, places)
         taps.sort(work, f"taps {axis}")
         array = taps.combine(at_once, work, rule, f"reduced {axis}", out if axis == windows.rank - 1 else None)
         stages.append(taps)
@@ -319,167 +320,3 @@ def divisor(windows: Windows, region: Region, padded: bool, dtype: Any) -> Any:
         count = count.reshape((-1,) + (1,) * (windows.rank - axis))
         total = count if total is None else total * count
     return total.reshape(())[()] if total.size == 1 else total
-
-
-def has_nan(work: BufferedWorkspace, values: Array) -> bool:
-    """Say whether any value is not equal to itself."""
-    found = work.buffer("nan", values.shape, np.dtype(np.bool_))
-    return bool(np.not_equal(values, values, out=found).any())
-
-
-# --- which pixel is the maximum -------------------------------------------------------------------
-
-
-def first_maxima(
-    work: BufferedWorkspace, rule: Rule, x: Array, windows: Windows, region: Region, out: Array | None = None
-) -> Array:
-    """Put each window's maximum in `out`, if there is one, and give its place in the plane.
-
-    Of equal maxima the first in row-major order, or the first NaN; -1 for a window without taps inside.
-    """
-    pixels, real = pixels_of(x, windows, region), rule.dtype.kind not in "iu"
-    if not windows.strided:
-        best, places = _carried(work, pixels, windows, region, real and has_nan(work, pixels))
-        if out is not None:
-            np.copyto(out, best)
-        return places
-    top, stages = reduced(work, rule, pixels, windows, region, out)
-    number = _numbers(work, stages, number_dtype(windows), real and has_nan(work, top))
-    return _plane_places(work, number, windows, region)
-
-
-def number_dtype(windows: Windows) -> Any:
-    """Give the dtype that numbers a window's taps, its greatest value free to say that there is none."""
-    lines = (line for line in windows.lines if isinstance(line, Strided))
-    if not all(line.full or line.lengths((0, line.count), False).all() for line in lines):
-        return np.dtype(np.uint64)
-    return np.min_scalar_type(windows.taps)
-
-
-def _numbers(work: BufferedWorkspace, stages: list[Taps], dtype: Any, careful: bool) -> Array:
-    """Give the number of each window's first maximum, or first NaN if `careful`.
-
-    Taps are numbered in row-major order; a number beyond them says that none is inside. Axis after axis, the least
-    number wins among the taps that are the maximum.
-    """
-    number: Array | None = None
-    for taps in stages:
-        best = taps.result
-        before: Taps | None = None
-        if number is not None:
-            scaled = work.buffer("scaled", number.shape, dtype)
-            np.multiply(number, dtype.type(taps.line.kernel), out=scaled)
-            before = taps.beside(work, f"numbers {taps.axis}", scaled)
-        number = work.buffer(f"number {taps.axis}", best.shape, dtype)
-        full = taps.reading.full
-        if not full:
-            number.fill(np.iinfo(dtype).max if dtype.itemsize < 8 else NOWHERE)
-        for index, tap in enumerate(taps.reading.taps):
-            below = None if before is None else before(tap)
-            started = index or not full
-            rival = work.buffer("rival", taps.own(best, tap).shape, dtype) if started else number
-            miss = _misses(work, rival, taps(tap), taps.own(best, tap), careful)
-            _rank(work, rival, miss, tap.number, below)
-            if started:
-                own = taps.own(number, tap)
-                np.minimum(own, rival, out=own)
-    assert number is not None
-    return number
-
-
-def _misses(work: BufferedWorkspace, rival: Array, pixels: Array, best: Array, careful: bool) -> Array:
-    """Say which pixels are not the maximum, in the rival's own memory if it has room for no more."""
-    boolean = np.dtype(np.bool_)
-    miss = rival.view(boolean) if rival.itemsize == 1 else work.buffer("miss", pixels.shape, boolean)
-    np.not_equal(pixels, best, out=miss)
-    if careful:
-        plain = work.buffer("plain", pixels.shape, boolean)
-        np.logical_and(miss, np.equal(pixels, pixels, out=plain), out=miss)
-    return miss
-
-
-def _rank(work: BufferedWorkspace, rival: Array, miss: Array, tap: int, below: Array | None) -> None:
-    """Write a tap's number where it is the maximum, and all bits where it is not."""
-    dtype = rival.dtype
-    np.negative(miss.view(np.uint8), out=rival, dtype=dtype)
-    number: Any = below
-    if tap and below is not None:
-        number = np.add(below, dtype.type(tap), out=work.buffer("own", below.shape, dtype))
-    elif tap:
-        number = dtype.type(tap)
-    if number is not None:
-        np.bitwise_or(rival, number, out=rival)
-
-
-def _plane_places(work: BufferedWorkspace, number: Array, windows: Windows, region: Region) -> Array:
-    """Turn the numbers of taps into places in the plane, flat; -1 where there is none."""
-    place, term = (work.buffer(name, number.shape, np.dtype(np.intp)) for name in ("place", "term"))
-    lost = number >= windows.taps if number.dtype.itemsize == 8 else None
-    place.fill(0)
-    step = 1
-    for axis in reversed(range(windows.rank)):
-        line = windows.lines[axis]
-        assert isinstance(line, Strided)
-        digit, higher = _last_digit(work, number, line.kernel)
-        np.multiply(digit, line.dilation * step, out=term, dtype=term.dtype, casting="unsafe")
-        np.add(place, term, out=place)
-        first = line.starts(region[axis + 1])
-        np.add(place, first.reshape((-1,) + (1,) * (windows.rank - axis)) * step, out=place)
-        number = work.buffer("rest", number.shape, number.dtype)
-        np.copyto(number, higher)
-        step *= line.size
-    if lost is not None:
-        place[lost] = -1
-    return place
-
-
-def _last_digit(work: BufferedWorkspace, number: Array, kernel: int) -> tuple[Array, Array]:
-    """Split numbers into the tap of the last axis, of `kernel` taps, and the number of those of the axes before."""
-    factor = number.dtype.type(kernel)
-    higher = work.buffer("higher", number.shape, number.dtype)
-    digit = work.buffer("digit", number.shape, number.dtype)
-    np.floor_divide(number, factor, out=higher)
-    np.subtract(number, np.multiply(higher, factor, out=digit), out=digit)
-    return digit, higher
-
-
-def _carried(
-    work: BufferedWorkspace, array: Array, windows: Windows, region: Region, careful: bool
-) -> tuple[Array, Array]:
-    """Give each window's maximum and its place in the plane: the first, or if `careful` the first NaN, in order.
-
-    The last axis is taken first: of equal maxima a row keeps its first, and then the first row is kept.
-    """
-    places: Array | None = None
-    step = 1
-    for axis in reversed(range(windows.rank)):
-        line = windows.lines[axis]
-        runs = Runs(array, line, axis, region[1 + axis])
-        low = line.pixels(runs.windows)[0]
-        numbers = np.arange(low, low + array.shape[axis + 1]) * step
-        numbers = numbers.reshape((1,) * (axis + 1) + (-1,) + (1,) * (array.ndim - 2 - axis))
-        if places is None:
-            places = numbers  # to broadcast
-        else:
-            np.add(places, numbers, out=places)
-        shape = shape_along(array, axis, runs.count)
-        best = work.buffer(f"best {axis}", shape, array.dtype)
-        spots = work.buffer(f"spots {axis}", shape, np.dtype(np.intp))
-        masks = [work.buffer(name, shape, np.dtype(np.bool_)) for name in ("better", "lost")[: 1 + careful]]
-        for (value, place), (top, spot, mask, *nan), first in runs.rivals(work, [array, places], [best, spots, *masks]):
-            if first:
-                np.copyto(top, value)
-                np.copyto(spot, place)
-                continue
-            if not careful:
-                np.greater(value, top, out=mask)
-            else:  # greater, or a NaN, unless a NaN came before
-                np.less_equal(value, top, out=mask)
-                np.not_equal(top, top, out=nan[0])
-                np.logical_or(mask, nan[0], out=mask)
-                np.logical_not(mask, out=mask)
-            np.copyto(top, value, where=mask)
-            np.copyto(spot, place, where=mask)
-        array, places, step = best, spots, step * line.size
-    assert places is not None
-    return array, places

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._pooling.lines import Line, Parts, Strided, Tap, Windows
-from xpconv._pooling.reduce import Rule, Runs, Taps, along, shape_along
+from xpconv._pooling.lines import Parts, Strided, Tap, Windows
+from xpconv._pooling.reduce import Rule, Runs, Taps, accumulate, along, shape_along
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, Tape, at_once
@@ -45,9 +45,7 @@ class MaximumGradient:
         self._reduce = Tape()
         self._spreads: dict[tuple[str, bool], tuple[Tape, Array]] = {}
         for axis in reversed(range(windows.rank)):
-            line = windows.lines[axis]
-            assert isinstance(line, Strided)
-            taps = Taps(array, line, axis, region[1 + axis])
+            taps = Taps(array, windows.lines[axis], axis, region[1 + axis])
             if taps.sorts and apart is None:
                 taps.ranked = array
             array = taps.combine(self._reduce if apart is None else at_once, work, rule, f"reduced {axis}")
@@ -220,30 +218,28 @@ def spread_sum(
 
 
 def _sum_along(
-    work: BufferedWorkspace, shares: Array, line: Line, axis: int, ranges: tuple[Interval, Interval], out: Array
+    work: BufferedWorkspace, shares: Array, line: Strided, axis: int, ranges: tuple[Interval, Interval], out: Array
 ) -> None:
     """Sum along one axis; the ranges are those of the windows and of the pixels, the latter from a unit's first on."""
-    windows, (start, stop) = ranges
+    (before, _), (start, stop) = ranges
+    rule = Rule(np.add, shares.dtype)
     if isinstance(line, Parts):
-        Runs(shares, line.turned, axis, (start, stop)).combine(at_once, work, Rule(np.add, shares.dtype), "", out)
+        Runs(shares, line.turned, axis, (start, stop)).combine(at_once, work, rule, "", out)
         return
-    assert isinstance(line, Strided)
-    for residue in range(min(line.unit, stop - start)):
-        target = out[along(axis, slice(residue, None, line.unit))]
-        count, unit = target.shape[axis + 1], start // line.unit
+    unit = start // line.stride
+    for residue in range(min(line.stride, stop - start)):
+        target = out[along(axis, slice(residue, None, line.stride))]
+        count = target.shape[axis + 1]
         terms = []
         for _, window in line.readers_of(residue):
-            # pixels of this residue, counted from the first, that are this tap of a window of the output
+            # the pixels, counted from the first, that are this tap of a window of the output
             low, high = max(-window - unit, 0), min(line.count - window - unit, count)
             if low < high:
-                shift = window + unit - windows[0]
-                terms.append((low, high, shares[along(axis, slice(low + shift, high + shift))]))
-        terms.sort(key=lambda term: term[0] - term[1])
-        full = bool(terms) and terms[0][1] - terms[0][0] == count
-        if full:
-            np.copyto(target, terms[0][2], casting="unsafe")
-        else:
+                own = target if high - low == count else target[along(axis, slice(low, high))]
+                shift = window + unit - before
+                terms.append((own, shares[along(axis, slice(low + shift, high + shift))]))
+        terms.sort(key=lambda term: -term[1].shape[axis + 1])
+        filled = not terms or terms[0][0] is not target
+        if filled:
             target.fill(0)
-        for low, high, part in terms[full:]:
-            view = target[along(axis, slice(low, high))]
-            np.add(view, part, out=view)
+        accumulate(at_once, rule, target, terms, filled=filled)

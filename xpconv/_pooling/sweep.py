@@ -48,13 +48,13 @@ class Footprint:
         lines, axes = windows.lines, list(range(windows.rank))
         if self.last_first:
             axes.reverse()
-        sorts = windows.strided and lines[-1].unit > 1
+        sorts = windows.strided and lines[-1].stride > 1
 
         def count(tile: Ints, channels: int) -> int:
             images, places = tile[0] * channels, list(tile[1:])
             if self.gradient:
                 sizes = [line.most_readers(n) for line, n in zip(lines, places, strict=True)]
-                places = [min(n * line.unit, line.size) for line, n in zip(lines, places, strict=True)]
+                places = [min(n * line.stride, line.size) for line, n in zip(lines, places, strict=True)]
             else:
                 sizes = [line.most_pixels(n) for line, n in zip(lines, places, strict=True)]
             box = images * math.prod(sizes)
@@ -122,7 +122,7 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> N
     """Run a step for each tile of each block of channels, with the windows of that many; `weight`: flops an element."""
     jobs = []
     for start, stop in intervals(windows.channels, cuts.channels):
-        part = windows.with_channels(stop - start)
+        part = replace(windows, channels=stop - start)
 
         def job(region: Region, work: Workspace, part: Windows = part, own: slice = slice(start, stop)) -> None:
             step(work, region, own, part)
@@ -148,4 +148,4 @@ def images_apart(call: Call, windows: Windows, *arrays: Array) -> tuple[Windows,
     if not all(array.flags.c_contiguous for array in first):
         return windows, list(arrays)
     images = windows.batch * windows.channels
-    return windows.with_channels(1, images), [array.reshape(images, *array.shape[2:], 1) for array in first]
+    return replace(windows, batch=images, channels=1), [array.reshape(images, *array.shape[2:], 1) for array in first]

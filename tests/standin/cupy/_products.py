@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _dtypes
-from ._arrays import Host, contiguous, copy_elements, fresh, ndarray, view_of, zeros
+from ._arrays import Host, copy_elements, fresh, ndarray, view_of, zeros
 from ._creation import demand_array
 from ._kernels import run
 from ._table import NotModelledError, acts
@@ -163,7 +163,7 @@ def _stacked(a: ndarray, b: ndarray, out: ndarray | None) -> ndarray:
         made = zeros(shape, wanted) if out is None else out
         made.fill(0)
         return made
-    left, right = (contiguous(one.astype(dtype, copy=False)) for one in (left, right))
+    left, right = (one.astype(dtype, order="C", copy=False) for one in (left, right))
     made = fresh(shape, dtype)
     ones = [(1,) * (len(stacks) + 2 - one.ndim) + one.shape[:-2] for one in (left, right)]
     if any(n != wide for one in ones for n, wide in zip(one, stacks, strict=True)):

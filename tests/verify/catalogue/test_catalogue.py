@@ -13,9 +13,9 @@ from xpconv.algorithms import REGISTRY
 from xpconv.verify.catalogue import cases, data
 from xpconv.verify.catalogue.course import COURSE
 from xpconv.verify.catalogue.dtypes import COMPLEX, DTYPES, FLOATS, INTEGERS, nearest, wrap
-from xpconv.verify.catalogue.tasks import EXACT, NAMES, TIERS, find, tasks
+from xpconv.verify.catalogue.tasks import EXACT, NAMES, OPERATIONS, TIERS, find, tasks
 from xpconv.verify.check.digest import digest
-from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.check.oracle import SPECIAL, Oracle
 
 ALL = list(tasks())
 CORE = list(tasks(core=True))
@@ -120,6 +120,16 @@ def test_what_is_called_exact_is_representable(seed, core):
         if task.tier == "adjoint":
             (name, number), *_ = task.operation.adjoint.pairs
             assert np.sum(oracle.data(task)[name].numerators * oracle.exact(task)[number].nearest) != 0
+
+
+def test_special_data_reach_an_array():
+    """Factors of sums stay whole, so something else has to hold the NaN, the infinities and the equal values."""
+    special = [operation for operation in OPERATIONS if set(operation.kinds) & set(SPECIAL)]
+    assert {operation.name for operation in special} >= {"max_pool", "max_pool_vjp", "pool_forward", "pool_backward"}
+    for operation in special:
+        case = next(iter(operation.table))
+        names = operation.call(operation.table[case], "").names()
+        assert set(map(operation.role, names)) - set(operation.factors)
 
 
 def test_partial_sums_fit_in_float32():

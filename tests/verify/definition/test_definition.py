@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests import oracle
+from tests.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE
 from xpconv.verify import definition
 from xpconv.verify.catalogue import data, pooling
-from xpconv.verify.catalogue.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE, UNPOOL
+from xpconv.verify.catalogue.cases import UNPOOL
 from xpconv.verify.catalogue.setups import Conv, Pool
 from xpconv.verify.catalogue.tasks import OPERATIONS, find
 from xpconv.verify.check.oracle import Oracle

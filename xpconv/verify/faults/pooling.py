@@ -10,33 +10,31 @@ import numpy as np
 from xpconv.verify.faults.fault import Fault, Function, changed, forced, library
 
 
-def _zero_filled(right: Function) -> Function:
-    return lambda x, geometry, xp, fill, *rest: right(x, geometry, xp, 0, *rest)
-
-
 def _last_tap_left_out(right: Function) -> Function:
-    def line(geometry: Any, axis: int, windows: Any) -> Any:
-        kernel = (*geometry.kernel[:-1], max(geometry.kernel[-1] - 1, 1))
-        return right(replace(geometry, kernel=kernel), axis, windows)
+    def reading(self: Any, windows: Any) -> Any:
+        return right(replace(self, kernel=max(self.kernel - 1, 1)) if self.inner else self, windows)
 
-    return line
+    return reading
 
 
 FAULTS: tuple[Fault, ...] = (
     library(
-        "maximum padded with 0", "0 for minus infinity", ("max_pool",), ("xpconv._pooling.sweep:max_pool", _zero_filled)
+        "maximum padded with 0",
+        "0 for minus infinity",
+        ("max_pool",),
+        ("xpconv._pooling.maxima:least", lambda right: lambda xp, dtype: 0),
     ),
     library(
         "last tap of a window left out",
         "a loop that ends one early",
         ("max_pool",),
-        ("xpconv._pooling.reduce:line", _last_tap_left_out),
+        ("xpconv._pooling.lines:Strided.reading", _last_tap_left_out),
     ),
     library(
         "NaN dropped",
         "a NaN equals nothing, so no pixel is the maximum",
         ("max_pool",),
-        ("xpconv._pooling.sweep:has_nan", lambda right: lambda work, values: False),
+        ("xpconv._pooling.argmax:has_nan", lambda right: lambda work, values: False),
     ),
     library(
         "NaN ignored",
@@ -57,7 +55,7 @@ FAULTS: tuple[Fault, ...] = (
         "first maximum for all",
         "an index instead of a mask",
         ("pool_backward",),
-        ("xpconv._pooling.sweep:max_pool_vjp", forced(ties="first")),
+        ("xpconv._pooling.maxima:max_pool_vjp", forced(ties="first")),
     ),
     library(
         "indices over the padded plane",
@@ -77,14 +75,14 @@ FAULTS: tuple[Fault, ...] = (
         "ceil_mode's windows divide by all their taps",
         ("avg_pool",),
         (
-            "xpconv._pooling.reduce:divisor",
-            lambda right: lambda geometry, region, padded, dtype: dtype.type(geometry.taps),
+            "xpconv._pooling.averages:divisor",
+            lambda right: lambda windows, region, padded, dtype: dtype.type(windows.taps),
         ),
     ),
     library(
         "average not divided",
         "a sum",
         ("avg_pool_vjp",),
-        ("xpconv._pooling.reduce:divisor", lambda right: lambda geometry, region, padded, dtype: dtype.type(1)),
+        ("xpconv._pooling.averages:divisor", lambda right: lambda windows, region, padded, dtype: dtype.type(1)),
     ),
 )
