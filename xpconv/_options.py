@@ -23,7 +23,7 @@ class Options:
 
     max_workspace: int
     threads: int
-    chosen: bool = False  # somebody has set max_workspace
+    chosen: int = 0  # 1: somebody has set max_workspace
 
     def on(self, memory: int | None) -> Options:
         """Give the options on a device with so many bytes of memory, a GPU; None: on a host."""
@@ -128,8 +128,9 @@ class set_options:
     ----------
     max_workspace : int, optional
         Bytes of work memory that one call may have beside its results, at least 1 MiB; at the start 64 MiB on a host,
-        and on a GPU 1 GiB or a sixteenth of its memory, whichever is less. Calls that overlap each have as much. NumPy's work memory is kept for later calls, in all at most so many bytes; lowering
-        the value frees what is too much at the next call.
+        and on a GPU 1 GiB or a sixteenth of its memory, whichever is less. Calls that overlap each have as much.
+        NumPy's work memory is kept for later calls, in all at most so many bytes; lowering the value frees what is too
+        much at the next call.
     threads : int, optional
         Threads that NumPy calls are spread over; at the start the number of cores this process may run on,
         or the environment variable ``XPCONV_NUM_THREADS``. Results do not depend on it, to the bit.
@@ -158,7 +159,7 @@ class set_options:
         self._changed: dict[str, int] = {}
         if max_workspace is not None:
             self._changed["max_workspace"] = _positive("max_workspace", max_workspace, MIN_WORKSPACE)
-            self._changed["chosen"] = True
+            self._changed["chosen"] = 1
         if threads is not None:
             self._changed["threads"] = _positive("threads", threads, 1)
         self._outer: list[tuple[tuple[str, int], ...]] = []  # of the blocks that this object has entered

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -100,7 +100,11 @@ def convolutions(layers: Sequence[Layer]) -> list[Measurement]:
     return found
 
 
-OF = {FORWARD: "conv", INPUT: "input_grad", WEIGHT: "weight_grad"}
+OF: dict[str, Literal["conv", "input_grad", "weight_grad"]] = {
+    FORWARD: "conv",
+    INPUT: "input_grad",
+    WEIGHT: "weight_grad",
+}
 
 
 def _calls(layer: Layer) -> dict[str, tuple[Callable[[], Any], tuple[Any, ...]]]:
@@ -118,7 +122,7 @@ def _calls(layer: Layer) -> dict[str, tuple[Callable[[], Any], tuple[Any, ...]]]
 def total(found: Sequence[Measurement], fact: str, *passes: str) -> float:
     """Add up over all layers, those that are alike as often as there are such."""
     chosen = (one.facts for one in found if one.passes in (passes or PASSES))
-    return sum(facts["times"] * facts[fact] for facts in chosen)
+    return float(sum(facts["times"] * facts[fact] for facts in chosen))
 
 
 def budgets(small: Sequence[Measurement], network: Sequence[Measurement]) -> list[dict[str, Any]]:
@@ -148,7 +152,8 @@ def run(options: argparse.Namespace) -> int:
         small = operations()
         network = convolutions(QUICK if options.quick else resnet50(BATCH))
         notes = [
-            f"counted in a second call, on {standin.describe()}; the least bytes are those of the arguments and results",
+            f"counted in a second call, on {standin.describe()}",
+            "bytes that kernels read and write, over those of the arguments and results",
             H200.assumptions(),
         ]
         notes += [

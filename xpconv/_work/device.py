@@ -11,7 +11,6 @@ from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
 from xpconv._work.workspace import Workspace
 
-
 TILE = 128  # rows and columns of a product that a processor makes at once
 CUT = 1.5  # times as long as its arithmetic a product of few tiles takes at most: the library cuts the sum itself
 SHORTEST = 256  # products that are summed for an element in a piece of a sum, at least

@@ -117,7 +117,7 @@ def _more(geometry: Geometry) -> float:
 
 def _count(slab: Array, geometry: Geometry, output: Ints) -> int:
     """Count the rows of a matrix: up to the window of the last output, every so-many-th of those that begin a pixel."""
-    last = slab.shape[0] - 1
+    last: int = slab.shape[0] - 1
     for have, needed in zip(slab.shape[1:-1], output, strict=True):
         last = last * have + needed - 1
     return last // geometry.kernel[-1] + 1
