@@ -19,9 +19,11 @@ from bench.errors import UsageError
 from bench.layers import FORWARD, INPUT, WEIGHT, Layer
 from bench.measure.measurement import Measurement
 from bench.measure.model import H200
-from bench.report.columns import BY_PASS, Labels, fact, lay_out
+from bench.report.columns import Labels, fact, lay_out
 from bench.report.goals import Goal, judge
+from bench.report.numbers import number
 from bench.report.report import Report, deliver
+from bench.report.table import Table
 from bench.sets import QUICK, resnet50
 from tests import standin
 from tests.standin.operations import OPERATIONS, Given
@@ -34,13 +36,6 @@ COUNTS = (
     fact("kernels", "kernels", "d"),
     fact("waits", "waits", "d"),
     fact("transfers", "copies from the host", "d"),
-    fact("bytes_over_least", "bytes over the least"),
-)
-LAYERS = (
-    fact("times", "times", "d"),
-    fact("algorithm", "algorithm", "s"),
-    fact("kernels", "kernels", "d"),
-    fact("microseconds", "modelled µs"),
     fact("bytes_over_least", "bytes over the least"),
 )
 MOST = {  # kernels
@@ -119,6 +114,18 @@ def _calls(layer: Layer) -> dict[str, tuple[Callable[[], Any], tuple[Any, ...]]]
     }
 
 
+def by_layer(found: Sequence[Measurement]) -> Table:
+    """Lay out a row for each layer: the algorithm, the kernels and the modelled time of each pass."""
+    short = {FORWARD: "forward", INPUT: "to x", WEIGHT: "to w"}
+    columns = [f"{short[passes]}{what}" for passes in PASSES for what in ("", "\nkernels", "\nµs")]
+    table = Table(["layer", "times", *columns])
+    for layer in dict.fromkeys(one.case for one in found):
+        facts = [one.facts for one in found if one.case == layer]
+        cells = ((one["algorithm"], str(one["kernels"]), number(one["microseconds"])) for one in facts)
+        table.rows.append((layer, str(facts[0]["times"]), *(cell for three in cells for cell in three)))
+    return table
+
+
 def total(found: Sequence[Measurement], fact: str, *passes: str) -> float:
     """Add up over all layers, those that are alike as often as there are such."""
     chosen = (one.facts for one in found if one.passes in (passes or PASSES))
@@ -161,6 +168,6 @@ def run(options: argparse.Namespace) -> int:
             f"{total(network, 'microseconds', passes) / 1e3:.2f} ms modelled"
             for passes in PASSES
         ]
-        tables = [lay_out(small, COUNTS, LABELS), lay_out(network, LAYERS, BY_PASS)]
+        tables = [lay_out(small, COUNTS, LABELS), by_layer(network)]
         goals = budgets(small, network)
         return deliver(session, Report([*small, *network], tables, notes=notes, goals=goals))

@@ -22,14 +22,15 @@ class DeviceWorkspace(Workspace):
 
     def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
         super().__init__(space, arithmetic)
-        self._place: tuple[int, Array | None] | None = None  # address of a result that is to be written, and its bias
+        self._place, self._added = 0, False  # address of the result that is to be written; its bias is in it
+        self._bias: Array | None = None
 
     def destination(self, target: Array, region: tuple[slice, ...], bias: Array | None = None) -> Array | None:
         out = target[region]
         if self.arithmetic.exact is not None or out.dtype != self.sums or not out.flags.c_contiguous:
-            self._place = None
+            self._place = 0
             return None
-        self._place = out.data.ptr, bias
+        self._place, self._bias, self._added = out.data.ptr, bias, False
         return out
 
     def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
@@ -38,15 +39,15 @@ class DeviceWorkspace(Workspace):
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None and a.ndim == 2 and self._plain(a.T, b):
             return self._in_pieces(a, b)
-        place, bias = self._place or (0, None)
-        if out is None or out.data.ptr != place or bias is None or not self._plain(a, b):
+        given = out is not None and out.data.ptr == self._place and self._bias is not None
+        if out is None or not given or self._added or not self._plain(a, b):
             return self.xp.matmul(a, b, out=out)
-        out[...] = bias  # one pass over the result instead of two after the product
+        out[...] = self._bias  # one pass over the result instead of two after the product
         rows, inner = a.shape
         sizes = cublas.Sizes(1, rows, inner, b.shape[-1])
         places = cublas.Matrices(a, inner), cublas.Matrices(b, b.shape[-1]), cublas.Matrices(out, b.shape[-1])
         cublas.multiply(*places, sizes, add=True)
-        self._place = place, None
+        self._added = True
         return out
 
     def _in_pieces(self, a: Array, b: Array) -> Array:
@@ -76,8 +77,8 @@ class DeviceWorkspace(Workspace):
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         out = target[region]
         there = block.data.ptr == out.data.ptr and block.strides == out.strides
-        if bias is not None and there and self._place == (out.data.ptr, None):
-            bias = None  # it is in the sum
+        if there and self._added and self._place == out.data.ptr:
+            return
         if bias is not None:
             self.xp.add(out if there else block, bias, out=out)
         elif not there:
