@@ -17,7 +17,7 @@ from xpconv.algorithms import FALLBACK, REGISTRY
 from xpconv.algorithms.cost import Work
 from xpconv.algorithms.exact import scratch
 
-STACK = 8  # part of the workspace that pieces of a product's sum may take on a GPU
+SPARE = 8  # part of the workspace that pieces of a product's sum may take on a GPU
 SPLIT = 32  # channels at least that are taken by themselves only to share work among cores
 
 
@@ -29,7 +29,7 @@ class _Needs:
     worker: int = 0  # for each worker
     pieces: tuple[int, int] = (1, 1)
     panels: int = 0
-    stack: int = 0  # of `worker`, for pieces of a product's sum
+    spare: int = 0  # of `worker`, for pieces of a product's sum
 
 
 def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
@@ -78,7 +78,7 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         step=work.step,
         single_taps=single_taps,
         panels=needs.panels,
-        stack=needs.stack,
+        spare=needs.spare,
         fallback=fallback,
     )
 
@@ -97,8 +97,8 @@ def _gradient_needs(name: str, work: Work, case: Case, room: int, blocks: int) -
         pieces=pieces,
     )
     if case.traits.overlaps:
-        needs.stack = room // STACK
-        needs.worker += needs.stack
+        needs.spare = room // SPARE
+        needs.worker += needs.spare
     return needs, replace(work, elements=work.elements // pieces[1] + geometry.filters)
 
 

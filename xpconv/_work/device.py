@@ -9,7 +9,7 @@ from xpconv._arrays import cublas
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
-from xpconv._work.workspace import Workspace
+from xpconv._work.workspace import FEW, Workspace
 
 TILE = 128  # rows and columns of a product that a processor makes at once
 CUT = 1.5  # times as long as its arithmetic a product of few tiles takes at most: the library cuts the sum itself
@@ -53,7 +53,7 @@ class DeviceWorkspace(Workspace):
     def _in_pieces(self, a: Array, b: Array) -> Array:
         """Multiply a transposed matrix, in so many pieces of the sum that they occupy the device."""
         (rows, inner), columns = a.shape, b.shape[-1]
-        most = self.stack // max(rows * columns * a.itemsize, 1)
+        most = self.spare // max(rows * columns * a.itemsize, 1)
         count = pieces(rows, inner, columns, most, self.space.processors)
         if count == 1:
             return self.xp.matmul(a, b)
@@ -73,6 +73,15 @@ class DeviceWorkspace(Workspace):
         return self.traits.overlaps and all(
             one.ndim == 2 and one.flags.c_contiguous and one.dtype == self.sums for one in factors
         )
+
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        if len(arrays) <= FEW:
+            return self.xp.stack(arrays)
+        # of more at once the library copies a table of addresses to the device
+        parts = [self.xp.stack(arrays[i : i + FEW]) for i in range(0, len(arrays), FEW)]
+        while len(parts) > 1:
+            parts = [self.xp.concat(parts[i : i + FEW]) for i in range(0, len(parts), FEW)]
+        return parts[0]
 
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         out = target[region]

@@ -25,7 +25,7 @@ class Workspace:
     with the same name.
     """
 
-    stack = 0  # bytes that pieces of a product's sum may take
+    spare = 0  # bytes that pieces of a product's sum may take
 
     def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
         self.space, self.arithmetic = space, arithmetic
@@ -188,6 +188,10 @@ class Workspace:
             w = w[(*(slice(None),) * axis, slice(0, (taps - 1) * spread + 1), ...)]
         return w
 
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        """Join arrays of one shape along a new first axis."""
+        return self.xp.stack(arrays)
+
     def window_products(
         self, name: str, slab: Array, w: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
@@ -205,7 +209,7 @@ class Workspace:
             part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
             product = cast(self.xp, part, self.sums) * dz
             taps.append(self.xp.sum(product, axis=tuple(range(geometry.rank + 1)), dtype=self.sums))
-        return self.xp.reshape(self.xp.stack(taps), (*geometry.kernel, -1))
+        return self.xp.reshape(self.stack(taps), (*geometry.kernel, -1))
 
     def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
         """(n, *spatial, C) -> (n, *padded, C): lay the runs of each spatial axis side by side."""
