@@ -9,10 +9,13 @@ import xpconv as xc
 from tests import backends, checks, oracle
 from tests.backends import Backend
 from tests.cases import CONV, values
+from tests.sizes import full
+
+QUICK = ["numpy", "torch", "cupy"]
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "gemm"])
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax", "jax-jit", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", full([*QUICK, "jax", "jax-jit", "dask"], QUICK), indirect=True)
 def test_float16_sums_do_not_stall(backend: Backend, algorithm: str) -> None:
     """4,096 ones: a float16 sum would stop at 2,048, in the forward pass and in each gradient."""
     x, w = np.ones((1, 64, 4), np.float16), np.ones((64, 4, 16), np.float16)
@@ -37,7 +40,7 @@ def test_float16_sums_do_not_stall(backend: Backend, algorithm: str) -> None:
     checks.demand(backend, dx, [[[4096.0]]], "float16")
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch", "jax-jit", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", full([*QUICK, "jax-jit", "dask"], [*QUICK, "jax-jit"]), indirect=True)
 def test_float16_pooling_sums_do_not_stall(backend: Backend) -> None:
     """2,048 and fourteen ones: in float16, 2,048 + 1 is 2,048."""
     heavy = np.array([2048, *[1] * 14, 0], np.float16).reshape(1, 16, 1)
@@ -58,7 +61,9 @@ NARROW = {"int32": "int8", "int16": "uint8", "float64": "float32"}
 
 @pytest.mark.parametrize("wide", NARROW)
 @pytest.mark.parametrize("as_name", [True, False])
-@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax", "jax-x64", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize(
+    "backend", full(["numpy", "strict", "torch", "cupy", "jax", "jax-x64", "dask"], QUICK), indirect=True
+)
 def test_dtype_keyword(backend: Backend, as_name: bool, wide: str) -> None:
     """Accumulation and result in the wider dtype: 100 × 100 × 12 does not fit int8, nor int16."""
     narrow = NARROW[wide]

@@ -1,0 +1,168 @@
+"""The gradient of max pooling on NumPy: by which route a window's gradient gets to its maximum.
+
+Back through the axes (`spread`), or where the places of the first maxima are known, straight to them. A job has whole
+images, of which it takes the windows tile by tile, so that overlapping windows add up in order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import least
+from xpconv._pooling.argmax import finding, first_maxima
+from xpconv._pooling.lines import Windows
+from xpconv._pooling.reduce import Rule, pixels_of
+from xpconv._pooling.spread import MaximumGradient, add_at, bits
+from xpconv._pooling.sweep import Cut, Footprint, cut, images_apart, sweep
+from xpconv._shapes.cuts import Tiles, slices
+from xpconv._shapes.geometry import Region
+from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
+from xpconv._work.workspace import Workspace
+
+Array = np.ndarray[Any, Any]
+
+PROGRAMS = 4  # kinds of tiles whose calls a thread keeps
+CALLS = 6 << 10  # bytes that the calls take for each tap of each axis
+
+
+class Routes:
+    """The gradient of the images of one call."""
+
+    def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str) -> None:
+        self.call, self.ties, self.sums = call, ties, np.dtype(call.arithmetic.sums)
+        self.rule, self.real = Rule(np.maximum, x.dtype, least(call.xp, x.dtype)), x.dtype.kind not in "iu"
+        self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
+        self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)
+        disjoint = windows.strided and all(line.stride >= line.span for line in windows.lines)
+        # sums need no rounding
+        self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
+        self.large = False  # the pixels of a window are too many for a copy
+        self.tile: tuple[int, ...] = ()
+
+    def gradient(self) -> Array | None:
+        """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
+        windows, room = self.windows, self.call.options.room
+        if not windows.batch:
+            return self.result
+        cuts = self._by_axes() if windows.strided else self._by_places()
+        self.tile = cuts.tile
+        if not self.direct:
+            image = math.prod(windows.input) * self.sums.itemsize
+            if image > room // 3:
+                return None
+            channels = max(min(cuts.channels, room // 3 // image), 1)
+            workers = max(1, min(cuts.workers, room // 3 * 2 // (image * channels)))
+            cuts = replace(cuts, channels=channels, workers=workers)
+        elif windows.batch < 4 and cuts.workers > 1:
+            channels = max(-(-windows.channels * windows.batch // 4), 16)
+            cuts = replace(cuts, channels=min(cuts.channels, channels))
+        if self.direct and (self.large or not self._in_rows() or not all(line.reads_all for line in windows.lines)):
+            self.result.fill(0)
+        sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
+        return self.result
+
+    def _in_rows(self) -> bool:
+        """Say whether tiles are whole rows, so that each leaves the pixels beyond its last row alone."""
+        output = self.windows.output
+        return self.windows.strided and self.tile[-1] == output[-1] and self.tile[2:] == output[1:]
+
+    def _by_places(self) -> Cut:
+        windows = self.windows
+        counts = finding(windows, self.pixels.dtype.itemsize, self.sums.itemsize)
+        return cut(self.call, windows, (windows.batch, *windows.output), *counts)
+
+    def _by_axes(self) -> Cut:
+        windows, size, wide = self.windows, self.pixels.dtype.itemsize, self.sums.itemsize
+        shape = (windows.batch, *windows.output)
+        stages = size + wide * (1 + (self.ties == "split"))
+        beside = 2 + 2 * wide
+        count = Footprint(pixels=size + wide, stages=stages, scratch=beside, results=beside, last_first=True)
+        calls = PROGRAMS * CALLS * sum(line.kernel for line in windows.lines)
+        most = (self.call.options.room - UFUNC_BUFFERS) // 2
+        self.large = calls + count.of(windows)((1,) * len(shape), windows.channels) > most
+        count = replace(count, pixels=0) if self.large else replace(count, fixed=calls)
+        return cut(self.call, windows, shape, count.of(windows), count.of(windows))
+
+    def _step(self, work: Workspace, region: Region, own: slice, part: Windows) -> None:
+        """Take some images, and channels, tile by tile."""
+        assert isinstance(work, BufferedWorkspace)
+        (first, last), pixels = region[0], self.pixels[..., own]
+        home: Array = self.target[first:last, ..., own]
+        if not self.direct:
+            home = work.buffer("home", home.shape, self.sums)
+            home.fill(0)
+        at, reached, rows = (-1, -1), 0, self._in_rows()  # the images of the last tile, and the row that it reached
+        for tile in Tiles((last - first, *part.output), self.tile):
+            start, stop = tile[0]
+            inner = ((start + first, stop + first), *tile[1:])
+            gradient = self.grads[(*slices(inner)[:-1], own)]
+            if not part.strided:
+                self._to_places(work, home[start:stop], gradient, pixels, part, inner)
+                continue
+            box = part.pixels(inner)[1:]
+            reached = reached if at == (start, stop) else 0
+            written = max(reached - box[0][0], 0) if rows else box[0][1] - box[0][0]
+            at, reached = (start, stop), box[0][1]
+            place = home[(slice(start, stop), *(slice(*interval) for interval in box))]
+            self._through_axes(work, place, written, gradient, pixels, part, inner)
+        if not self.direct:
+            np.copyto(self.target[first:last, ..., own], home, casting="same_kind")
+
+    def _to_places(
+        self, work: BufferedWorkspace, home: Array, gradient: Array, pixels: Array, part: Windows, region: Region
+    ) -> None:
+        """Add the gradient of a region's windows to the images."""
+        with np.errstate(invalid="ignore"):
+            places = first_maxima(work, self.rule, pixels, part, region)
+        shares = work.buffer("gradient", gradient.shape, self.sums)
+        np.copyto(shares, gradient)
+        add_at(home, places, shares)
+
+    def _through_axes(
+        self,
+        work: BufferedWorkspace,
+        home: Array,
+        written: int,
+        gradient: Array,
+        pixels: Array,
+        part: Windows,
+        region: Region,
+    ) -> None:
+        """Add the gradient of a region's windows to the box of pixels that they read; see `MaximumGradient.spread`."""
+        box = pixels_of(pixels, part, region)
+        tile = self._tile(work, home, box, part, region)
+        with np.errstate(invalid="ignore"):
+            tile.find(box)
+            careful = self.real and tile.has_nan()
+            if self.call.measures:
+                np.abs(gradient, out=tile.gradient)
+            else:
+                np.copyto(tile.gradient, gradient)
+            if self.ties == "first" or not careful:
+                tile.spread(home, written, self.ties, careful)
+                return
+            # the first NaN of a window has it all
+            whole, lost = tile.gradient.copy(), tile.top != tile.top
+            tile.gradient[lost] = 0
+            tile.spread(home, written, self.ties, False)
+            np.multiply(bits(whole), lost, out=bits(tile.gradient))
+            tile.spread(home, home.shape[1], "first", True)
+
+    def _tile(self, work: BufferedWorkspace, home: Array, box: Array, part: Windows, region: Region) -> MaximumGradient:
+        """Make what a tile's gradient takes, once for all tiles of one form."""
+        if self.large:
+            return MaximumGradient(work, self.rule, part, region, self.sums, (box, home))
+        forms = (line.reading(places).form for line, places in zip(part.lines, region[1:], strict=True))
+        key = "spread", region[0][1] - region[0][0], part.channels, *forms
+        if key not in work.programs:
+            if len(work.programs) == PROGRAMS:
+                work.forget()
+            work.programs[key] = MaximumGradient(work, self.rule, part, region, self.sums)
+        found: MaximumGradient = work.programs[key]
+        return found
