@@ -14,7 +14,7 @@ from tests.oracle.longdouble import FINER, convolve, ratio, wide
 from xpconv import bounds
 from xpconv._arrays import space as spaces
 from xpconv._arrays.space import CUPY, JAX, NUMPY, TORCH, TORCH_CUDA, Space
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.bounds import terms as _error_terms
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
@@ -136,7 +136,7 @@ def attack(name: str, data: Any, dtype: str, algorithm: str, backend: Backend | 
     return {key: ratio(got, exact[key], bound) for key, (got, bound) in found.items()}
 
 
-@pytest.mark.parametrize("algorithm", REGISTRY)
+@pytest.mark.parametrize("algorithm", EVERYWHERE)
 def test_float32(algorithm: str, record_property: Any) -> None:
     """Every kind of data on every layer."""
     COUNTED[algorithm] = 0
@@ -151,7 +151,7 @@ def test_float32(algorithm: str, record_property: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "complex64", "complex128"])
-@pytest.mark.parametrize("algorithm", REGISTRY)
+@pytest.mark.parametrize("algorithm", EVERYWHERE)
 def test_other_dtypes(algorithm: str, dtype: str) -> None:
     if dtype in ("float64", "complex128") and not FINER:
         pytest.skip("long double is float64 on this machine")
@@ -168,7 +168,7 @@ def test_other_dtypes(algorithm: str, dtype: str) -> None:
     assert found[place] > 0.0003
 
 
-@pytest.mark.parametrize("algorithm", REGISTRY)
+@pytest.mark.parametrize("algorithm", EVERYWHERE)
 @pytest.mark.parametrize("backend", ["strict", "torch", "jax", "cupy"], indirect=True)
 def test_other_libraries(backend: Backend, algorithm: str) -> None:
     """Some flush denormal numbers to zero, and some cannot compute again what is not finite."""
@@ -235,7 +235,7 @@ def test_lp_pooling(p: float, dtype: str) -> None:
     assert worst > 0.001 or p == math.inf
 
 
-@pytest.mark.parametrize("algorithm", REGISTRY)
+@pytest.mark.parametrize("algorithm", EVERYWHERE)
 def test_bounds_stay_in_the_workspace(algorithm: str) -> None:
     x, w = np.ones((48, 64, 64, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
     options = {"padding": 1, "algorithm": algorithm}
@@ -256,7 +256,7 @@ def test_integers() -> None:
         bounds.lp_pool_error_bound(x, 2, 2)
 
 
-@pytest.mark.parametrize("algorithm", REGISTRY)
+@pytest.mark.parametrize("algorithm", EVERYWHERE)
 def test_what_is_not_finite_has_no_bound(algorithm: str) -> None:
     """Infinity, not NaN, which nothing is within."""
     x, w = np.ones((1, 12, 12, 3), np.float32), np.ones((3, 3, 3, 4), np.float32)

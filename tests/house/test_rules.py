@@ -15,6 +15,7 @@ from tests.house.test_imports import MODULES, ROOT
 MOST_PARAMETERS = 7
 MOST_UNFORMATTED = 15
 LIBRARIES = re.compile(r"\b(torch|jax|cupy|dask)", re.IGNORECASE)
+KNOWING = {"xpconv._arrays.space": {"torch", "jax", "cupy", "dask"}, "xpconv._arrays.cublas": {"cupy"}}
 OPERATIONS = ("_shapes", "_arrays", "_work", "algorithms", "_plan", "_engine", "_convolution", "_pooling", "_ops")
 OPERATIONS += ("bounds", "course", "nn")
 PUBLIC = {*xc.__all__, *xc.bounds.__all__}
@@ -58,9 +59,9 @@ def code(path: Path) -> Iterator[str]:
     "name", [name for name in MODULES if name.split(".")[1:2] and name.split(".")[1] in OPERATIONS]
 )
 def test_one_file_knows_libraries_by_name(name: str) -> None:
-    if name == "xpconv._arrays.space":
+    if name in KNOWING:
         known = {match.group().lower() for text in code(MODULES[name]) for match in LIBRARIES.finditer(text)}
-        assert known == {"torch", "jax", "cupy", "dask"}
+        assert known == KNOWING[name]
         return
     found = [text for text in code(MODULES[name]) if LIBRARIES.search(text)]
     assert not found, f"{MODULES[name].relative_to(ROOT)} names a library: {found}"

@@ -8,10 +8,10 @@ import xpconv as xc
 from tests import backends, checks, oracle, sizes, strategies
 from tests.backends import Backend
 from tests.cases import arrays, sites, taps, values
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify.catalogue.setups import Conv, Pool
 
-ALGORITHMS = ("auto", *(name for name in REGISTRY if not REGISTRY[name].transforms))  # those that serve every case
+ALGORITHMS = ("auto", *(name for name in EVERYWHERE if not REGISTRY[name].transforms))  # those that serve every case
 FLOATS = st.sampled_from(["float32", "float64"])
 
 

@@ -9,7 +9,7 @@ import xpconv as xc
 from tests import backends, checks, oracle, sizes
 from tests.backends import Backend
 from tests.cases import CONV, POOL, arrays, taps, values
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 
 BAD = [np.nan, np.inf, -np.inf]
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # what infinities of two signs add to
@@ -72,7 +72,7 @@ def test_gradients(backend: Backend, name: str, value: float) -> None:
     checks.demand(backend, backend.call(xc.conv_weight_grad, a["dz"], x, w.shape, **options), expected)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", *REGISTRY])
+@pytest.mark.parametrize("algorithm", ["auto", *EVERYWHERE])
 def test_a_nan_in_a_large_image_stays_where_it_is(numpy_backend: Backend, algorithm: str) -> None:
     """Across tiles and threads; the weights at the edge meet zeros, which stay zeros."""
     x, w = values((2, 90, 80, 8), 0, "float32", -3, 3), values((3, 3, 8, 8), 1, "float32", 1, 3)
@@ -86,7 +86,7 @@ def test_a_nan_in_a_large_image_stays_where_it_is(numpy_backend: Backend, algori
     assert (abs(dirty[~nan] - clean[~nan]) <= 2 * bound[~nan]).all()
 
 
-@pytest.mark.parametrize("algorithm", ["auto", *REGISTRY])
+@pytest.mark.parametrize("algorithm", ["auto", *EVERYWHERE])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_gradients_in_large_images(numpy_backend: Backend, value: float, algorithm: str) -> None:
     """An infinity in dz reaches the pixels of its window and, of the kernels, its filter alone."""

@@ -42,18 +42,18 @@ class Given:
     """Arrays of SHAPES by name, whole numbers from -4 (where there are such) to 4, as a library makes them."""
 
     def __init__(self, make: Callable[[np.ndarray[Any, Any]], Any], dtype: Any = np.float32) -> None:
-        self._make, self._dtype, self._made = make, dtype, {}  # type: ignore[var-annotated]
+        self._make, self._dtype, self.made = make, dtype, {}  # type: ignore[var-annotated]
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self._made:
+        if name not in self.made:
             seed = list(SHAPES).index(name)
             values = (
                 np.random.default_rng(seed)
                 .integers(LEAST if np.dtype(self._dtype).kind != "u" else 0, 5, SHAPES[name])
                 .astype(self._dtype)
             )
-            self._made[name] = self._make(values)
-        return self._made[name]
+            self.made[name] = self._make(values)
+        return self.made[name]
 
 
 Operation = Callable[[Given], Any]

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from tests import standin
+from xpconv._arrays import space
 
 
 @pytest.fixture
 def pool(cp: Any) -> Any:
     found = cp.get_default_memory_pool()
+    space._KEPT.clear()
     gc.collect()
     standin.settle()
     return found

@@ -52,7 +52,7 @@ class Call:
         own = next(iter(given.values())).dtype
         wanted = own if dtype is None else result_dtype(name, space.xp, own, dtype)
         arithmetic = Arithmetic.of(space.xp, own, wanted, space.has_double)
-        return Call(name, space, arithmetic, layout, _options.current())
+        return Call(name, space, arithmetic, layout, _options.current().on(space.memory))
 
     @property
     def xp(self) -> Namespace:

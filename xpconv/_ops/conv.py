@@ -61,10 +61,11 @@ def conv(
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
         ``"gemm"``, ``"toeplitz"`` (several neighbouring outputs in one row of the product, for few channels),
-        ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). The last
+        ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). These
         three serve floating and complex dtypes only. With them a NaN or an infinity stays in its windows on NumPy and
         on PyTorch's CPU tensors; elsewhere it can reach its whole tile, and ``"auto"`` does not take them. The last two
-        are not exact on whole numbers and have a larger `error_bound`.
+        are not exact on whole numbers and have a larger `error_bound`. ``"rows"`` (stride 1; CuPy only) multiplies
+        windows where they lie, without a copy.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 

@@ -79,7 +79,7 @@ def explain(
     if of not in PASSES:
         raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}")
     space, found = described_space(name, device, dtype)
-    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current())
+    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current().on(space.memory))
     if of == "input_grad":
         return choose_input_grad(call, geometry, algorithm)
     return choose(call, geometry, algorithm, gradient=of == "weight_grad")

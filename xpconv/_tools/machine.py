@@ -60,7 +60,7 @@ def sections() -> dict[str, Rows]:
         "devices": devices,
         "BLAS and threads": _blas(),
         "processor": _processor(),
-        "options": [(name, str(value)) for name, value in vars(_options.current()).items()],
+        "options": [(name, str(getattr(_options.current(), name))) for name in ("max_workspace", "threads")],
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _devices, _dtypes, _memory, _streams, _watch
+from . import _devices, _dtypes, _kernels, _memory, _streams, _watch
 from ._kernels import run
 from ._memory import Memory, MemoryPointer
 from ._transfers import Host, HostSide
@@ -58,7 +58,7 @@ class ndarray(HostSide):
             if strides is not None:
                 raise ValueError("the stand-in makes arrays with strides only on given memory")
             self._host, self._memory = _allocate(shape, dtype, order or "C")
-            self._host[...] = _dtypes.unwritten(dtype)
+            mark_unwritten(self._host)
         else:
             steps = tuple(strides) if strides is not None else np.empty(shape, dtype, order=order or "C").strides  # type: ignore[call-overload]
             _demand_inside(memptr, shape, steps, dtype)
@@ -296,6 +296,12 @@ def fresh_like(host: Host, dtype: np.dtype[Any], order: str) -> ndarray:
     made = fresh([host.shape[axis] for axis in axes], dtype)
     made._host = made._host.transpose(np.argsort(axes))
     return made
+
+
+def mark_unwritten(host: Host) -> None:
+    """Fill memory with what shows that nothing has been written to it."""
+    if _kernels.computes:
+        host[...] = _dtypes.unwritten(host.dtype)
 
 
 def view_of(array: ndarray, host: Host) -> ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _dtypes, _streams
-from ._arrays import Host, contiguous, copy_elements, fresh, ndarray, read_shape, view_of, zeros
+from ._arrays import Host, contiguous, copy_elements, fresh, mark_unwritten, ndarray, read_shape, view_of, zeros
 from ._kernels import run
 from ._table import acts
 from ._transfers import from_host
@@ -193,7 +193,7 @@ def empty_like(
     prototype: ndarray, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None
 ) -> ndarray:
     made = _like(prototype, dtype, order, subok, shape)
-    made._host[...] = _dtypes.unwritten(made.dtype)
+    mark_unwritten(made._host)
     return made
 
 

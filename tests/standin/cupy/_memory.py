@@ -10,6 +10,7 @@ import collections
 import contextlib
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -185,6 +186,14 @@ def in_use() -> int:
     return sum(pool.used for pool in DEFAULT._pools)
 
 
+HELD: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def holder(pointer: int) -> Memory | None:
+    """Find the memory that an address lies in."""
+    return next((one for one in list(HELD) if one.ptr <= pointer < one.ptr + max(one.buffer.size, 1)), None)
+
+
 class Memory:
     """Memory that a program holds; given back to the pool when nothing refers to it."""
 
@@ -199,6 +208,7 @@ class Memory:
             return
         chunk, grown = pool._of(self.device_id).take(rounded, _streams.current_stream().ptr)
         self.chunk, self.accesses = chunk, chunk.accesses
+        HELD.add(self)
         _watch.allocation(rounded, grown, in_use())
 
     def __del__(self, ended: Callable[[], bool] = sys.is_finalizing) -> None:

@@ -26,7 +26,10 @@ class MistakeError(RuntimeError):
 
 @dataclass(frozen=True)
 class Kernel:
-    """One launch: bytes of distinct elements that it reads, bytes that it writes, operations of a matrix product."""
+    """One launch: bytes of distinct elements that it reads, bytes that it writes, operations of a matrix product.
+
+    `loaded` counts an element as often as it is read; `shape` is that of what is written.
+    """
 
     name: str
     site: str
@@ -34,6 +37,8 @@ class Kernel:
     written: int
     flops: int
     device: int
+    loaded: int = 0
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,8 +168,10 @@ def _write(kind: str, record: Any) -> None:
 def kernel(name: str, reads: Iterable[Any], writes: Iterable[Any], flops: int, device: int) -> None:
     """Note a launch on NumPy's views of the arrays."""
     if ACTIVE:
-        read, written = sum(map(distinct, reads)), sum(a.nbytes for a in writes)
-        _write("kernels", Kernel(name, site(), read, written, flops, device))
+        sources, targets = list(reads), list(writes)
+        read, written = sum(map(distinct, sources)), sum(a.nbytes for a in targets)
+        loaded, shape = sum(a.nbytes for a in sources), targets[0].shape if targets else ()
+        _write("kernels", Kernel(name, site(), read, written, flops, device, loaded, shape))
 
 
 def wait(what: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xpconv
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.verify.catalogue import cases, data
 from xpconv.verify.catalogue.course import COURSE
 from xpconv.verify.catalogue.dtypes import COMPLEX, DTYPES, FLOATS, INTEGERS, nearest, wrap
@@ -74,7 +74,7 @@ def test_every_form_of_padding_is_there():
 
 def test_algorithms_come_from_the_registry():
     named = {task.algorithm for task in ALL if task.operation.name == "conv"}
-    assert named == {*REGISTRY, "auto"}
+    assert named == {*EVERYWHERE, "auto"}
     assert {task.algorithm for task in ALL if task.tier != "bound" and task.algorithm} == set(EXACT)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import xpconv
 from xpconv._tools import libraries as _libraries
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify import main
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.check.bench import Bench
@@ -56,7 +56,7 @@ def dead(name, keyword, value=None):
         ("pad", "mode", "replicate", ["mode='replicate'"]),
         ("conv", "dilation", None, ["dilation"]),
         ("conv", "padding", "same", ["padding='same'"]),
-        ("conv", "algorithm", None, [f"algorithm='{name}'" for name in REGISTRY]),
+        ("conv", "algorithm", None, [f"algorithm='{name}'" for name in EVERYWHERE]),
         ("conv_vjp", "padding_mode", "circular", ["padding_mode='circular'"]),
         ("conv_transpose", "output_padding", None, ["output_padding"]),
         ("max_pool", "return_indices", None, ["return_indices=True"]),

@@ -14,7 +14,7 @@ import numpy as np
 
 import xpconv
 from xpconv._tools.libraries import Library
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.operation import Call, Operation
 from xpconv.verify.catalogue.tasks import OPERATIONS, Task
@@ -90,7 +90,7 @@ def _calls(name: str, core: bool) -> Iterator[Task]:
 
 def _with_algorithms(operation: Operation, case: str, kind: str, dtype: str) -> Iterator[Task]:
     kind = "full" if "int" in dtype else kind
-    for algorithm in REGISTRY if operation.algorithms else ("",):
+    for algorithm in EVERYWHERE if operation.algorithms else ("",):
         yield Task(operation, case, kind, dtype, algorithm, "bound")
 
 
