@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -235,9 +237,10 @@ MOST_KEPT = 4096
 
 
 def cupy_allows_tf32() -> bool:
-    """Ask CuPy whether it rounds the float32 factors of matrix products."""
-    import cupy  # it is loaded: the array is its own
-
+    """Ask CuPy whether it rounds the float32 factors of matrix products; where it is not loaded, what it would read."""
+    cupy: Any = sys.modules.get("cupy")
+    if cupy is None:
+        return int(os.environ.get("CUPY_TF32", "0")) > 0
     # set by the environment variable CUPY_TF32 when CuPy is first used, or by `set_compute_type` at any time
     routines = cupy._core._routines_linalg
     return bool(routines.get_compute_type(np.dtype(np.float32)) == routines.COMPUTE_TYPE_TF32)
