@@ -14,6 +14,7 @@ from xpconv._arrays import space
 def pool(cp: Any) -> Any:
     found = cp.get_default_memory_pool()
     space._KEPT.clear()
+    cp.fft.config.get_plan_cache().clear()  # whose plans have work areas
     gc.collect()
     standin.settle()
     return found
