@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xpconv._tools import libraries, machine
@@ -16,9 +16,9 @@ from xpconv.verify.catalogue.tasks import NAMES
 from xpconv.verify.report import against
 from xpconv.verify.report import files as report
 from xpconv.verify.report.against import EvidenceError
-from xpconv.verify.report.outcome import Outcome
 from xpconv.verify.report.screen import Screen, screen, tell
 from xpconv.verify.run import run
+from xpconv.verify.target import files as target_files
 from xpconv.verify.target import report as target_report
 from xpconv.verify.target import run as target
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check convolution, pooling, padding and the course's functions, forward and backward, on every "
         "backend found, against the definition in exact arithmetic: bit for bit on whole numbers, within derived "
         "bounds on real ones.",
-        epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments.",
+        epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments or targets.",
     )
     parser.add_argument(
         "--backends",
@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="FILE",
-        help="write a report: .json, .xml (JUnit) or .md; may be given more than once",
+        help="write a report: .json, .xml (JUnit) or .md, with --target .json, .md or .html; may be "
+        "given more than once",
     )
     parser.add_argument(
         "--against",
@@ -85,15 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--target",
+        action="extend",
+        nargs="+",
         metavar="MODULE[:NAME]",
-        help="check somebody else's functions of the course's names: a .py file, a notebook (.ipynb) or an importable "
-        "module; NAME is one function, or an object that holds them",
+        help="judge somebody else's functions of the course's names, in any number of notebooks (.ipynb), .py "
+        "files and importable modules; NAME is one function, or an object that holds them",
     )
     parser.add_argument(
         "--time-limit",
         type=_seconds,
         metavar="SECONDS",
-        help=f"how long --target may take (default: {target.TIME_LIMIT:g})",
+        help="how long one function of --target, or one statement of its file, may take "
+        f"(default: {target.TIME_LIMIT:g})",
     )
     return parser
 
@@ -101,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 def _conflict(options: argparse.Namespace) -> str:
     """Say which options do not go together; empty if all do."""
     given = [f"--{name.replace('_', '-')}" for name, value in vars(options).items() if value not in (None, False, [])]
-    for mode, partners in (("--self-test", ("--seed",)), ("--target", ("--seed", "--time-limit"))):
+    for mode, partners in (("--self-test", ("--seed",)), ("--target", ("--seed", "--time-limit", "--report"))):
         if mode in given and (others := [name for name in given if name not in (mode, *partners)]):
             return f"{mode} does not go with {', '.join(others)}"
     return "" if options.target is not None or options.time_limit is None else "--time-limit goes with --target only"
@@ -129,15 +133,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(conflict)
     if options.self_test:
         return selftest.main(options.seed or 0)
-    return _judge_target(options) if options.target is not None else _check_library(options)
+    return _judge_targets(options) if options.target is not None else _check_library(options)
 
 
-def _judge_target(options: argparse.Namespace) -> int:
-    try:
-        found = target.check(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
-    except target.TargetError as error:
-        return _fail(f"--target: {error}")
-    return target_report.tell(screen(), found)
+def _judge_targets(options: argparse.Namespace) -> int:
+    for path in options.report:
+        if trouble := report.trouble(path, target_files.WRITERS):
+            return _fail(trouble)
+    shown, found = screen(), []
+    for name in dict.fromkeys(options.target):
+        outcome = target.check(name, options.time_limit or target.TIME_LIMIT, options.seed or 0)
+        found.append(outcome)
+        if outcome.refused:
+            _fail(f"--target: {outcome.refused}")
+        else:
+            target_report.tell(shown, outcome)
+    if len(found) > 1:
+        shown.line("")
+        target_report.tell_score(shown, found)
+    return _write(shown, options.report, lambda path: target_files.write(path, found)) or target_report.status(found)
 
 
 def _check_library(options: argparse.Namespace) -> int:
@@ -169,7 +183,7 @@ def _check_library(options: argparse.Namespace) -> int:
         shown.line(first, good=comparison.passed)
         for text in rest:
             shown.line(text)
-    return _write(shown, outcome, options.report) or int(not passed)
+    return _write(shown, options.report, lambda path: report.write(path, outcome)) or int(not passed)
 
 
 def _load(names: tuple[str, ...] | None) -> list[Library]:
@@ -180,10 +194,10 @@ def _load(names: tuple[str, ...] | None) -> list[Library]:
     return [libraries.load(name) for name in names]
 
 
-def _write(shown: Screen, outcome: Outcome, paths: list[Path]) -> int:
+def _write(shown: Screen, paths: list[Path], write: Callable[[Path], None]) -> int:
     for path in paths:
         try:
-            report.write(path, outcome)
+            write(path)
         except OSError as error:
             return _fail(f"--report: {path} cannot be written: {error.strerror or error}")
         shown.line(f"written {path}")

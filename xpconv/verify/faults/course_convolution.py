@@ -12,6 +12,7 @@ from xpconv.verify.faults.fault import RAISED, SHAPE, VALUES, Array, Fault, Func
 
 Cache = tuple[Any, ...]
 EITHER = f"{SHAPE}|{VALUES}"
+NO_CACHE = r"gives \(result, cache\)"
 
 # --- zero_pad, and what conv_forward makes of it --------------------------------------------------
 
@@ -31,7 +32,25 @@ PADDINGS: dict[str, tuple[Callable[[Array, int], Array], str, str]] = {
         "the width is left as it is",
         SHAPE,
     ),
+    "width padded only": (
+        lambda X, pad: np.pad(X, ((0, 0), (0, 0), (pad, pad), (0, 0))),
+        "the height is left as it is",
+        SHAPE,
+    ),
+    "padded with pad": (
+        lambda X, pad: np.pad(X, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=pad),
+        "constant_values=pad, where zeros belong",
+        VALUES,
+    ),
+    "padded with ones": (
+        lambda X, pad: np.pad(X, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=1),
+        "constant_values=1, where zeros belong",
+        VALUES,
+    ),
+    "the image repeated": (lambda X, pad: _surround(X, pad, pad, "wrap"), "mode='wrap', where zeros belong", VALUES),
+    "pad twice": (lambda X, pad: _surround(X, 2 * pad, 2 * pad), "two rings for one", SHAPE),
 }
+EVERY_AXIS = ("every axis padded", "examples and channels too: np.pad(X, pad)")
 
 
 def _pads(pad: Callable[[Array, int], Array]) -> Wrap:
@@ -158,6 +177,17 @@ def _cut_to_nothing(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) ->
     return result, dW, db
 
 
+def _cut_at_the_start(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) -> Any:
+    """Cut the gradient of the padded image to its first rows and columns."""
+    A_prev, W, b, h = cache
+    whole = _conv_backward(dZ, (_surround(A_prev, h["pad"], h["pad"]), W, b, {**h, "pad": 0}))[0]
+    return whole[:, : dA.shape[1], : dA.shape[2]].copy(), dW, db
+
+
+def _random(like: Array) -> Array:
+    return np.random.default_rng().standard_normal(like.shape).astype(like.dtype)
+
+
 def _flipped_kernel(right: Function) -> Function:
     def conv_backward(dZ: Array, cache: Cache) -> Any:
         A_prev, W, b, h = cache
@@ -187,6 +217,26 @@ zero_pad, conv_single_step, conv_forward, conv_backward = (
 
 FAULTS: tuple[Fault, ...] = (
     *(zero_pad(name, _pads(pad), why, sign=sign) for name, (pad, why, sign) in PADDINGS.items()),
+    zero_pad(EVERY_AXIS[0], _pads(lambda X, pad: np.pad(X, pad)), EVERY_AXIS[1], sign=SHAPE),
+    conv_single_step(
+        "an array for a number",
+        lambda right: lambda a, W, b: np.sum(a * W) + b,
+        "the axes of b stay on it: float(b.item()), or b.item(), makes a number of b",
+        sign=SHAPE,
+    ),
+    conv_single_step(
+        "not summed", lambda right: lambda a, W, b: a * W + b, "the products are not added up", sign=SHAPE
+    ),
+    conv_single_step(
+        "summed over one axis",
+        lambda right: lambda a, W, b: np.sum(a * W, axis=0) + b,
+        "np.sum with an axis adds up only that one",
+        sign=SHAPE,
+    ),
+    conv_single_step(
+        "sum for product", lambda right: lambda a, W, b: np.sum(a + W) + b[0, 0, 0], "a + W instead of a * W"
+    ),
+    conv_single_step("bias subtracted", lambda right: lambda a, W, b: right(a, W, -b), "- b instead of + b"),
     conv_single_step("bias forgotten", lambda right: lambda a, W, b: right(a, W, 0 * b), "b is never added"),
     conv_single_step(
         "bias for every product",
@@ -263,6 +313,14 @@ FAULTS: tuple[Fault, ...] = (
         _forward(lambda A, W, b, h: (A, W, np.repeat(b[..., :1], b.size, 3), h)),
         "b[:, :, :, 0] instead of b[:, :, :, c]",
     ),
+    conv_forward(
+        "no cache", lambda right: lambda *given: right(*given)[0], "the result alone is returned", sign=NO_CACHE
+    ),
+    conv_forward(
+        "first channel alone",
+        _forward(lambda A, W, b, h: (A, np.concatenate([W[..., :1, :], 0 * W[..., 1:, :]], 2), b, h)),
+        "only the first input channel is used",
+    ),
     conv_forward("zeros", _after(lambda Z, h: np.zeros_like(Z)), "Z is never filled"),
     conv_backward(
         "= for += in dA_prev",
@@ -288,6 +346,25 @@ FAULTS: tuple[Fault, ...] = (
         sign=RAISED,
     ),
     conv_backward("cache of the padded image", _padded_cache, "the cache of conv_forward holds A_prev_pad", sign=SHAPE),
+    conv_backward(
+        "gradients start from random numbers",
+        _backward(lambda dA, dW, db, *_: tuple(g + _random(g) for g in (dA, dW, db))),
+        "np.random where np.zeros belongs",
+    ),
+    conv_backward(
+        "dA_prev cut at the wrong place",
+        _backward(_cut_at_the_start),
+        "the padding is cut off below and on the right only",
+    ),
+    conv_backward("db zero", _backward(lambda dA, dW, db, *_: (dA, dW, 0 * db)), "db is never filled"),
+    conv_backward("dW zero", _backward(lambda dA, dW, db, *_: (dA, 0 * dW, db)), "dW is never filled"),
+    conv_backward("dA_prev zero", _backward(lambda dA, dW, db, *_: (0 * dA, dW, db)), "dA_prev is never filled"),
+    conv_backward(
+        "order of the results",
+        _backward(lambda dA, dW, db, *_: (dW, dA, db)),
+        "dW and dA_prev are returned in each other's place",
+        sign=SHAPE,
+    ),
     conv_backward(
         "stride left out of the loop",
         _as_the_course(step=1),

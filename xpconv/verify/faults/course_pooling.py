@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from xpconv.verify.faults.fault import Array, Fault, Function, Wrap, course
+from xpconv.verify.faults.fault import SHAPE, VALUES, Array, Fault, Function, Wrap, course
 
 Cache = tuple[Any, ...]
+NO_CACHE = r"gives \(result, cache\)"
 
 # --- pooling --------------------------------------------------------------------------------------
 
@@ -113,6 +114,38 @@ FAULTS: tuple[Fault, ...] = (
         ),
         "the window is cut without its channel c",
     ),
+    pool_forward(
+        "minimum for the maximum",
+        _pooled(lambda A, h, mode, right, x: A if mode == "average" else -right(-x, h, mode)[0]),
+        "np.min instead of np.max",
+    ),
+    pool_forward(
+        "no cache", lambda right: lambda *given, **more: right(*given, **more)[0], "A alone is returned", sign=NO_CACHE
+    ),
+    pool_forward("zeros", _pooled(lambda A, *_: np.zeros_like(A)), "A is never filled"),
+    pool_backward(
+        "mask times the window",
+        _pool_backward(lambda x, g: _mask(x) * x),
+        "the mask is multiplied with A_prev, not with dA",
+    ),
+    pool_backward("mask alone", _pool_backward(lambda x, g: 1 * _mask(x)), "the mask is not multiplied with dA"),
+    pool_backward(
+        "maximum for the gradient",
+        _pool_backward(lambda x, g: _mask(x) * np.max(x)),
+        "np.max of the window instead of dA",
+    ),
+    pool_backward(
+        "average divided by the sum",
+        _pool_backward(average=lambda x, g: np.full(x.shape, g / sum(x.shape))),
+        "dA / (f + f) instead of dA / (f * f)",
+        core=False,
+    ),
+    pool_backward(
+        "average divided once",
+        _pool_backward(average=lambda x, g: np.full(x.shape, g / x.shape[0])),
+        "dA / f instead of dA / (f * f)",
+    ),
+    pool_backward("zeros", lambda right: lambda *given, **more: 0 * right(*given, **more), "dA_prev is never filled"),
     pool_backward("first maximum only", _pool_backward(_first), "one of several maxima gets it, by argmax"),
     pool_backward(
         "gradient split among the maxima",
@@ -139,6 +172,49 @@ FAULTS: tuple[Fault, ...] = (
     create_mask_from_window("first maximum only", lambda right: lambda x: _first(x, True), "by argmax"),
     create_mask_from_window("everything", lambda right: lambda x: x == x, "x is compared with itself"),
     create_mask_from_window("minimum", lambda right: lambda x: x == x.min(), "min for max"),
+    create_mask_from_window(
+        "the maximum itself",
+        lambda right: lambda x: np.asarray(np.max(x)),
+        "np.max(x) instead of x == np.max(x)",
+        sign=SHAPE,
+    ),
+    create_mask_from_window(
+        "window where it is largest",
+        lambda right: lambda x: x * (x == np.max(x)),
+        "the mask is multiplied with x, where True and False belong",
+        sign="wrong dtype",
+    ),
+    create_mask_from_window("turned over", lambda right: lambda x: x != np.max(x), "!= instead of =="),
+    create_mask_from_window(
+        "maximum of each column",
+        lambda right: lambda x: x == np.max(x, axis=0),
+        "np.max(x, axis=0) instead of np.max(x)",
+    ),
+    create_mask_from_window(
+        "position of the maximum", lambda right: lambda x: np.asarray(np.argmax(x)), "np.argmax(x)", sign=SHAPE
+    ),
+    distribute_value(
+        "divided by the sum",
+        lambda right: lambda dz, shape: np.full(shape, dz / (shape[0] + shape[1])),
+        "dz / (n_H + n_W) instead of dz / (n_H * n_W)",
+        sign=f"{VALUES}|wrong dtype",
+    ),
+    distribute_value(
+        "divided by the width",
+        lambda right: lambda dz, shape: right(dz * shape[0], shape),
+        "dz / n_W instead of dz / (n_H n_W)",
+    ),
+    distribute_value(
+        "one number",
+        lambda right: lambda dz, shape: np.asarray(dz / (shape[0] * shape[1])),
+        "np.ones(shape) is missing",
+        sign=SHAPE,
+    ),
+    distribute_value(
+        "multiplied",
+        lambda right: lambda dz, shape: right(dz * (shape[0] * shape[1]) ** 2, shape),
+        "dz * (n_H * n_W) instead of dz / (n_H * n_W)",
+    ),
     distribute_value(
         "not divided", lambda right: lambda dz, shape: right(dz * (shape[0] * shape[1]), shape), "every entry is dz"
     ),

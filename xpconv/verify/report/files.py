@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -134,10 +135,10 @@ def as_markdown(outcome: Outcome) -> str:
 WRITERS = {".json": as_json, ".xml": as_junit, ".md": as_markdown}
 
 
-def trouble(path: Path) -> str:
+def trouble(path: Path, suffixes: Iterable[str] = WRITERS) -> str:
     """Say in one line why a report cannot be written here; empty if it can."""
-    if path.suffix not in WRITERS:
-        return f"--report: the file's name ends in {', '.join(WRITERS)}; got {path}"
+    if path.suffix not in suffixes:
+        return f"--report: the file's name ends in {', '.join(suffixes)}; got {path}"
     if path.is_dir():
         return f"--report: {path} is a folder"
     if not path.parent.is_dir():

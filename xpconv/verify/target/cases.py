@@ -31,6 +31,13 @@ TINY_CONV: dict[str, Conv] = {
     "tiny-overlap": Conv((2, 3), (2, 2), **SINGLE),
     "tiny-overlap-pad": Conv((2, 2), (2, 2), padding=1, **SINGLE),
     "tiny-rest": Conv((3, 4), (2, 2), stride=2, **SINGLE),
+    "tiny-row-pad": Conv((1, 2), (2, 2), padding=1, **SINGLE),
+    "tiny-filters-pad": Conv((1, 1), (2, 2), padding=1, batch=1, channels=1, filters=2),
+    "tiny-channels-pad": Conv((1, 1), (2, 2), padding=1, batch=1, channels=2, filters=1),
+    "tiny-batch-pad": Conv((1, 1), (2, 2), padding=1, batch=2, channels=1, filters=1),
+    "tiny-rest-pad": Conv((3, 2), (2, 2), padding=1, stride=2, **SINGLE),
+    "f-4-stride-3-pad-2": Conv((6, 7), (4, 4), stride=3, padding=2),
+    "f-3-pad-1": Conv((4, 3), (3, 3), padding=1),
 }
 TINY_POOL: dict[str, Pool] = {
     "tiny": Pool((1, 1), 1, stride=1, **ONE),
@@ -84,3 +91,8 @@ def questions(name: str) -> Iterator[Task]:
                 asked = kind in operation.kinds or (kind == "signed" and operation.sums is not None)
                 if asked and (kind != "equal" or setup.core):
                     yield Task(operation, case, kind, "float64", "", "exact" if operation.sums is None else "bound")
+
+
+def asked_by_the_course(task: Task) -> bool:
+    """Say whether the course asks that: it never pads with nothing."""
+    return getattr(task.setup, "padding", 1) != 0 or task.operation.name.startswith("pool")

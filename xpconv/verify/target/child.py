@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xpconv.verify.target.judge import Judge
 from xpconv.verify.target.load import NAMES, LoadError, load
 
@@ -24,26 +22,37 @@ class Sheet:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **more}) + "\n")
 
-    def note(self, text: str) -> None:
-        """Tell what was passed over."""
-        self.write("note", text=text)
+    def step(self, key: str) -> None:
+        """Tell what comes next, for the case that it does not come back: a statement, or a function."""
+        self.write("step", key=key)
+
+    def asked(self) -> None:
+        """Tell that a function has been asked everything: from here on none of its code runs."""
+        self.write("asked")
 
     def begin(self, text: str) -> None:
-        """Tell what comes next, for the case that it does not come back."""
+        """Tell what a function is asked next."""
         self.write("begin", text=text)
 
 
 def main() -> None:
-    """Check the target that the arguments name: file of the records, source, attribute, seed."""
-    records, source, attribute, seed = sys.argv[2:]
-    sheet = Sheet(records)
+    """Check the target that the arguments name: file of the records, source, attribute, seed, what is over already.
+
+    The last is {"skip": {statement: reason}, "statuses": {function: status}}, both from processes before this one.
+    """
+    records, source, attribute, seed, over = sys.argv[2:]
+    sheet, before = Sheet(records), json.loads(over)
     try:
-        functions = load(source, attribute, sheet.note, sheet.begin)
+        loaded = load(source, attribute, sheet.step, before["skip"])
     except LoadError as error:
         sheet.write("refused", text=str(error))
         return
-    judge = Judge(functions, int(seed))
-    np.seterr(all="ignore")
-    for name in NAMES if not attribute or len(functions) > 1 else functions:
-        sheet.write("verdict", verdict=judge.verdict(name, sheet.begin).record())
+    for note in loaded.notes:
+        sheet.write("note", text=str(note), about=note.about)
+    judge = Judge(loaded, int(seed), before["statuses"])
+    for name in NAMES if not attribute or len(loaded.functions) > 1 else loaded.functions:
+        if name not in before["statuses"]:
+            sheet.step(name)
+            found = judge.verdict(name, sheet.begin, sheet.asked)
+            sheet.write("verdict", verdict=found.record())
     sheet.write("end")

@@ -1,42 +1,40 @@
-"""Say how somebody else's functions are wrong: on which input, and which known fault does the same."""
+"""Say how each of somebody's functions stands: what is wrong, on which input, and what that looks like."""
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-import xpconv
-from xpconv.testing import Mismatch, assert_exact, assert_within_bound
 from xpconv.verify.catalogue.operation import Arrays
 from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.check.oracle import Oracle
 from xpconv.verify.definition.windows import Array
-from xpconv.verify.faults import COURSE
-from xpconv.verify.faults.fault import Fault
-from xpconv.verify.target.ask import Answer, ask, describe
-from xpconv.verify.target.cases import questions
-from xpconv.verify.target.load import Functions, Tell
-from xpconv.verify.target.verdict import MISSING, RIGHT, WRONG, Finding, Verdict
+from xpconv.verify.target import causes, pattern
+from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, describe
+from xpconv.verify.target.cases import asked_by_the_course, questions
+from xpconv.verify.target.causes import Catalogue
+from xpconv.verify.target.helpers import CALLED, put_right
+from xpconv.verify.target.load import Functions, Loaded, Tell
+from xpconv.verify.target.pattern import Difference
+from xpconv.verify.target.placeholders import placeholder
+from xpconv.verify.target.verdict import (
+    ABSENT,
+    IN_THE_COURSE,
+    PASSES,
+    RIGHT,
+    UNFINISHED,
+    UNREADABLE,
+    WRONG,
+    Finding,
+    Shown,
+    Verdict,
+)
 
-CALLED = {
-    "conv_forward": ("zero_pad", "conv_single_step"),
-    "conv_backward": ("zero_pad",),
-    "pool_backward": ("create_mask_from_window", "distribute_value"),
-}  # in the course's own text
-# what some exceptions mean, whichever function raises them
-KNOWN = {
-    "only 0-dimensional arrays can be converted": "written for an older NumPy, whose float() took an array of one "
-    "element: b.item() instead of float(b)",
-    "setting an array element with a sequence": "an array where one number belongs: .item() makes a number of an array "
-    "of one element",
-    "module 'numpy' has no attribute": "written for an older NumPy, which had that name",
-}
-CLOSE = 1e-9  # two wrong results are the same one
-ROWS, NUMBERS = 12, 64  # of an array that is shown whole, at most
+ROWS, NUMBERS, WIDTH = 12, 64, 88  # of an array that is shown whole, at most
 
 
 @dataclass(frozen=True)
@@ -46,42 +44,78 @@ class Wrong:
     task: Task
     what: str
     number: int | None = None
-    expected: Array | None = None
-    got: Array | None = None
+    difference: Difference | None = None
 
 
-Answers = dict[str, Answer]  # by the key of the task
+@dataclass(frozen=True)
+class Asked:
+    """All answers of a function, and what is wrong with them."""
+
+    answers: dict[str, Answer]
+    wrongs: list[Wrong]
+    helped: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of the tasks that went wrong."""
+        return {wrong.task.key for wrong in self.wrongs}
 
 
 class Judge:
-    """Asks the questions and knows the answers."""
+    """Asks the questions and knows the answers; `statuses` are those of functions that are judged already."""
 
-    def __init__(self, functions: Functions, seed: int) -> None:
-        self.functions, self.oracle = functions, Oracle(seed)
-        self._wrong: set[str] = set()
-        self._faulty: dict[str, Answers] = {}
+    def __init__(self, loaded: Loaded, seed: int, statuses: dict[str, str] | None = None) -> None:
+        self.loaded, self.oracle = loaded, Oracle(seed)
+        self.statuses: dict[str, str] = dict(statuses or {})
+        self._catalogue = Catalogue(self._arrays)
 
-    def verdict(self, name: str, begin: Tell) -> Verdict:
-        """Ask a function everything and say what is wrong with its answers; `begin` is told what comes next."""
+    @property
+    def functions(self) -> Functions:
+        """The functions that are there."""
+        return self.loaded.functions
+
+    def verdict(self, name: str, begin: Tell, done: Callable[[], None] = lambda: None) -> Verdict:
+        """Judge a function; those that it calls and that are judged before have to be right, or are put right.
+
+        `begin` is told what it is asked next; `done` is called when it has been asked everything.
+        """
+        found = self._verdict(name, begin, done)
+        self.statuses[name] = found.status
+        return found
+
+    def _verdict(self, name: str, begin: Tell, done: Callable[[], None]) -> Verdict:
+        if name in self.loaded.unreadable:
+            return Verdict(name, UNREADABLE, self.loaded.unreadable[name])
         if name not in self.functions:
-            return Verdict(name, MISSING)
-        answers: Answers = {}
+            near = self.loaded.near.get(name)
+            return Verdict(name, ABSENT, f"there is {near}; did you mean {name}?" if near else "")
+        helpers = [one for one in CALLED.get(name, ()) if self.statuses.get(one, ABSENT) not in PASSES]
+        forward = FORWARD.get(name, "")
+        own = self.functions.get(forward)
+        asked = self._ask(name, helpers, own if self.statuses.get(forward) in PASSES else None, begin)
+        if asked.wrongs and own is not None and self.statuses.get(forward) == WRONG:
+            # a cache of one's own, behind a forward function that is wrong in its values only
+            other = self._ask(name, helpers, own, begin)
+            asked = min(asked, other, key=lambda one: len(one.keys))
+        done()
+        return self._told(name, asked)
+
+    def _ask(self, name: str, helpers: list[str], forward: Callable[..., Any] | None, begin: Tell) -> Asked:
+        answers: dict[str, Answer] = {}
         wrongs: list[Wrong] = []
-        for task in questions(name):
-            begin(f"running {name} on {describe(task)}")
-            answers[task.key] = answer = ask(task, self.functions[name], self._arrays(task), self.functions)
-            wrongs += self._compare(task, answer)
-        begin(f"comparing {name} with the known faults")
-        if not wrongs:
-            return Verdict(name, RIGHT, len(answers))
-        causes = tuple(cause for cause in CALLED.get(name, ()) if cause in self._wrong)
-        self._wrong.add(name)
-        count = len({wrong.task.key for wrong in wrongs})
-        return Verdict(name, WRONG, len(answers), count, causes, self._findings(answers, wrongs, bool(causes)))
+        function = self.functions[name]
+        with put_right(function, helpers) as used, np.errstate(all="ignore"):
+            for task in questions(name):
+                begin(describe(task))
+                answers[task.key] = answer = ask_twice(task, function, self._arrays(task), forward)
+                wrongs += self._compare(task, answer)
+        return Asked(answers, wrongs, tuple(one for one in helpers if one in used))
 
     def _arrays(self, task: Task) -> Arrays:
         """Draw fresh arrays, by their names in the call."""
-        return {name: drawn.values.copy() for name, drawn in self.oracle.data(task).items()}
+        return {
+            name: drawn.values.copy() for name, drawn in self.oracle.data(task).items() if name in task.call.names()
+        }
 
     def _compare(self, task: Task, answer: Answer) -> list[Wrong]:
         if answer.trouble:
@@ -92,104 +126,139 @@ class Judge:
             name, nearest = task.operation.results[number], exact.nearest.astype(np.float64)
             if got.shape != nearest.shape:
                 what = f"{name} has the shape {got.shape}, not {nearest.shape}"
-                found.append(Wrong(task, what, number, nearest, got))
+                if not nearest.shape:
+                    what = f"{name} is an array of shape {got.shape}, not a number"
+                found.append(Wrong(task, what, number, Difference(task, name, nearest, got)))
                 continue
-            try:
-                if bounds is None:
-                    assert_exact(got, nearest)
-                else:
-                    assert_within_bound(got - nearest, exact.rest, bounds[number])
-            except Mismatch as fault:
-                found.append(Wrong(task, f"{name}: {fault.what.partition(', the ')[0]}", number, nearest, got))
+            # a number that is none is never within a bound
+            right = got == nearest if bounds is None else np.abs((got - nearest) - exact.rest) <= bounds[number]
+            if not np.all(right):
+                count = int(np.sum(~right))
+                what = f"{name}: {count} of {got.size} numbers {'is' if count == 1 else 'are'} wrong"
+                if got.size == 1:
+                    what = f"{name} is wrong"
+                found.append(Wrong(task, what, number, Difference(task, name, nearest, got, ~right)))
         return found
 
     # --- what is told of it ---
 
-    def _findings(self, answers: Answers, wrongs: list[Wrong], explained: bool) -> tuple[Finding, ...]:
-        """Say of each result that is wrong what it looks like, on the smallest input that shows it."""
-        found = []
-        numbers = list(dict.fromkeys(wrong.number for wrong in wrongs))
-        for number in numbers:
-            mine = [wrong for wrong in wrongs if wrong.number == number]
-            # whole numbers before real ones
-            smallest = min(mine, key=lambda wrong: (wrong.task.elements, wrong.task.kind == "signed"))
-            alike = self._alike(answers, mine, partly=not explained)
-            if not alike and not explained and (number is not None or len(numbers) == 1):
-                alike = "none of the known faults"
-            arrays = () if number is None else self._shown(smallest)
-            found.append(Finding(smallest.what, describe(smallest.task), alike, arrays))
-        return tuple(found)
+    def _told(self, name: str, asked: Asked) -> Verdict:
+        plain = Verdict(name, RIGHT, inputs=len(asked.answers), wrong=len(asked.keys), helped=asked.helped)
+        if any(answer.unsteady for answer in asked.answers.values()):
+            keys = [key for key, answer in asked.answers.items() if answer.unsteady]
+            count = len(asked.keys | set(keys))
+            found = self._findings(asked.wrongs) if asked.wrongs else ()
+            return replace(plain, status=WRONG, wrong=count, looks_like=(causes.UNSTEADY,), findings=found)
+        mine = [wrong for wrong in asked.wrongs if asked_by_the_course(wrong.task)]
+        beyond = [wrong for wrong in asked.wrongs if not asked_by_the_course(wrong.task)]
+        older = list(dict.fromkeys(answer.older for answer in asked.answers.values() if answer.older))
+        if not mine:
+            if not beyond and not older:
+                return plain
+            message = "beyond what the course asks: " + "; ".join([*older, *self._beyond(name, asked, beyond)])
+            return replace(plain, status=IN_THE_COURSE, message=message)
+        if todo := placeholder(self.functions[name]):
+            return replace(plain, status=UNFINISHED, message=todo)
+        return self._wrong(name, plain, asked, mine, beyond)
 
-    def _shown(self, wrong: Wrong) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        arrays = self._arrays(wrong.task)
-        rows = [(name, arrays[name]) for name in wrong.task.call.names()]
-        rows += [("expected", wrong.expected), ("got", wrong.got)]
+    def _beyond(self, name: str, asked: Asked, beyond: list[Wrong]) -> list[str]:
+        """Say what fails where the course does not look, and the remedy."""
+        if not beyond:
+            return []
+        first = min(beyond, key=_size)
+        alike = self._alike(name, asked, [wrong for wrong in beyond if wrong.number == first.number])
+        why = f": {alike[0]}" if alike else ""
+        remedy = "; cut [pad:pad + n_H_prev, pad:pad + n_W_prev] instead" if name == "conv_backward" else ""
+        return [f"with pad 0 {first.what}{why}{remedy}"]
+
+    def _wrong(self, name: str, plain: Verdict, asked: Asked, mine: list[Wrong], beyond: list[Wrong]) -> Verdict:
+        likes: dict[int | None, list[str]] = {}
+        messages: list[str] = []
+        for number in dict.fromkeys(wrong.number for wrong in mine):
+            here = [wrong for wrong in asked.wrongs if wrong.number == number]
+            course = [wrong for wrong in mine if wrong.number == number]
+            likes[number] = self._alike(name, asked, here) or self._alike(name, asked, course)
+            if not likes[number] and (text := self._pattern(asked, here)):
+                messages.append(text)
+        # first what explains most of the results
+        counts = Counter(text for found in likes.values() for text in found)
+        alike = sorted(counts, key=lambda text: -counts[text]) or ([] if messages else self._partly(name, asked, mine))
+        if beyond and all(wrong.number is None for wrong in beyond) and None not in likes:
+            messages += [text for text in self._beyond(name, asked, beyond) if "pad 0 cuts" in text]
+        if not alike and not messages:
+            messages.append("like none of the known faults")
+        if alike and counts[alike[0]] == len(likes) > 1:  # an exception is of the same cause
+            mine = [wrong for wrong in mine if wrong.number is not None]
+        told = tuple(alike[: causes.SHOWN])
+        return replace(plain, status=WRONG, looks_like=told, message="; ".join(messages), findings=self._findings(mine))
+
+    def _alike(self, name: str, asked: Asked, wrongs: list[Wrong]) -> list[str]:
+        """Name what gives all these wrong answers, which are of one result."""
+        if not wrongs:
+            return []
+        if wrongs[0].number is None:
+            known = causes.exception(name, [wrong.what for wrong in wrongs])
+            if known:
+                return [known]
+        keys = {wrong.task.key for wrong in wrongs}
+        return self._catalogue.alike(name, asked.answers, keys, wrongs[0].number)
+
+    def _partly(self, name: str, asked: Asked, wrongs: list[Wrong]) -> list[str]:
+        """Name what gives most of these wrong answers, where nothing gives all."""
+        number = wrongs[0].number
+        keys = {wrong.task.key for wrong in wrongs if wrong.number == number}
+        found = self._catalogue.partly(name, asked.answers, keys, number)
+        return [found] if found else []
+
+    def _pattern(self, asked: Asked, wrongs: list[Wrong]) -> str:
+        """Describe what is wrong with one result, where no name for it is known."""
+        keys = {wrong.task.key for wrong in wrongs}
+        (name,) = {wrong.task.operation.name for wrong in wrongs}
+        right = [task for task in questions(name) if task.key not in keys and task.key not in asked.keys]
+        differences = [wrong.difference for wrong in wrongs if wrong.difference is not None]
+        told = [pattern.condition([wrong.task for wrong in wrongs], right)]
+        if len(differences) == len(wrongs):
+            told += [pattern.part(differences), pattern.factor(differences)]
+            subject = differences[0].name
+        else:
+            subject = wrongs[0].what.partition(":")[0]
+        words = ", ".join(filter(None, told))
+        return f"{subject} is wrong: {words}" if words else ""
+
+    def _findings(self, wrongs: list[Wrong]) -> tuple[Finding, ...]:
+        """Show each result that is wrong on the smallest input for it; results on one input together."""
+        smallest: dict[str, list[Wrong]] = {}
+        for number in dict.fromkeys(wrong.number for wrong in wrongs):
+            first = min((wrong for wrong in wrongs if wrong.number == number), key=_size)
+            smallest.setdefault(first.task.key, []).append(first)
+        return tuple(
+            Finding(tuple(wrong.what for wrong in found), describe(found[0].task), self._shown(found))
+            for found in smallest.values()
+        )
+
+    def _shown(self, found: list[Wrong]) -> Shown:
+        task = found[0].task
+        arrays = self._arrays(task)
+        rows = [(str(name), arrays[name]) for name in task.call.names()]
+        for wrong in found:
+            if wrong.difference is not None:
+                suffix = f" {wrong.difference.name}" if len(task.operation.results) > 1 else ""
+                rows += [(f"expected{suffix}", wrong.difference.expected), (f"got{suffix}", wrong.difference.got)]
         return tuple((name, _lines(array)) for name, array in rows)
 
-    def _alike(self, answers: Answers, wrongs: list[Wrong], partly: bool) -> str:
-        """Say which planted fault gives the same wrong results, or half of them if `partly`; empty if none does."""
-        (name,) = {wrong.task.operation.name for wrong in wrongs}
-        number = wrongs[0].number
-        known = [meaning for text, meaning in KNOWN.items() if all(text in wrong.what for wrong in wrongs)]
-        if known:
-            return known[0]
-        keys = {wrong.task.key for wrong in wrongs}
-        found = []
-        for fault in COURSE:
-            if fault.operations == (name,):
-                theirs = self._answers_of(fault)
-                same = {key for key, answer in answers.items() if _same(answer, theirs[key], number)}
-                found.append((len(keys & same), len(same), fault))
-        most = max((count, everywhere) for count, everywhere, _ in found)
-        if most[0] < len(keys) and not (partly and 2 * most[0] >= len(keys)):
-            return ""
-        best = [fault for count, everywhere, fault in found if (count, everywhere) == most]
-        words = " or ".join(f"{fault.name} ({fault.imitates})" for fault in best[:2])
-        return words if most[0] == len(keys) else f"on {most[0]} of {len(keys)} wrong inputs {words}"
 
-    def _answers_of(self, fault: Fault) -> Answers:
-        """Ask the library's function with a fault in it."""
-        (name,) = fault.operations
-        key = f"{name}: {fault.name}"
-        if key not in self._faulty:
-            wrong = _with(fault)
-            self._faulty[key] = {task.key: ask(task, wrong, self._arrays(task)) for task in questions(name)}
-        return self._faulty[key]
+def _size(wrong: Wrong) -> tuple[int, bool]:
+    """Order inputs: small ones first, whole numbers before real ones."""
+    return wrong.task.elements, wrong.task.kind == "signed"
 
 
-def _with(fault: Fault) -> Callable[..., Any]:
-    """Make the library's function wrong, without planting it."""
-    (name,) = fault.operations
-    ((_, wrap),) = fault.plants
-    return wrap(getattr(xpconv, name))
-
-
-def _lines(array: Array | None) -> tuple[str, ...]:
+def _lines(array: Array) -> tuple[str, ...]:
     """Write an array that is short; of a long one say how large it is."""
-    whole = np.asarray(array)
-    flat = np.squeeze(whole)
-    text = np.array2string(flat, precision=6, threshold=NUMBERS, max_line_width=100).split("\n")
+    flat = np.squeeze(array)
+    text = np.array2string(flat, precision=6, threshold=NUMBERS, max_line_width=WIDTH).split("\n")
     text = [line for line in text if line.strip()]
     if flat.size > NUMBERS or len(text) > ROWS:
-        return (f"{tuple(whole.shape)}, {whole.size} numbers",)
-    shape = "" if flat.shape == whole.shape else f"  shape {tuple(whole.shape)}"
+        return (f"{tuple(array.shape)}, {array.size} numbers",)
+    shape = "" if flat.shape == array.shape else f"  shape {tuple(array.shape)}"
     text[-1] += shape
     return tuple(text)
-
-
-def _words(text: str) -> list[str]:
-    """Leave out the shapes and other numbers of a message."""
-    return re.findall("[A-Za-z]+", text)
-
-
-def _same(one: Answer, other: Answer, number: int | None) -> bool:
-    """Say whether two answers agree, in one result or in how they fail."""
-    if one.trouble or other.trouble:
-        return _words(one.trouble) == _words(other.trouble)
-    if number is None:
-        return True
-    a, b = one.results[number], other.results[number]
-    if a.shape != b.shape:
-        return False
-    scale = np.max(np.abs(b), initial=1.0)
-    return bool(np.all((a == b) | (np.abs(a - b) <= CLOSE * scale)))
