@@ -16,7 +16,7 @@ def test_a_plan_is_short_as_a_value_and_a_table_in_print() -> None:
     plan = xc.explain(X, W, padding=1)
     assert repr(plan) == f"<Plan {str(plan).splitlines()[0]}>"
     assert len(repr(plan)) < 120
-    assert [line.split()[0] for line in str(plan).splitlines()[2:7]] == [c.algorithm for c in plan.candidates]
+    assert [line.split()[0] for line in str(plan).splitlines()[2:-1]] == [c.algorithm for c in plan.candidates]
 
 
 @pytest.mark.parametrize("of", ["conv", "input_grad", "weight_grad"])

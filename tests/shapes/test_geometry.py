@@ -214,4 +214,4 @@ def test_only_tiles_shared_among_cores_are_small_for_the_sake_of_many() -> None:
         tiles[space.traits.name] = choose(call, geometry, "gemm").tile
     bytes_of_columns = {name: 4 * 9 * 64 * math.prod(tile) for name, tile in tiles.items()}
     assert bytes_of_columns["numpy"] < 4 << 20
-    assert 12 << 20 < bytes_of_columns["cupy"] < 24 << 20
+    assert 12 << 20 < bytes_of_columns["cupy"] < 64 << 20

@@ -9,7 +9,7 @@ import pytest
 
 import xpconv as xc
 from xpconv._shapes import options
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE, REGISTRY
 
 X, W = np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1))
 Y = xc.max_pool(X, 2)
@@ -29,6 +29,10 @@ def test_every_word_is_taken(name: str) -> None:
     words, call = WORDS[name]
     assert len(words) > 1
     for word in words:
+        if name == "algorithm" and word not in ("auto", *EVERYWHERE):
+            with pytest.raises(ValueError, match=f"^conv: algorithm '{word}': serves .* only"):
+                call(word)
+            continue
         call(word)
 
 
