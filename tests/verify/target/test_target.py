@@ -75,7 +75,8 @@ def test_a_right_notebook_passes(capsys, tmp_path):
     assert all(" right on " in told[name][0] for name in NAMES)
     loading = "\n".join(told[""] + lines)
     assert "cell 1, line 2: ModuleNotFoundError: No module named 'course_helpers'" in loading
-    assert "cell 6, line 2: NameError: name 'conv_forward_test' is not defined" in loading
+    assert "more after it for that" in loading  # the course's tests, which come from there
+    assert "conv_forward_test" not in loading
 
 
 @pytest.mark.parametrize("name", SLIPS)
