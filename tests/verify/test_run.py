@@ -1,5 +1,8 @@
 """What a run says of the libraries that it found."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from xpconv.verify import run
@@ -16,6 +19,7 @@ from xpconv.verify.report.outcome import Backend
     ],
 )
 def test_tf32_is_shown_for_cupy(monkeypatch, allowed, override, words):
+    monkeypatch.setitem(sys.modules, "cupy", ModuleType("cupy"))  # it is asked where it is loaded
     monkeypatch.setattr("xpconv._tools.machine.cupy_allows_tf32", lambda: allowed)
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     if override is not None:
