@@ -40,7 +40,9 @@ class DeviceWorkspace(Workspace):
         if out is None and a.ndim == 2 and self._plain(a.T, b):
             return self._in_pieces(a, b)
         given = out is not None and out.data.ptr == self._place and self._bias is not None
-        if out is None or not given or self._added or not self._plain(a, b):
+        # several outputs may lie in a row of the product (toeplitz), and the bias is that of one
+        fits = given and self._bias.shape[-1] == b.shape[-1]  # type: ignore[union-attr]
+        if out is None or not fits or self._added or not self._plain(a, b):
             return self.xp.matmul(a, b, out=out)
         out[...] = self._bias  # one pass over the result instead of two after the product
         rows, inner = a.shape
