@@ -324,6 +324,11 @@ class Windows:
         """Whether windows lie at a stride; if not, they are parts of the axes."""
         return not self.cut
 
+    @cached_property
+    def overlap(self) -> bool:
+        """Whether windows at a stride share pixels."""
+        return self.strided and any(line.stride < line.span for line in self.lines)
+
     @property
     def turned(self) -> Windows:
         """Parts, seen from the pixels."""

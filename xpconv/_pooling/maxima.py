@@ -94,8 +94,7 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
     rule, size = Rule(np.maximum, x.dtype, fill), x.dtype.itemsize
-    counts = finding(windows, size) if indices else reducing(windows, size, size, False)
-    cuts = cut(call, windows, (windows.batch, *windows.output), *counts)
+    cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)

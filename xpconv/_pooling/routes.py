@@ -18,7 +18,7 @@ from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
-from xpconv._pooling.sweep import Cut, Footprint, cut, images_apart, sweep
+from xpconv._pooling.sweep import CACHE, Cut, Footprint, cut, images_apart, sweep
 from xpconv._shapes.cuts import Tiles, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
@@ -27,8 +27,9 @@ from xpconv._work.workspace import Workspace
 
 Array = np.ndarray[Any, Any]
 
-PROGRAMS = 4  # kinds of tiles whose calls a thread keeps
-CALLS = 6 << 10  # bytes that the calls take for each tap of each axis
+# kinds of tiles whose calls a thread keeps, and the bytes that those take for each tap of each axis; where that is more
+# than a part of what a tile may take, no call is kept
+PROGRAMS, CALLS, KEPT = 4, 6 << 10, 0.75
 
 
 class Routes:
@@ -43,6 +44,7 @@ class Routes:
         # sums need no rounding
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
         self.large = False  # the pixels of a window are too many for a copy
+        self.keeps = False  # the calls on a tile, for others of its form
         self.tile: tuple[int, ...] = ()
 
     def gradient(self) -> Array | None:
@@ -73,21 +75,19 @@ class Routes:
         return self.windows.strided and self.tile[-1] == output[-1] and self.tile[2:] == output[1:]
 
     def _by_places(self) -> Cut:
-        windows = self.windows
-        counts = finding(windows, self.pixels.dtype.itemsize, self.sums.itemsize)
-        return cut(self.call, windows, (windows.batch, *windows.output), *counts)
+        return cut(self.call, self.windows, *finding(self.windows, self.pixels.dtype.itemsize, self.sums.itemsize))
 
     def _by_axes(self) -> Cut:
         windows, size, wide = self.windows, self.pixels.dtype.itemsize, self.sums.itemsize
-        shape = (windows.batch, *windows.output)
         stages = size + wide * (1 + (self.ties == "split"))
         beside = 2 + 2 * wide
-        count = Footprint(pixels=size + wide, stages=stages, scratch=beside, results=beside, last_first=True)
+        needs = Footprint(pixels=size + wide, stages=stages, scratch=beside, results=beside, last_first=True)
         calls = PROGRAMS * CALLS * sum(line.kernel for line in windows.lines)
-        most = (self.call.options.room - UFUNC_BUFFERS) // 2
-        self.large = calls + count.of(windows)((1,) * len(shape), windows.channels) > most
-        count = replace(count, pixels=0) if self.large else replace(count, fixed=calls)
-        return cut(self.call, windows, shape, count.of(windows), count.of(windows))
+        room = self.call.options.room - UFUNC_BUFFERS
+        self.keeps = calls <= KEPT * min(CACHE, room // 4)
+        calls = calls if self.keeps else 0
+        self.large = calls + needs.of(windows, (1,) * (windows.rank + 1), windows.channels) > room // 2
+        return cut(self.call, windows, replace(needs, pixels=0) if self.large else replace(needs, fixed=calls))
 
     def _step(self, work: Workspace, region: Region, own: slice, part: Windows) -> None:
         """Take some images, and channels, tile by tile."""
@@ -156,8 +156,8 @@ class Routes:
 
     def _tile(self, work: BufferedWorkspace, home: Array, box: Array, part: Windows, region: Region) -> MaximumGradient:
         """Make what a tile's gradient takes, once for all tiles of one form."""
-        if self.large:
-            return MaximumGradient(work, self.rule, part, region, self.sums, (box, home))
+        if self.large or not self.keeps:
+            return MaximumGradient(work, self.rule, part, region, self.sums, box, home if self.large else None)
         forms = (line.reading(places).form for line, places in zip(part.lines, region[1:], strict=True))
         key = "spread", region[0][1] - region[0][0], part.channels, *forms
         if key not in work.programs:

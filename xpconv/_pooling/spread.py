@@ -21,8 +21,8 @@ class MaximumGradient:
     """The gradient of max pooling on tiles of one shape: arrays, and the calls on them, made once.
 
     The axes are taken from the last to the first, so that the first maximum of a window is found axis by axis: the
-    first row that has it, and its first pixel there. Where windows are too large for copies of their pixels, `apart`
-    has those of one tile and the place of their gradients; it serves that tile only, and no call is kept.
+    first row that has it, and its first pixel there. With the pixels `x` of a tile it serves that tile only, and no
+    call is kept; if there is a `home` for their gradients too, no copy is made of either.
     """
 
     def __init__(
@@ -32,40 +32,42 @@ class MaximumGradient:
         windows: Windows,
         region: Region,
         sums: Any,
-        apart: tuple[Array, Array] | None = None,
+        x: Array | None = None,
+        home: Array | None = None,
     ) -> None:
-        self.work, self.sums, self._apart = work, np.dtype(sums), apart
-        if apart is None:
-            box = (*(high - low for low, high in windows.pixels(region)), windows.channels)
-            self.pixels = work.buffer("pixels", box, rule.dtype)
-        else:
-            self.pixels = apart[0]
-        array = self.pixels
+        self.work, self.sums, self._home = work, np.dtype(sums), home
+        box = (*(high - low for low, high in windows.pixels(region)), windows.channels)
+        array = work.buffer("pixels", box, rule.dtype) if home is None or x is None else x
         self.stages: list[Taps] = []  # the last axis first
-        self._reduce = Tape()
+        self._reduce = None if x is not None else Tape()
         self._spreads: dict[tuple[str, bool], tuple[Tape, Array]] = {}
         for axis in reversed(range(windows.rank)):
             taps = Taps(array, windows.lines[axis], axis, region[1 + axis])
-            if taps.sorts and apart is None:
+            if taps.sorts and home is None:
                 taps.ranked = array
-            array = taps.combine(self._reduce if apart is None else at_once, work, rule, f"reduced {axis}")
             self.stages.append(taps)
+            if x is not None and len(self.stages) == 1:
+                self._copy(x)
+            array = taps.combine(self._reduce or at_once, work, rule, f"reduced {axis}")
         self.top = array
         self.gradient = work.buffer("gradient", array.shape, sums)
-        most = (
-            max(taps.result.size for taps in self.stages),
-        )  # as large as they get, so that they stay where they are
+        # as large as they get, so that they stay where they are
+        most = (max(taps.result.size for taps in self.stages),)
         self._hit, self._lost = (work.buffer(name, most, np.dtype(np.bool_)) for name in ("hit", "lost"))
         self._left, self._share = (work.buffer(name, most, self.sums) for name in ("left", "share"))
 
     def find(self, x: Array) -> None:
         """Find the maxima of a box of pixels."""
+        if self._reduce is not None:
+            self._copy(x)
+            self._reduce.play()
+
+    def _copy(self, x: Array) -> None:
         taps = self.stages[0]
         if taps.ranked is not None:
-            taps.rank(x, self.pixels)
-        elif self._apart is None:
-            np.copyto(self.pixels, x)
-        self._reduce.play()
+            taps.rank(x, taps.ranked)
+        elif self._home is None:
+            np.copyto(taps.array, x)
 
     def has_nan(self) -> bool:
         """Say whether any maximum is not equal to itself."""
@@ -78,15 +80,17 @@ class MaximumGradient:
         If `careful`, NaN counts as a maximum. The first `written` rows of the target hold sums to add to, the others
         nothing. (The rows of images with one axis are its pixels: all or none.)
         """
-        if self._apart is not None:
-            self._give(at_once, ties, careful)
-            return
         key = ties, careful
-        if key not in self._spreads:
-            tape = Tape()
-            self._spreads[key] = tape, self._give(tape, *key)
-        tape, home = self._spreads[key]
-        tape.play()
+        if self._reduce is None:
+            home = self._give(at_once, *key)
+            if self._home is not None:
+                return
+        else:
+            if key not in self._spreads:
+                tape = Tape()
+                self._spreads[key] = tape, self._give(tape, *key)
+            tape, home = self._spreads[key]
+            tape.play()
         taps = self.stages[0]
         for rows, add in ((slice(0, written), True), (slice(written, None), False)):
             part, place = home[:, rows], target[:, rows]
@@ -103,7 +107,7 @@ class MaximumGradient:
         if ties == "split":
             gradient = self._shared(do, gradient)
         for taps in reversed(self.stages):
-            own = self._apart[1] if self._apart is not None and taps is self.stages[0] else None
+            own = self._home if taps is self.stages[0] else None
             home = self.work.buffer(f"spread {taps.axis}", taps.array.shape, self.sums) if own is None else own
             self._distribute(do, taps, gradient, home, ties == "first", careful, own is not None)
             gradient = home
