@@ -15,24 +15,27 @@ def depthwise(size: int, channels: int, kernel: int, stride: int = 1, batch: int
     return Layer(batch, size, size, channels, channels, kernel, stride, kernel // 2, channels)
 
 
-def bottlenecks(batch: int, size: int, channels: int, width: int) -> tuple[Layer, ...]:
-    """List the distinct convolutions of a stage of ResNet-50; it halves its input of this size, the first does not."""
+def bottlenecks(batch: int, size: int, channels: int, width: int, blocks: int) -> tuple[Layer, ...]:
+    """List the convolutions of a stage of ResNet-50; it halves its input of this size, the first does not."""
     first = channels == width
     stride, out = (1, size) if first else (2, size // 2)
-    layers = (
+    return (
         Layer(batch, size, size, channels, width, 1),
         Layer(batch, size, size, width, width, 3, stride, 1),  # v1.5: the 3×3 one strides
         Layer(batch, out, out, width, 4 * width, 1),
         Layer(batch, size, size, channels, 4 * width, 1, stride),
-        Layer(batch, out, out, 4 * width, width, 1),
-        Layer(batch, out, out, width, width, 3, 1, 1),
+        *(blocks - 1)
+        * (
+            Layer(batch, out, out, 4 * width, width, 1),
+            Layer(batch, out, out, width, width, 3, 1, 1),
+            Layer(batch, out, out, width, 4 * width, 1),
+        ),
     )
-    return tuple(dict.fromkeys(layers))
 
 
 def resnet50(batch: int) -> tuple[Layer, ...]:
-    """List every distinct convolution of ResNet-50 for images of 224×224, as in torchvision."""
-    stages = ((56, 64, 64), (56, 256, 128), (28, 512, 256), (14, 1024, 512))
+    """List the 53 convolutions of ResNet-50 for images of 224×224, as in torchvision."""
+    stages = ((56, 64, 64, 3), (56, 256, 128, 4), (28, 512, 256, 6), (14, 1024, 512, 3))
     return (
         Layer(batch, 224, 224, 3, 64, 7, 2, 3),
         *(layer for stage in stages for layer in bottlenecks(batch, *stage)),
@@ -47,7 +50,7 @@ FIRST = (
     Layer(32, 64, 64, 3, 8, 4, padding="same"),
     Layer(8, 224, 224, 3, 64, 7, stride=2, padding=3),
 )
-RESNET50 = resnet50(BATCH)
+RESNET50 = tuple(dict.fromkeys(resnet50(BATCH)))
 LENET5 = (Layer(32, 32, 32, 1, 6, 5), Layer(32, 14, 14, 6, 16, 5), Layer(32, 5, 5, 16, 120, 5))
 COURSE = (
     EXAMPLE,

@@ -1,37 +1,42 @@
-"""The array libraries that every operation is tested on, each in the guise that shows one kind of mistake."""
+"""The array libraries that every operation is tested on: the package's guises, and those that trace or forbid."""
 
 import contextlib
+import functools
+import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
+from tests import standin
+from xpconv._tools import guises as _guises
 from xpconv._tools import libraries as _libraries
-from xpconv._tools.libraries import Library, LibraryError
+from xpconv._tools.libraries import PACKAGES, Library, LibraryError
 
 Array = Any
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A library on a device, the way arrays go in, and how a function is called."""
+    """A library on a device, the way arrays go in, and how a function is called; the verifier's bench takes it too."""
 
     name: str
     library: Library
     guise: str = "plain"  # "plain", "readonly", "jit", "x64" or "lazy"
-    lacks: frozenset[str] = field(default_factory=frozenset)  # dtypes that are not there
+    lacks: frozenset[str] = frozenset()  # dtypes that are not there
 
     def __str__(self) -> str:
         return self.name
 
-    @property
+    @cached_property
     def xp(self) -> Any:
         """The namespace that results must have."""
         return array_api_compat.array_namespace(self.asarray(np.zeros(1, np.float32)))
 
-    @property
+    @cached_property
     def device(self) -> Any:
         """The device that results must be on."""
         return array_api_compat.device(self.asarray(np.zeros(1, np.float32)))
@@ -56,10 +61,10 @@ class Backend:
         else:
             yield
 
-    def asarray(self, data: Any) -> Array:
-        """Copy a NumPy array to this backend, dtype kept."""
+    def asarray(self, data: Any, dtype: str | None = None) -> Array:
+        """Copy a NumPy array to this backend, dtype kept or (bfloat16) rounded."""
         with self.scope():
-            array = self.library.asarray(data)
+            array = self.library.asarray(data, dtype)
         if self.guise == "readonly":
             array.flags.writeable = False
         return array
@@ -70,6 +75,14 @@ class Backend:
             array = array.compute(scheduler="synchronous")
         with self.scope():
             return self.library.to_numpy(array)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Give what calls a pure function of arrays here: compiled once, or forbidden to compute."""
+        if self.guise == "jit":
+            return self.library.compiled(function)
+        if self.guise in ("x64", "lazy"):
+            return lambda *arrays: self.raw(function, *arrays)
+        return function
 
     def raw(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Call a function on arguments that are this backend's already: traced, lazy or plain, as the guise says."""
@@ -131,29 +144,54 @@ def _without_compute(function: Callable[..., Any], arguments: Any, options: Any)
 
 
 WIDE = frozenset({"float64", "complex128", "int64", "uint64"})
-HALF = frozenset({"float16"})
+NARROW = frozenset({"float16", "bfloat16"})
+UNSIGNED = frozenset({"uint16", "uint32", "uint64"})  # PyTorch stores them and does not add them
+COMPILED = ("jax", "jax-jit", "jax-x64")  # each shape anew
+SLOW = (*COMPILED, "dask")
 
-# name -> (library, device, guise, dtypes that are not there)
-BACKENDS: dict[str, tuple[str, str | None, str, frozenset[str]]] = {
-    "numpy": ("numpy", None, "plain", frozenset()),
-    "numpy-readonly": ("numpy", None, "readonly", frozenset()),
-    "strict": ("strict", None, "plain", HALF),
-    "strict-device1": ("strict", "device1", "plain", HALF),
-    "strict-no-float64": ("strict", "no_float64", "plain", HALF | {"float64", "complex128"}),
-    "torch": ("torch", "cpu", "plain", frozenset()),
-    "jax": ("jax", None, "plain", WIDE),
-    "jax-jit": ("jax", None, "jit", WIDE),
-    "jax-x64": ("jax", None, "x64", frozenset()),
-    "dask": ("dask", None, "lazy", frozenset()),
-    "cupy": ("cupy", None, "plain", frozenset()),
+# what a library shows only if it is called in a certain way
+_WAYS = {"dask": "lazy", "jax-jit": "jit", "jax-x64": "x64"}
+LACKS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("strict", "strict-device1"), NARROW),
+    "strict-no-float64": NARROW | {"float64", "complex128"},
+    "torch": UNSIGNED,
+    **dict.fromkeys(("jax", "jax-jit"), WIDE),
 }
+# name -> library, device, whether its arrays are read-only
+_FORMS: dict[str, tuple[str, str | None, bool]] = {
+    **_guises.GUISES,
+    "strict-no-float64": ("strict", "no_float64", False),
+    "jax-jit": ("jax", None, False),
+    "jax-x64": ("jax", None, False),
+}
+BACKENDS = {name: library for name, (library, _, _) in _FORMS.items()}
 ALWAYS = "numpy,strict"
+STANDIN = "cupy-standin"  # what CuPy is where it has no device: tests that name "cupy" run on it then, by this name
 
 
+def shown(name: str) -> str:
+    """Give the name that a backend goes by in this run."""
+    return STANDIN if name == "cupy" and standin.is_installed() else name
+
+
+@functools.cache
 def load(name: str) -> Backend:
     """Import a backend; LibraryError says why it cannot be used."""
-    library, device, guise, lacks = BACKENDS[name]
-    return Backend(name, _libraries.load(library, device), guise, lacks)
+    library, device, readonly = _FORMS[name]
+    guise = "readonly" if readonly else _WAYS.get(name, "plain")
+    return Backend(shown(name), _libraries.load(library, device), guise, LACKS.get(name, frozenset()))
+
+
+@functools.cache
+def usable(library: str) -> bool:
+    """Whether tests of a library can run here: it is installed, or a stand-in is; nothing is imported."""
+    stands_in = library == "cupy" and standin.is_installed()
+    return stands_in or importlib.util.find_spec(PACKAGES.get(library, library)) is not None
+
+
+def names(*chosen: str) -> list[str]:
+    """Name the backends, or the chosen ones, whose library is usable here."""
+    return [name for name in chosen or BACKENDS if usable(BACKENDS[name])]
 
 
 def missing(libraries: str) -> list[str]:
@@ -161,6 +199,10 @@ def missing(libraries: str) -> list[str]:
     lines = []
     for name in filter(None, (part.strip() for part in libraries.split(","))):
         try:
+            if name in ("cupy", STANDIN):
+                if shown("cupy") != name:
+                    raise LibraryError(f"backend {name!r} was asked for, and CuPy is here {standin.describe()}")
+                name = "cupy"
             _libraries.load(name)
         except LibraryError as error:
             lines.append(str(error))

@@ -1,20 +1,18 @@
-"""Cases by name: every feature of the contract, alone and in the combinations that break things.
-
-A case knows its shapes, makes its data from a seed, and keeps what the oracle says about it.
-"""
+"""The package's catalogue with what the tests add to it; data for its setups, and what the oracle says of them."""
 
 import functools
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tests import oracle
-from tests.backends import BACKENDS, WIDE
+from xpconv.verify.catalogue import cases as catalogue
+from xpconv.verify.catalogue.setups import Columns, Conv, Cut, Pad, Pool, Setup, Transpose
 
 Shape = tuple[int, ...]
+FIRST = "channels_first"
 
 
 def in_layout(layout: str, batch: int, size: Shape, channels: int) -> Shape:
@@ -32,255 +30,153 @@ def values(shape: Shape, seed: int, dtype: str, low: int | None = None, high: in
     return rng.standard_normal(shape).astype(dtype)
 
 
-@dataclass(frozen=True)
-class Conv:
-    """A convolution: shapes and options, no data."""
+def whole(shape: Shape, seed: int, dtype: str = "float32") -> np.ndarray:
+    """Small whole numbers: their sums are exact, and ties abound."""
+    return values(shape, seed, dtype, 0 if np.dtype(dtype).kind == "u" else -3, 3)
 
-    size: Shape
-    kernel: Shape
-    batch: int = 2
-    channels: int = 2
-    filters: int = 3
-    groups: int = 1
-    stride: Any = 1
-    padding: Any = 0
-    dilation: Any = 1
-    layout: str = "channels_last"
-    bias: bool = True
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of the geometry, as keywords."""
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-            "groups": self.groups,
-            "layout": self.layout,
-        }
+# What the catalogue has not -------------------------------------------------------------------------------------
 
-    @property
-    def x_shape(self) -> Shape:
-        """Shape of x."""
-        return in_layout(self.layout, self.batch, self.size, self.channels)
+PADDED: dict[str, Conv] = {
+    "as-far-as-reflection-goes": Conv((3, 4), (3, 3), padding=(2, 3)),
+    "same": Conv((5, 6), (3, 4), padding="same"),
+    "same-lower-stride": Conv((5, 6), (4, 4), stride=2, padding="same_lower"),
+    "causal": Conv((6, 7), (3, 2), padding="causal", dilation=(2, 3)),
+    "asymmetric": Conv((4, 5), (3, 2), padding=((2, 0), (1, 3)), stride=(2, 1)),
+    "stride-dilation": Conv((7, 8), (3, 2), padding=(3, 4), stride=(2, 3), dilation=(3, 4)),
+    "stride-beyond-kernel": Conv((7, 5), (1, 2), padding=2, stride=(3, 4)),
+    "groups": Conv((4, 4), (3, 3), padding=1, channels=4, filters=4, groups=2),
+    "depthwise-first": Conv((5, 4), (3, 3), padding=1, channels=3, filters=3, groups=3, layout=FIRST),
+    "1d": Conv((5,), (4,), padding=((1, 3),), stride=2),
+    "1d-first": Conv((5,), (3,), padding=4, layout=FIRST),
+    "3d": Conv((3, 4, 2), (2, 3, 2), padding=(1, 2, 1), stride=(1, 2, 1), batch=1),
+    "3d-first": Conv((2, 3, 3), (2, 1, 2), padding=((1, 0), (0, 0), (2, 1)), layout=FIRST, batch=1),
+    "empty-batch": Conv((4, 5), (3, 3), padding=1, batch=0),
+}
+MODES = ("reflect", "replicate", "circular")
+MORE_CONV: dict[str, Conv] = {
+    "one-output": Conv((3, 3), (3, 3), batch=1),
+    "stride-2-first": replace(catalogue.CONV["stride-2"], layout=FIRST),
+    "empty-batch-first": replace(catalogue.CONV["empty-batch"], layout=FIRST),
+    **{f"{name}-{mode}": replace(case, padding_mode=mode) for mode in MODES for name, case in PADDED.items()},
+}
+MORE_TRANSPOSE: dict[str, Transpose] = {
+    "one-pixel": Transpose((1, 1), (3, 2), batch=1, channels=1, filters=1),
+    "strides-differ": Transpose((3, 4), (2, 3), stride=(1, 3), padding=(0, 1), output_padding=(0, 2)),
+    "stride-beyond-kernel-extra": Transpose((3, 3), (1, 2), stride=(3, 4), output_padding=(2, 3)),
+    "asymmetric-padding": Transpose((4, 5), (3, 4), stride=2, padding=((2, 0), (1, 3))),
+    "padding-beyond-kernel": Transpose((6, 7), (2, 2), padding=(2, 3)),
+    "same-stride-1": Transpose((4, 3), (3, 4), padding="same"),
+    "same-stride": Transpose((4, 3), (4, 3), stride=2, padding="same"),
+    "same-lower-stride": Transpose((4, 3), (4, 3), stride=2, padding="same_lower"),
+    "same-stride-beyond-kernel": Transpose((3, 2), (1, 2), stride=(3, 4), padding="same"),
+    "same-lower-stride-beyond-kernel": Transpose((3, 2), (2, 1), stride=(5, 3), padding="same_lower"),
+    "same-dilated": Transpose((4, 5), (3, 2), stride=2, dilation=(2, 3), padding="same"),
+    "same-extra": Transpose((4, 5), (3, 3), stride=3, padding="same", output_padding=1),
+    "same-lower-extra": Transpose((4, 5), (4, 5), stride=2, padding="same_lower", output_padding=1),
+    "dilation-extra": Transpose((4, 3), (3, 2), dilation=(2, 4), stride=(1, 2), padding=1, output_padding=(1, 3)),
+    "dilation-beyond-input": Transpose((1, 2), (3, 2), dilation=(4, 5), stride=2),
+    "depthwise-stride": Transpose((3, 4), (3, 3), channels=3, filters=3, groups=3, padding=1, stride=2),
+    "depthwise-multiplier": Transpose((3, 4), (2, 2), channels=2, filters=4, groups=2, stride=2),
+    "1d-stride": Transpose((5,), (4,), stride=3, padding=((2, 1),)),
+    "1d-same": Transpose((4,), (2,), stride=3, padding="same", groups=2, channels=2, filters=2),
+    "3d-padded": Transpose((2, 3, 2), (2, 3, 2), stride=(1, 2, 3), padding=(1, 0, 1), output_padding=(0, 1, 2)),
+    "3d-dilation": Transpose((2, 2, 3), (2, 2, 1), dilation=(2, 1, 3), stride=2, padding=((1, 0), (0, 1), (0, 0))),
+}
+for _name in ("strides-differ", "same-stride-beyond-kernel", "1d-stride", "3d-padded"):
+    MORE_TRANSPOSE[f"{_name}-first"] = replace(MORE_TRANSPOSE[_name], layout=FIRST)
+MORE_POOL: dict[str, Pool] = {
+    "ceil-drops-last-padded": Pool((3, 6), 2, stride=4, padding=1, ceil_mode=True),
+    "no-tap-inside": Pool((1, 2), 2, stride=1, dilation=(4, 3), padding=((2, 3), (1, 2))),
+}
+MORE_PAD: dict[str, Pad] = {
+    f"{name}-{mode}": Pad(size, padding, mode=mode, layout=layout)
+    for mode in MODES
+    for name, size, padding, layout in (
+        ("int", (4, 3), 2, "channels_last"),
+        ("ints", (3, 5), (1, 3), "channels_last"),
+        ("nothing", (3, 4), 0, "channels_last"),
+        ("valid", (3, 4), "valid", "channels_last"),
+        ("one-side", (3, 4), ((0, 0), (0, 3)), "channels_last"),
+        ("1d-first", (4,), 3, FIRST),
+        ("3d", (3, 2, 4), (2, 1, 3), "channels_last"),
+        ("3d-first", (3, 2, 4), ((0, 2), (1, 0), (3, 3)), FIRST),
+    )
+} | {"any-distance-replicate": Pad((1, 2), ((4, 7), (0, 5)), mode="replicate")}
+MORE_CUT: dict[str, Cut] = {
+    "even-int": Cut((4, 6), 2),
+    "uneven-int-first": Cut((7, 5), 3, channels=3, layout=FIRST),
+    "upsampling": Cut((2, 3), (5, 7)),
+    "up-and-down": Cut((3, 8), (7, 3), channels=1),
+    "one-pixel": Cut((1, 1), (3, 2), batch=1, channels=1),
+    "one-less": Cut((6, 5), (5, 4), batch=1),
+    "empty-batch-even": Cut((4, 6), 2, batch=0),
+    "1d-first": Cut((10,), 7, layout=FIRST),
+    "1d-upsampling": Cut((3,), 8, channels=1),
+}
+MORE_COLUMNS: dict[str, Columns] = {
+    "padding-beyond-window": Columns((2, 3), 2, padding=3, batch=1, channels=1),
+    "same-even": Columns((5, 4), (3, 4), padding="same", stride=2),
+    "same-lower-stride-1": Columns((5, 4), (2, 4), padding="same_lower"),
+    "causal-dilated": Columns((4, 3), (3, 2), padding="causal", dilation=2),
+    "1d-first": Columns((7,), 4, dilation=2, padding=2, layout=FIRST),
+    "3d-padded": Columns((3, 4, 3), (2, 1, 3), stride=(1, 2, 1), padding=(1, 0, 1), batch=1),
+    "3d-dilated-first": Columns((3, 2, 3), 2, dilation=(1, 1, 2), layout=FIRST, batch=1),
+}
 
-    @property
-    def w_shape(self) -> Shape:
-        """Shape of w."""
-        channels = self.channels // self.groups
-        if self.layout == "channels_last":
-            return (*self.kernel, channels, self.filters)
-        return (self.filters, channels, *self.kernel)
+CONV = catalogue.CONV | MORE_CONV
+TRANSPOSE = catalogue.TRANSPOSE | MORE_TRANSPOSE
+POOL = catalogue.POOL | MORE_POOL
+PAD = catalogue.PAD | MORE_PAD
+CUT = catalogue.CUT | MORE_CUT
+COLUMNS = catalogue.COLUMNS | MORE_COLUMNS
 
-    @property
-    def sites(self) -> oracle.Sites:
-        """Which pixels each window looks at."""
-        return oracle.sites(self.size, self.kernel, self.stride, self.padding, self.dilation)
 
-    @property
-    def z_shape(self) -> Shape:
-        """Shape of the result."""
-        return in_layout(self.layout, self.batch, self.sites.out, self.filters)
+# Data and what the oracle says ----------------------------------------------------------------------------------
 
-    @property
-    def terms(self) -> dict[str, int]:
-        """Most products that one element of each result sums; the bias counts as one more."""
-        outputs = self.batch * int(np.prod(self.sites.out))
-        kernel = int(np.prod(self.kernel))
-        return {
-            "z": kernel * (self.channels // self.groups) + 1,
-            "dx": kernel * (self.filters // self.groups),
-            "dw": outputs,
-            "db": outputs,
-        }
 
-    def data(self, dtype: str = "float32", whole: bool = True, seed: int = 0) -> dict[str, np.ndarray]:
-        """Arrays x, w, b and dz: small whole numbers whose sums are exact in any dtype here, or normal numbers."""
-        span = (0, 3) if np.dtype(dtype).kind == "u" else (-3, 3)
-        low, high = span if whole else (None, None)
-        shapes = {"x": self.x_shape, "w": self.w_shape, "b": (self.filters,), "dz": self.z_shape}
-        arrays = {name: values(shape, seed + i, dtype, low, high) for i, (name, shape) in enumerate(shapes.items())}
-        if not self.bias:
-            arrays["b"] = None
-        return arrays
+def sites(case: Any) -> oracle.Sites:
+    """Which pixels each window looks at, by the oracle."""
+    if isinstance(case, Conv):
+        return oracle.sites(case.size, case.kernel, case.stride, case.padding, case.dilation)
+    stride = case.window if case.stride is None else case.stride
+    return oracle.sites(case.size, case.window, stride, case.padding, case.dilation, case.ceil_mode)
 
-    def expected(self, dtype: str = "float32", whole: bool = True, seed: int = 0) -> dict[str, np.ndarray]:
-        """What the oracle gives for that data: z, dx, dw and db."""
-        return _convolve(self, dtype, whole, seed, False)
 
-    def magnitude(self, dtype: str = "float32", whole: bool = True, seed: int = 0) -> dict[str, np.ndarray]:
-        """What the oracle gives for the absolute values of that data."""
-        return _convolve(self, dtype, whole, seed, True)
+def arrays(case: Setup, dtype: str = "float32", exact: bool = True, seed: int = 0) -> dict[str, Any]:
+    """Arrays by their roles: small whole numbers whose sums are exact in any dtype here, or normal numbers."""
+    draw = whole if exact else values
+    roles = ("x", "w", "b", "dz") if isinstance(case, (Conv, Transpose)) else ("x", "dy")
+    found: dict[str, Any] = {role: draw(case.shape(role), seed + i, dtype) for i, role in enumerate(roles)}
+    if not getattr(case, "bias", True):
+        found["b"] = None
+    return found
 
 
 @functools.cache
-def _convolve(case: Conv, dtype: str, whole: bool, seed: int, absolute: bool) -> dict[str, np.ndarray]:
-    arrays = case.data(dtype, whole, seed)
+def expected(
+    case: Conv, dtype: str = "float32", exact: bool = True, seed: int = 0, absolute: bool = False
+) -> dict[str, np.ndarray]:
+    """What the oracle gives for that data, z, dx, dw and db, or for its absolute values."""
+    a = arrays(case, dtype, exact, seed)
     if absolute:
         # real and imaginary parts meet in one complex product: abs(Re) + abs(Im) bounds both
-        arrays = {name: None if a is None else oracle.gauge(a) for name, a in arrays.items()}
-    dx, dw, db = oracle.conv_vjp(arrays["dz"], arrays["x"], arrays["w"], **case.options)
-    return {"z": oracle.conv(arrays["x"], arrays["w"], arrays["b"], **case.options), "dx": dx, "dw": dw, "db": db}
+        a = {name: None if array is None else oracle.gauge(array) for name, array in a.items()}
+    dx, dw, db = oracle.conv_vjp(a["dz"], a["x"], a["w"], **case.options())
+    return {"z": oracle.conv(a["x"], a["w"], a["b"], **case.options()), "dx": dx, "dw": dw, "db": db}
 
 
-@dataclass(frozen=True)
-class Pool:
-    """A pooling: shapes and options, no data."""
-
-    size: Shape
-    window: Any
-    batch: int = 2
-    channels: int = 2
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
-    ceil_mode: bool = False
-    layout: str = "channels_last"
-    count_include_pad: bool = True
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options that max and average pooling share, as keywords."""
-        names = ("stride", "padding", "dilation", "ceil_mode", "layout")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def avg_options(self) -> dict[str, Any]:
-        """The options of average pooling."""
-        return {**self.options, "count_include_pad": self.count_include_pad}
-
-    @property
-    def x_shape(self) -> Shape:
-        """Shape of x."""
-        return in_layout(self.layout, self.batch, self.size, self.channels)
-
-    @property
-    def sites(self) -> oracle.Sites:
-        """Which pixels each window looks at."""
-        stride = self.window if self.stride is None else self.stride
-        return oracle.sites(self.size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
-
-    @property
-    def y_shape(self) -> Shape:
-        """Shape of the result."""
-        return in_layout(self.layout, self.batch, self.sites.out, self.channels)
-
-    @property
-    def terms(self) -> int:
-        """Taps of a window, which is also the most windows that share a pixel."""
-        return int(np.prod(oracle.per_axis(self.window, len(self.size))))
-
-    def data(self, dtype: str = "float32", whole: bool = True, seed: int = 0) -> dict[str, np.ndarray]:
-        """Arrays x and dy: whole numbers with many ties, or normal numbers."""
-        low, high = (-3, 3) if whole else (None, None)
-        return {
-            "x": values(self.x_shape, seed, dtype, low, high),
-            "dy": values(self.y_shape, seed + 1, dtype, low, high),
-        }
+def terms(case: Conv) -> dict[str, int]:
+    """Most products that one element of each result sums; the bias counts as one more."""
+    outputs, kernel = case.batch * math.prod(sites(case).out), math.prod(case.kernel)
+    return {
+        "z": kernel * (case.channels // case.groups) + 1,
+        "dx": kernel * (case.filters // case.groups),
+        "dw": outputs,
+        "db": outputs,
+    }
 
 
-CONV: dict[str, Conv] = {
-    "1x1": Conv((4, 5), (1, 1)),
-    "3x3": Conv((5, 6), (3, 3)),
-    "3x3-no-bias": Conv((5, 4), (3, 3), bias=False),
-    "3x3-same": Conv((5, 4), (3, 3), padding="same"),
-    "3x3-one-output": Conv((3, 3), (3, 3), batch=1),
-    "one-pixel": Conv((1, 1), (1, 1), batch=1, channels=1, filters=1),
-    "rectangular": Conv((5, 7), (2, 4), padding=(1, 2)),
-    "asymmetric-padding": Conv((4, 5), (3, 2), padding=((2, 0), (1, 3))),
-    "padding-beyond-kernel": Conv((3, 2), (2, 2), padding=(3, 4)),
-    "even-kernel-same": Conv((5, 5), (2, 4), padding="same"),
-    "even-kernel-same-lower": Conv((5, 5), (2, 4), padding="same_lower"),
-    "stride-2": Conv((7, 6), (3, 3), stride=2, padding=1),
-    "stride-2-same-odd": Conv((7, 4), (3, 3), stride=2, padding="same"),
-    "stride-2-same-lower": Conv((6, 4), (3, 3), stride=2, padding="same_lower"),
-    "stride-beyond-kernel": Conv((7, 8), (1, 2), stride=(3, 4)),
-    "stride-leaves-a-rest": Conv((8, 9), (3, 3), stride=3),
-    "strides-differ": Conv((7, 9), (3, 2), stride=(1, 3), padding=(0, 1)),
-    "dilation-2": Conv((7, 8), (3, 3), dilation=2, padding=2),
-    "dilation-3-stride-2": Conv((9, 10), (3, 2), dilation=(3, 2), stride=2, padding=(3, 1)),
-    "dilation-4-stride-6": Conv((13, 12), (3, 3), dilation=4, stride=6, padding=4, batch=1),
-    "dilation-beyond-input": Conv((3, 4), (3, 2), dilation=(4, 5), padding=(4, 3)),
-    "groups-2": Conv((5, 4), (3, 3), channels=4, filters=6, groups=2, padding=1),
-    "depthwise": Conv((5, 6), (3, 3), channels=3, filters=3, groups=3, padding=1),
-    "depthwise-multiplier": Conv((6, 5), (3, 2), channels=2, filters=4, groups=2, stride=2, padding=1),
-    "causal": Conv((5, 4), (3, 2), padding="causal", dilation=(2, 1)),
-    "valid": Conv((5, 4), (3, 2), padding="valid"),
-    "empty-batch": Conv((4, 5), (3, 3), batch=0, padding=1),
-    "1d": Conv((9,), (3,), stride=2, padding=((1, 2),)),
-    "1d-causal-dilated": Conv((7,), (2,), padding="causal", dilation=3),
-    "1d-depthwise": Conv((8,), (4,), channels=3, filters=3, groups=3, padding="same"),
-    "3d": Conv((3, 4, 3), (2, 3, 2), padding=1),
-    "3d-stride-dilation": Conv(
-        (5, 4, 3), (2, 1, 2), stride=(2, 3, 1), dilation=(2, 1, 2), padding=((1, 0), (0, 1), (1, 1))
-    ),
-    "3d-groups": Conv((3, 2, 3), (2, 2, 1), channels=4, filters=2, groups=2, batch=1),
-}
-
-FIRST_OF_CONV = ("3x3-same", "asymmetric-padding", "stride-2", "depthwise-multiplier", "1d", "3d-groups", "empty-batch")
-CONV |= {f"{name}-first": replace(CONV[name], layout="channels_first") for name in FIRST_OF_CONV}
-
-POOL: dict[str, Pool] = {
-    "2": Pool((4, 6), 2),
-    "2-rest": Pool((5, 7), 2),
-    "2-rest-ceil": Pool((5, 7), 2, ceil_mode=True),
-    "3-stride-2": Pool((7, 6), 3, stride=2),
-    "3-stride-2-padded": Pool((7, 6), 3, stride=2, padding=1),
-    "3-stride-2-padded-ceil": Pool((6, 8), 3, stride=2, padding=1, ceil_mode=True),
-    "3-overlapping": Pool((5, 5), 3, stride=1, padding=1),
-    "padding-beyond-half": Pool((4, 5), 3, stride=1, padding=2),
-    "asymmetric-padding": Pool((5, 4), (3, 2), stride=(2, 1), padding=((2, 0), (0, 1))),
-    "same": Pool((5, 6), (3, 2), stride=(2, 1), padding="same"),
-    "same-lower": Pool((5, 6), (3, 2), stride=(2, 1), padding="same_lower"),
-    "causal": Pool((5, 4), (3, 2), stride=1, padding="causal"),
-    "valid": Pool((5, 4), (3, 2), stride=1, padding="valid"),
-    "rectangular": Pool((5, 8), (1, 4), stride=(2, 3)),
-    "stride-beyond-window": Pool((7, 8), 2, stride=(3, 5)),
-    "ceil-drops-last": Pool((3, 6), 2, stride=3, padding=((0, 1), (0, 1)), ceil_mode=True),
-    "ceil-drops-last-padded": Pool((3, 6), 2, stride=4, padding=1, ceil_mode=True),
-    "ceil-starts-in-leading-padding": Pool((1, 2), 3, stride=2, padding=2, ceil_mode=True),
-    "ceil-window-beyond-input": Pool((2, 3), 3, stride=2, ceil_mode=True),
-    "dilated": Pool((6, 7), 2, stride=1, dilation=(3, 2)),
-    "dilated-padded": Pool((5, 6), (3, 2), stride=2, dilation=2, padding=(2, 1)),
-    "dilated-ceil": Pool((6, 5), 2, stride=2, dilation=(2, 3), padding=1, ceil_mode=True),
-    "no-tap-inside": Pool((1, 2), 2, stride=1, dilation=(4, 3), padding=((2, 3), (1, 2))),
-    "empty-batch": Pool((4, 5), 2, batch=0),
-    "1d": Pool((9,), 3, stride=2, padding=((1, 2),)),
-    "1d-ceil": Pool((8,), 3, stride=2, ceil_mode=True),
-    "3d": Pool((4, 3, 4), (2, 1, 2), stride=(2, 1, 1)),
-    "3d-ceil-padded": Pool((3, 4, 5), 2, padding=(1, 0, 1), ceil_mode=True, batch=1),
-}
-FIRST_OF_POOL = ("2-rest-ceil", "3-stride-2-padded", "asymmetric-padding", "dilated-padded", "1d", "3d-ceil-padded")
-POOL |= {f"{name}-first": replace(POOL[name], layout="channels_first") for name in FIRST_OF_POOL}
-
-# for the backends that take long to compile or to plan: every feature once
-CORE_CONV = (
-    "1x1", "3x3-same", "asymmetric-padding", "strides-differ", "dilation-3-stride-2", "groups-2",
-    "depthwise-multiplier-first", "empty-batch", "1d", "3d-stride-dilation",
-)  # fmt: skip
-CORE_POOL = (
-    "2-rest", "3-stride-2-padded-ceil", "3-overlapping", "asymmetric-padding-first", "stride-beyond-window",
-    "dilated-padded", "no-tap-inside", "empty-batch", "1d", "3d-ceil-padded",
-)  # fmt: skip
-COMPILED = ("jax", "jax-jit", "jax-x64")  # each shape anew
-SLOW = (*COMPILED, "dask")
-
-
-def spread(items: Iterable[Any], few: Sequence[Any], backends: Iterable[str] = BACKENDS) -> list[tuple[str, Any]]:
-    """Every backend with every item; the slow ones take a few of them, and the nightly run everything."""
-    items = list(items)
-    taken = {b: few[:3] if b == "jax-x64" else few if b in SLOW else items for b in backends}
-    if os.environ.get("XPCONV_TEST_SIZE") == "nightly":
-        taken = dict.fromkeys(backends, items)
-    return [(b, item) for b in backends for item in items if item in taken[b]]
-
-
-def with_dtypes(pairs: Iterable[tuple[str, Any]], dtypes: Iterable[str]) -> list[tuple[str, Any, str]]:
-    """Each pair of a backend and an item with each dtype that the backend has; JAX has its wide ones in one guise."""
-    dtypes = list(dtypes)
-    return [(b, i, d) for b, i in pairs for d in dtypes if d not in BACKENDS[b][3] and (b != "jax-x64" or d in WIDE)]
-
-
-def grid(table: dict[str, Any], core: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Every backend with every case of a table, or the core of it."""
-    return spread(table, core)
+def taps(case: Pool) -> int:
+    """Taps of a window, which is also the most windows that share a pixel."""
+    return math.prod(oracle.per_axis(case.window, len(case.size)))

@@ -1,4 +1,7 @@
-"""How a result is judged: its kind, then its values, by one tolerance. `test_checkers` shows that each can fail."""
+"""How a result is judged here: its kind, then its values, by the package's judge and one tolerance.
+
+`test_checkers` shows that each can fail.
+"""
 
 from typing import Any
 
@@ -6,6 +9,8 @@ import array_api_compat
 import numpy as np
 
 from tests.backends import Array, Backend
+from xpconv.testing import assert_exact, assert_within_bound
+from xpconv.verify.catalogue.dtypes import wrap
 
 # unit roundoff of the arithmetic that sums are done in: float16 is accumulated in float32
 ACCUMULATION = {
@@ -66,35 +71,20 @@ def demand_same(got: np.ndarray, expected: Any) -> None:
     """Demand equality, element by element; NaN equals NaN. Expected integers wrap as the result's dtype does."""
     __tracebackhide__ = True
     expected = np.asarray(expected)
-    if got.dtype.kind in "iu":
-        modulus = 1 << (8 * got.dtype.itemsize)
-        expected = np.vectorize(lambda v: int(v) % modulus, otypes=[object])(expected)
-        got = np.vectorize(lambda v: int(v) % modulus, otypes=[object])(got)
-        wrong = got != expected
-    else:
-        expected = expected.astype(np.result_type(got.dtype, np.float64))
-        wrong = ~((got == expected) | ((got != got) & (expected != expected)))
-    _demand_none(np.asarray(wrong, bool), got, expected, None)
+    assert_exact(got, wrap(expected, got.dtype.name) if got.dtype.kind in "iu" else expected.astype(_wide(got)))
 
 
 def demand_close(got: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> None:
     """Demand abs(got - expected) <= bound, element by element, in the real and in the imaginary part."""
     __tracebackhide__ = True
     assert np.isfinite(expected).all(), "the oracle's result is not finite"
-    wide = got.astype(np.complex128 if got.dtype.kind == "c" else np.float64)
-    error = np.maximum(abs((wide - expected).real), abs((wide - expected).imag))
-    _demand_none(~(error <= bound), got, expected, bound)  # a NaN is not within a bound
+    got = got.astype(_wide(got))
+    assert_within_bound(got.real, expected.real, bound)
+    assert_within_bound(got.imag, expected.imag, bound)
 
 
-def _demand_none(wrong: np.ndarray, got: np.ndarray, expected: np.ndarray, bound: np.ndarray | None) -> None:
-    __tracebackhide__ = True
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        within = "" if bound is None else f" within {np.broadcast_to(bound, got.shape)[place]}"
-        raise AssertionError(
-            f"{int(wrong.sum())} of {wrong.size} elements are wrong; at {place} got {got[place]}, "
-            f"expected {expected[place]}{within}"
-        )
+def _wide(array: np.ndarray) -> np.dtype:
+    return np.result_type(array.dtype, np.float64)
 
 
 def demand(
@@ -113,25 +103,3 @@ def demand(
         demand_same(backend.to_numpy(array), expected)
     else:
         demand_close(backend.to_numpy(array), expected, tolerance(magnitude, terms, dtype))
-
-
-def inner(a: Any, b: Any) -> int:
-    """Inner product of two arrays of whole numbers, in exact integers."""
-    a, b = np.asarray(a), np.asarray(b)
-    assert a.shape == b.shape, f"shapes {a.shape} and {b.shape}"
-    whole_a, whole_b = a.astype(np.int64), b.astype(np.int64)
-    assert (whole_a == a).all(), "not whole numbers"
-    assert (whole_b == b).all(), "not whole numbers"
-    # no partial sum can overflow: the largest product times the number of terms is checked with Python's integers
-    assert int(abs(whole_a).max(initial=0)) * int(abs(whole_b).max(initial=0)) * a.size < 2**63, "could overflow"
-    return int(np.vdot(whole_a.ravel(), whole_b.ravel()))
-
-
-def demand_adjoint(z: Any, dz: Any, *pairs: tuple[Any, Any]) -> None:
-    """Demand ⟨z, dz⟩ = ⟨a, da⟩ for every (a, da): what makes da the gradient of a linear map, without a step size."""
-    __tracebackhide__ = True
-    forward = inner(z, dz)
-    assert forward, "the inner product is 0, which proves nothing"
-    for number, (a, da) in enumerate(pairs):
-        backward = inner(a, da)
-        assert backward == forward, f"pair {number}: ⟨a, da⟩ = {backward}, but ⟨z, dz⟩ = {forward}"

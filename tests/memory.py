@@ -1,12 +1,17 @@
-"""How much one call allocates beside its results, by tracemalloc."""
+"""How much one call allocates beside its results, by tracemalloc; and the sizes at which that is tested."""
 
+import math
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import pytest
+
+from tests.sizes import FULL
 from xpconv._work.memory import pool
 
 MIB = 1 << 20
+Shape = tuple[int, ...]
 
 
 def beside(call: Callable[[], Any]) -> int:
@@ -23,3 +28,30 @@ def beside(call: Callable[[], Any]) -> int:
         tracemalloc.stop()
     results = results if isinstance(results, tuple) else (results,)
     return peak - sum(r.nbytes for r in results)
+
+
+def held(names: Iterable[str], limits: Sequence[tuple[int, int]], few: Sequence[str] = ()) -> Any:
+    """Run a test on each name under each limit, (mebibytes, threads), the least ones last.
+
+    In a normal run the names are under the last limit, on smaller arrays, and a few of them under the first.
+    """
+    names = list(names)
+    assert set(few) <= set(names)
+    pairs = [(limit, name) for limit in limits for name in names]
+    if not FULL:
+        pairs = [(limits[0], name) for name in few] + [(limits[-1], name) for name in names]
+    ids = [f"{mebibytes}MiB-{threads}-{name}" for (mebibytes, threads), name in pairs]
+    return pytest.mark.parametrize(("ceiling", "name"), pairs, ids=ids, indirect=["ceiling"])
+
+
+def lessened(shape: Shape, ceiling: int, layout: str = "channels_last", least: int = 16) -> Shape:
+    """Give fewer images and rows, `least` or more, for a small ceiling in a normal run: a mebibyte is far beyond it."""
+    times = 4 * math.prod(shape) // MIB
+    if FULL or ceiling > 8 * MIB or times < 2:
+        return shape
+    batch = max(shape[0] // times, 1)
+    times = times * batch // shape[0]
+    first = 1 if layout == "channels_last" else 2
+    last = len(shape) - (layout == "channels_last")
+    longest = max(range(first, last), key=lambda axis: shape[axis])
+    return (batch, *(min(n, max(n // max(times, 1), least)) if i == longest else n for i, n in enumerate(shape) if i))

@@ -1,22 +1,15 @@
 """Legal geometries, built and never filtered: what a call needs is drawn first, and the size follows from it."""
 
-import os
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests import oracle
-from tests.cases import Conv, Pool
+from xpconv.verify.catalogue.setups import Conv, Pool
 
-SCALE = {"normal": 1, "nightly": 20}[os.environ.get("XPCONV_TEST_SIZE", "normal")]
 LAYOUTS = ("channels_last", "channels_first")
 
 seeds = st.integers(0, 2**16)
-
-
-def count(normal: int) -> int:
-    """Number of examples in this run."""
-    return normal * SCALE
 
 
 @st.composite
@@ -100,7 +93,6 @@ def pools(draw: Any) -> Pool:
         channels=draw(st.integers(1, 3)),
         ceil_mode=ceil_mode,
         layout=draw(st.sampled_from(LAYOUTS)),
-        count_include_pad=draw(st.booleans()),
     )
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 
 MIB = 1 << 20
 MIN_WORKSPACE = MIB  # below this not even one row of an ordinary layer fits
+DEVICE_WORKSPACE, DEVICE_SHARE = 1024 * MIB, 16  # on a GPU, at most so much, and at most this part of its memory
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Options:
 
     max_workspace: int
     threads: int
+    chosen: int = 0  # 1: somebody has set max_workspace
+
+    def on(self, memory: int | None) -> Options:
+        """Give the options on a device with so many bytes of memory, a GPU; None: on a host."""
+        return self if memory is None or self.chosen else _on(self, memory)
 
     @property
     def room(self) -> int:
@@ -100,6 +106,11 @@ if hasattr(os, "register_at_fork"):
 
 
 @lru_cache(maxsize=64)
+def _on(options: Options, memory: int) -> Options:
+    return replace(options, max_workspace=max(min(DEVICE_WORKSPACE, memory // DEVICE_SHARE), MIN_WORKSPACE))
+
+
+@lru_cache(maxsize=64)
 def _with(options: Options, block: tuple[tuple[str, int], ...]) -> Options:
     return replace(options, **dict(block))
 
@@ -116,9 +127,10 @@ class set_options:
     Parameters
     ----------
     max_workspace : int, optional
-        Bytes of work memory that one call may have beside its results (64 MiB at the start, at least 1 MiB); calls that
-        overlap each have as much. NumPy's work memory is kept for later calls, in all at most so many bytes; lowering
-        the value frees what is too much at the next call.
+        Bytes of work memory that one call may have beside its results, at least 1 MiB; at the start 64 MiB on a host,
+        and on a GPU 1 GiB or a sixteenth of its memory, whichever is less. Calls that overlap each have as much.
+        NumPy's work memory is kept for later calls, in all at most so many bytes; lowering the value frees what is too
+        much at the next call.
     threads : int, optional
         Threads that NumPy calls are spread over; at the start the number of cores this process may run on,
         or the environment variable ``XPCONV_NUM_THREADS``. Results do not depend on it, to the bit.
@@ -147,6 +159,7 @@ class set_options:
         self._changed: dict[str, int] = {}
         if max_workspace is not None:
             self._changed["max_workspace"] = _positive("max_workspace", max_workspace, MIN_WORKSPACE)
+            self._changed["chosen"] = 1
         if threads is not None:
             self._changed["threads"] = _positive("threads", threads, 1)
         self._outer: list[tuple[tuple[str, int], ...]] = []  # of the blocks that this object has entered

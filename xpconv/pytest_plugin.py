@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _asked_for(config: pytest.Config) -> list[str]:
-    """Give the names on the command line, or else in the configuration; empty for all that are found."""
+    """Read the names on the command line, or else in the configuration; empty for all that are found."""
     text: str = config.getoption("--xp-backends") or " ".join(config.getini("xp_backends"))
     return list(dict.fromkeys(text.replace(",", " ").split()))
 

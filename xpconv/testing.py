@@ -105,7 +105,7 @@ def guises() -> dict[str, Guise]:
 
 
 def max_ratio(actual: Array, expected: Array, bound: Array) -> float:
-    """Give the largest of ``abs(actual - expected) / bound``, elementwise; 1 or less means within the bound.
+    """Find the largest of ``abs(actual - expected) / bound``, elementwise; 1 or less means within the bound.
 
     Parameters
     ----------
@@ -174,11 +174,12 @@ def assert_within_bound(actual: Array, expected: Array, bound: Array) -> None:
     wrong = ~(ratios <= 1)
     if wrong.any():
         index = _place(ratios)
-        raise Mismatch(
+        ratio = float(ratios[index])
+        what = (
             f"{np.count_nonzero(wrong)} of {wrong.size} elements are off by more than their bound, "
-            f"the worst at {index} by {ratios[index]:.3g} times its bound",
-            wanted[index], got[index], index, float(ratios[index]),
-        )  # fmt: skip
+            f"the worst at {index} by {ratio:.3g} times its bound"
+        )
+        raise Mismatch(what, wanted[index], got[index], index, ratio)
 
 
 def assert_exact(actual: Array, expected: Array) -> None:
@@ -304,14 +305,15 @@ def _inner(what: str, a: Array, b: Array) -> Fraction:
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise Mismatch(f"{what} are not finite", "finite numbers", "a NaN or an infinity")
     x, y = _parts(first), _parts(second)
-    # below 2**31 in sum no product of whole numbers and no partial sum leaves int64
-    if all((array == np.round(array)).all() and float(np.abs(array).sum()) < 2**31 for array in (x, y)):
+    # no product of whole numbers and no partial sum leaves int64 where the largest product times their number does not
+    largest = [max(float(np.max(np.abs(array.astype(np.float64)), initial=0)), 1.0) for array in (x, y)]
+    if largest[0] * largest[1] * x.size < 2**62 and all((array == np.round(array)).all() for array in (x, y)):
         return Fraction(int(np.dot(x.astype(np.int64), y.astype(np.int64))))
     return sum((Fraction(p) * Fraction(q) for p, q in zip(x.tolist(), y.tolist(), strict=True)), Fraction())
 
 
 def _parts(array: Host) -> Host:
-    """Give real numbers flat; complex ones as pairs, whose inner product is the real part of the complex one."""
+    """Flatten real numbers; complex ones become pairs, whose inner product is the real part of the complex one."""
     flat = array.ravel()
     return np.stack([flat.real, flat.imag]).ravel() if flat.dtype.kind == "c" else flat
 

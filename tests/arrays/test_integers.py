@@ -1,8 +1,7 @@
 """Integer convolution is exact and wraps as NumPy's integers do, whatever floating type it goes through inside."""
 
 import itertools
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import backends
+from tests import backends, sizes
 from tests.backends import Backend
-from xpconv._tools.libraries import LibraryError
+from tests.memory import MIB, beside
 
 SIGNED, UNSIGNED = ("int8", "int16", "int32", "int64"), ("uint8", "uint16", "uint32", "uint64")
 WIDER = [
@@ -122,17 +121,6 @@ def plain() -> Backend:
     return backends.load("numpy-readonly")
 
 
-@pytest.fixture(
-    scope="module",
-    params=["strict", "strict-device1", "strict-no-float64", "torch", "jax", "jax-jit", "jax-x64", "dask", "cupy"],
-)
-def other(request: pytest.FixtureRequest) -> Backend:
-    try:
-        return backends.load(request.param)
-    except LibraryError as error:
-        return pytest.skip(str(error))
-
-
 @pytest.mark.parametrize(("dtype", "wide"), PAIRS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("name", LAYERS)
@@ -141,34 +129,29 @@ def test_numpy(plain: Backend, name: str, algorithm: str, dtype: str, wide: str)
         check(plain, name, dtype, wide, kind, algorithm)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize(("dtype", "wide"), PAIRS)
-def test_every_library(other: Backend, dtype: str, wide: str, algorithm: str) -> None:
-    if not (other.has(dtype) and other.has(wide)):
-        pytest.skip(f"{other} has no {dtype} or no {wide}")
-    if str(other) == "torch" and dtype != wide and {dtype, wide} & set(UNSIGNED[1:]):
-        pytest.skip("PyTorch promotes no wide unsigned integers")
-    slow = str(other).startswith(("jax", "dask"))  # each new shape is compiled, each graph built
-    if str(other) == "jax-jit" and wide not in (dtype, "int32"):
-        pytest.skip("traced with fewer pairs")
-    if slow and (algorithm == "direct" or (str(other) == "jax-x64" and wide != dtype)):
-        pytest.skip("compiled with fewer pairs")
-    for name in ("many inputs",) if slow else LAYERS:
-        check(other, name, dtype, wide, "random", algorithm)
+def libraries() -> Iterator[tuple[str, str, str, str]]:
+    """Give each library with the pairs that it has; in a normal run they take turns, and so where each is compiled."""
+    for place, name in enumerate(("strict", "strict-no-float64", "torch", "cupy", "jax", "jax-jit", "jax-x64", "dask")):
+        lacks = backends.LACKS.get(name, frozenset())
+        pairs = [(dtype, wide) for dtype, wide in PAIRS if not {dtype, wide} & lacks]
+        slow = name in backends.SLOW
+        if slow:  # the widest of each dtype
+            pairs = list(dict(pairs).items())
+        for dtype, wide in sizes.share(pairs, place, 4 if not sizes.FULL else 2 if slow else 1):
+            for algorithm in ALGORITHMS[1:] if slow else ALGORITHMS:
+                yield name, dtype, wide, algorithm
+
+
+@pytest.mark.parametrize(("backend", "dtype", "wide", "algorithm"), list(libraries()), indirect=["backend"])
+def test_every_library(backend: Backend, dtype: str, wide: str, algorithm: str) -> None:
+    for name in ("many inputs",) if backend.name in backends.SLOW else LAYERS:
+        check(backend, name, dtype, wide, "random", algorithm)
 
 
 @pytest.mark.parametrize("dtype", [*SIGNED, *UNSIGNED])
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
-def test_transposed_and_padding_modes_are_exact(name: str, dtype: str) -> None:
+@pytest.mark.parametrize("backend", sizes.full(["numpy", "torch", "jax"], ["numpy", "torch"]), indirect=True)
+def test_transposed_and_padding_modes_are_exact(backend: Backend, dtype: str) -> None:
     """The passes that are made of others: a padding that repeats pixels, and its gradient by the adjoint identity."""
-    try:
-        backend = backends.load(name)
-    except LibraryError as error:
-        pytest.skip(str(error))
-    if not backend.has(dtype):
-        pytest.skip(f"{backend} has no {dtype}")
-    if name == "torch" and dtype in UNSIGNED[1:]:
-        pytest.skip("PyTorch has no arithmetic for wide unsigned integers")
     x, w = values("random", (2, 6, 5, 3), dtype, 0), values("random", (3, 3, 3, 4), dtype, 1)
     dz = values("random", (2, 6, 5, 4), dtype, 2)
     options = {"padding": 1, "padding_mode": "reflect"}
@@ -196,57 +179,51 @@ def test_the_error_bound_of_integers_is_zero() -> None:
         assert not bound.any()
 
 
-def beside(call: Callable[[], Any]) -> int:
-    """Bytes at the peak of a call, less its results; a call before it has filled every cache."""
-    call()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        results = call()
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-    results = results if isinstance(results, tuple) else (results,)
-    return peak - sum(r.nbytes for r in results)
+MEMORY: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+    "images": ((24, 28, 28, 16), (3, 3, 16, 16), 1),
+    "groups": ((2, 56, 56, 16), (3, 3, 8, 16), 2),
+    "depthwise": ((4, 40, 40, 32), (3, 3, 1, 32), 32),
+    "pointwise": ((1, 14, 14, 64), (1, 1, 64, 64), 1),
+}
+STORED = [
+    ("int8", "int8"), ("int8", "int32"), ("uint8", "int64"), ("int16", "int16"), ("int32", "int32"),
+    ("int64", "int64"), ("uint32", "int64"),
+]  # fmt: skip
+HELD = [
+    (name, dtype, wide, algorithm, limit)
+    for dtype, wide in STORED
+    for name in MEMORY
+    for algorithm in ALGORITHMS
+    for limit in sizes.full([2, 64], [2])
+]
 
 
-@pytest.mark.parametrize("limit", [2, 64])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
-    ("dtype", "wide"),
-    [("int8", "int8"), ("int8", "int32"), ("uint8", "int64"), ("int16", "int16"), ("int32", "int32"),
-     ("int64", "int64"), ("uint32", "int64")],
-)  # fmt: skip
-@pytest.mark.parametrize(
-    ("x_shape", "w_shape", "groups"),
-    [((24, 28, 28, 16), (3, 3, 16, 16), 1), ((2, 56, 56, 16), (3, 3, 8, 16), 2), ((4, 40, 40, 32), (3, 3, 1, 32), 32),
-     ((1, 14, 14, 64), (1, 1, 64, 64), 1)],
-)  # fmt: skip
-def test_memory(
-    x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int, dtype: str, wide: str, algorithm: str, limit: int
-) -> None:
+    ("name", "dtype", "wide", "algorithm", "limit"), HELD if sizes.FULL else sizes.share(HELD, 0, 3)
+)
+def test_memory(name: str, dtype: str, wide: str, algorithm: str, limit: int) -> None:
+    x_shape, w_shape, groups = MEMORY[name]
     x, w = np.ones(x_shape, dtype), np.ones(w_shape, dtype)
     dz = np.ones((*x_shape[:-1], w_shape[-1]), dtype)
     options = {"padding": w_shape[0] // 2, "groups": groups, "algorithm": algorithm, "dtype": wide}
-    for threads in (1, 4):
-        with xc.set_options(max_workspace=limit << 20, threads=threads):
-            assert beside(lambda: xc.conv(x, w, **options)) <= limit << 20
-            assert beside(lambda: xc.conv_input_grad(dz, w, x_shape, **options)) <= limit << 20
-            assert beside(lambda: xc.conv_weight_grad(dz, x, w_shape, **options)) <= limit << 20
+    for threads in sizes.full([1, 4], [4]):
+        with xc.set_options(max_workspace=limit * MIB, threads=threads):
+            assert beside(lambda: xc.conv(x, w, **options)) <= limit * MIB
+            assert beside(lambda: xc.conv_input_grad(dz, w, x_shape, **options)) <= limit * MIB
+            assert beside(lambda: xc.conv_weight_grad(dz, x, w_shape, **options)) <= limit * MIB
 
 
 def test_int8_is_multiplied_in_float32() -> None:
     """The columns of int8 images are float32, so that a product is BLAS's."""
-    from xpconv.algorithms.exact import arithmetic
+    from xpconv._arrays.arithmetic import Arithmetic
 
     xp = backends.load("numpy").xp
-    narrow = arithmetic(xp, np.dtype("int8"), np.dtype("int32"), True)
-    assert (narrow.slabs, np.dtype(narrow.factors), narrow.sums) == ("int8", "float32", "int32")
+    narrow = Arithmetic.of(xp, np.dtype("int8"), np.dtype("int32"), double=True)
+    assert (narrow.seen, np.dtype(narrow.factors), narrow.sums) == ("int8", "float32", "int32")
     assert narrow.exact.terms == 1024
-    assert arithmetic(xp, np.dtype("int32"), np.dtype("int32"), True).exact.products == 3
-    assert arithmetic(xp, np.dtype("int64"), np.dtype("int64"), True).exact.products == 6
-    assert arithmetic(xp, np.dtype("int32"), np.dtype("int32"), False).exact is None
+    assert Arithmetic.of(xp, np.dtype("int32"), np.dtype("int32"), double=True).exact.products == 3
+    assert Arithmetic.of(xp, np.dtype("int64"), np.dtype("int64"), double=True).exact.products == 6
+    assert Arithmetic.of(xp, np.dtype("int32"), np.dtype("int32"), double=False).exact is None
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -37,8 +37,9 @@ TINY = {
     "gpu": ("--dry-run", *ONCE, "--modes", "float16", "--without", "jax"),
     "plan": ("--quick", *ONCE, "--fit"),
     "points": ("--quick",),
+    "device": ("--quick",),
 }
-WITHOUT_CHART = ("plan", "points")
+WITHOUT_CHART = ("device", "plan", "points")
 
 
 @pytest.fixture(autouse=True)

@@ -47,6 +47,7 @@ def test_it_goes_on_when_a_step_fails_or_hangs(tmp_path, capsys, monkeypatch):
     assert [line.split(" | ")[1] for line in summary.splitlines()[2:]] == ["failed (3)", "out of time", "passed"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_everything_passes_a_step(tmp_path):
     steps = ("--steps", "gpu", "--limit", "gpu=60", "--without", "torch,jax")
     assert main(["gpu_all", str(tmp_path), "--dry-run", *steps]) == 0

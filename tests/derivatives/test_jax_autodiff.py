@@ -1,19 +1,19 @@
 """`xpconv.jax`: values of the plain functions, derivatives against finite differences, under jit, vmap and grad."""
 
+import copy
+import inspect
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 import xpconv as xc
-
-jax = pytest.importorskip("jax", reason="JAX is not installed")
-
-import jax.numpy as jnp  # noqa: E402 - after the check that JAX is there
-from jax.test_util import check_grads  # noqa: E402
-
-import xpconv.jax as xj  # noqa: E402
+import xpconv.jax as xj
 
 FIRST = {"layout": "channels_first"}
 
@@ -174,6 +174,7 @@ def test_only_the_arguments_are_kept() -> None:
     arguments = 8 * (x.size + w.size)
     assert kept(xj.conv) == arguments
     assert kept(xc.conv) > 4 * arguments
+    assert kept(lambda x, _: xj.avg_pool(x, 2)) == 0
 
 
 def test_dtype_converts_and_the_gradients_come_back_in_the_arguments_dtypes() -> None:
@@ -191,3 +192,12 @@ def test_errors_are_those_of_the_plain_functions() -> None:
         xj.conv(x, np.asarray(w))
     with pytest.raises(TypeError, match=r"max_pool: xpconv\.jax takes arrays of jax; got x of numpy"):
         xj.max_pool(np.asarray(x), 2)
+
+
+@pytest.mark.parametrize("name", xj.__all__)
+def test_the_functions_are_called_as_the_plain_ones_and_can_be_sent_elsewhere(name: str) -> None:
+    function = getattr(xj, name)
+    ours, plain = (inspect.signature(f).parameters.values() for f in (function, getattr(xc, name)))
+    assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in plain]
+    assert copy.deepcopy(function) == function
+    assert pickle.loads(pickle.dumps(function)) == function

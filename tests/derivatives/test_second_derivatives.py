@@ -171,9 +171,11 @@ def test_a_wrong_identity_is_noticed() -> None:
             demand_gradients(rng, lambda dz: dot(gx, xc.conv_input_grad(dz, w, x.shape)), [dz], [wrong])
 
 
+@pytest.mark.needs("torch")
 def test_hessian_product_against_torch() -> None:
     """conv, tanh, max_pool, conv, squared distance: the product of its Hessian, by hand and by double backward."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    import torch
+
     rng = np.random.default_rng(8)
     x, target = rng.standard_normal((3, 2, 9, 8)), rng.standard_normal((3, 4, 2, 2))
     w1, v1 = rng.standard_normal((2, 6, 2, 3, 3))[:, :, :1]

@@ -1,16 +1,16 @@
 """`xpconv.torch`: values of the plain functions, first and second derivatives against finite differences."""
 
+import copy
+import inspect
+import pickle
 from typing import Any
 
 import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
 
 import xpconv as xc
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-
-from torch.autograd import gradcheck, gradgradcheck  # noqa: E402 - after the check that PyTorch is there
-
-import xpconv.torch as xt  # noqa: E402
+import xpconv.torch as xt
 
 FIRST = {"layout": "channels_first"}
 
@@ -188,3 +188,12 @@ def test_errors_are_those_of_the_plain_functions() -> None:
         xt.conv(x, w.detach().numpy())
     with pytest.raises(TypeError, match=r"max_pool: xpconv\.torch takes arrays of torch; got x of numpy"):
         xt.max_pool(x.detach().numpy(), 2)
+
+
+@pytest.mark.parametrize("name", xt.__all__)
+def test_the_functions_are_called_as_the_plain_ones_and_can_be_sent_elsewhere(name: str) -> None:
+    function = getattr(xt, name)
+    ours, plain = (inspect.signature(f).parameters.values() for f in (function, getattr(xc, name)))
+    assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in plain]
+    assert copy.deepcopy(function) == function
+    assert pickle.loads(pickle.dumps(function)) == function

@@ -61,7 +61,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "fold": ({"cols": EMPTY, "input_shape": EMPTY, "window": EMPTY}, FOLD),
     "pad": ({"x": EMPTY, "padding": EMPTY}, {"mode": "zeros", **LAYOUT}),
     "pad_vjp": ({"dy": EMPTY, "input_shape": EMPTY, "padding": EMPTY}, {"mode": "zeros", **LAYOUT}),
-    "explain": ({"x_shape": EMPTY, "w_shape": EMPTY}, {**CONV, "dtype": ANY, "device": None}),
+    "explain": ({"x_shape": EMPTY, "w_shape": EMPTY}, {**CONV, "dtype": ANY, "of": "conv", "device": None}),
     "error_bound": ({"x": EMPTY, "w": EMPTY, "b": None}, CONV),
     "set_options": ({}, {"max_workspace": None, "threads": None}),
     "zero_pad": ({"X": EMPTY, "pad": EMPTY}, {}),
@@ -127,10 +127,15 @@ def package_modules() -> list[str]:
     return ["xpconv", *found]
 
 
-@pytest.mark.parametrize("name", package_modules())
+BINDINGS = {"xpconv.torch": "torch", "xpconv.jax": "jax"}  # which import their library
+MODULES = [
+    pytest.param(name, marks=[pytest.mark.needs(BINDINGS[name])] if name in BINDINGS else [])
+    for name in package_modules()
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name: str) -> None:
-    if name in ("xpconv.torch", "xpconv.jax"):  # bindings, which import their library
-        pytest.importorskip(name.partition(".")[2])
     module = importlib.import_module(name)
     outcome = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert outcome.failed == 0

@@ -11,7 +11,6 @@ import pytest
 
 from tests.checks import demand_kind
 from xpconv.nn import load_metadata, load_parameters, save_parameters
-from xpconv.nn.storage import write_atomic
 
 PARAMS = {
     "conv1.weight": np.arange(12, dtype="float32").reshape(2, 3, 2).transpose(2, 0, 1),  # not contiguous
@@ -57,19 +56,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, name, monkeypatch):
         save_parameters(tmp_path / name, {"w": np.zeros(3)})
     assert (tmp_path / name).read_bytes() == before
     assert os.listdir(tmp_path) == [name]
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    write_atomic(tmp_path / "f", b"old")
-
-    def interrupt(descriptor):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomic(tmp_path / "f", b"new")
-    assert (tmp_path / "f").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["f"]
 
 
 @BOTH

@@ -7,7 +7,6 @@ number alone: `call(number)` in an interpreter is the case again.
 import importlib.util
 import inspect
 import math
-import os
 import random
 import re
 from collections.abc import Callable
@@ -18,10 +17,10 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests import backends, checks, oracle
+from tests import backends, checks, oracle, sizes
 from tests.cases import in_layout, values
 
-CASES = {"normal": 1_000, "nightly": 20_000}[os.environ.get("XPCONV_TEST_SIZE", "normal")]
+CASES = sizes.count(1_000, 1_000, 20_000)
 BLOCKS = 10
 LIBRARIES = ["numpy", "strict"] + ["torch"] * (importlib.util.find_spec("torch") is not None)
 LAYOUTS = ("channels_last", "channels_first")

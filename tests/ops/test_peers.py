@@ -1,5 +1,6 @@
 """What docs/peers.md says that PyTorch, JAX and ONNX Runtime do in the edge cases, run here; and what xpconv does."""
 
+import importlib
 import warnings
 from typing import Any
 
@@ -22,12 +23,12 @@ def flat(array: Any) -> np.ndarray:
 
 @pytest.fixture
 def torch() -> Any:
-    return pytest.importorskip("torch", reason="PyTorch is not installed")
+    return importlib.import_module("torch")
 
 
 @pytest.fixture
 def jax() -> Any:
-    return pytest.importorskip("jax", reason="JAX is not installed")
+    return importlib.import_module("jax")
 
 
 @pytest.fixture
@@ -35,8 +36,7 @@ def onnx() -> Any:
     """Run one ONNX operator on the CPU: onnx(operator, arrays, outputs=1, opset=22, **attributes)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of onnx's own import
-        package = pytest.importorskip("onnx", reason="onnx is not installed")
-        runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+        package, runtime = map(importlib.import_module, ("onnx", "onnxruntime"))
     helper = package.helper
 
     def run(operator: str, *arrays: np.ndarray, outputs: int = 1, opset: int = 22, **attributes: Any) -> Any:
@@ -277,9 +277,11 @@ def test_dilated_max_pooling_has_no_gradient_in_jax(jax: Any) -> None:
     assert flat(xc.max_pool_vjp(line(1, 1), x, 2, stride=1, dilation=2, **FIRST)).tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.needs("scipy")
 def test_nan_in_a_convolution(torch: Any) -> None:
     """A NaN stays in its windows; SciPy's FFT spreads it over the whole result."""
-    signal = pytest.importorskip("scipy.signal", reason="SciPy is not installed")
+    from scipy import signal
+
     x, w = np.ones((8, 8)), np.ones((2, 2))
     x[0, 0] = np.nan
     assert np.isnan(xc.conv(x[None, ..., None], w[..., None, None])).sum() == 1

@@ -1,4 +1,4 @@
-"""Max and average pooling and padding, forward, on every case and backend."""
+"""Pooling beyond the catalogue: sizes of many tiles, views, integers at their least, constants."""
 
 import numpy as np
 import pytest
@@ -6,32 +6,9 @@ import pytest
 import xpconv as xc
 from tests import checks, oracle
 from tests.backends import Backend
-from tests.cases import CORE_POOL, POOL, grid, values
+from tests.cases import POOL, values
 from tests.oracle import by_slices
-
-
-@pytest.mark.parametrize(("backend", "name"), grid(POOL, CORE_POOL), indirect=["backend"])
-def test_max_pool(backend: Backend, name: str) -> None:
-    """Values and indices, on data full of ties."""
-    case = POOL[name]
-    x = case.data()["x"]
-    expected, at = oracle.max_pool(x, case.window, **case.options)
-    results = backend.call(xc.max_pool, x, case.window, return_indices=True, **case.options)
-    assert type(results) is tuple
-    checks.demand(backend, results[0], expected)
-    checks.demand(backend, results[1], at, backend.index_dtype)
-    checks.demand(backend, backend.call(xc.max_pool, x, case.window, **case.options), expected)
-
-
-@pytest.mark.parametrize("count_include_pad", [True, False])
-@pytest.mark.parametrize(("backend", "name"), grid(POOL, CORE_POOL), indirect=["backend"])
-def test_avg_pool(backend: Backend, name: str, count_include_pad: bool) -> None:
-    case = POOL[name]
-    x = case.data(whole=False)["x"]
-    options = {**case.options, "count_include_pad": count_include_pad}
-    expected, magnitude = (oracle.avg_pool(a, case.window, **options) for a in (x, abs(x)))
-    got = backend.call(xc.avg_pool, x, case.window, **options)
-    checks.demand(backend, got, expected, magnitude=magnitude, terms=case.terms + 1)
+from tests.sizes import full
 
 
 def test_averages_of_a_power_of_two_are_exact(numpy_backend: Backend) -> None:
@@ -47,6 +24,8 @@ def test_average_of_a_constant_is_that_constant_where_padding_does_not_count(num
     assert (xc.avg_pool(x, 4, **options) < 3).any()
 
 
+# a library, and how much it may hold at once
+TILED = [("numpy", 2), ("numpy", 64), *((name, size) for name in ("torch", "strict", "cupy") for size in (2, 64))]
 LARGE = {
     "2": ((4, 120, 130, 16), 2, {}),
     "3-stride-2": ((4, 121, 130, 16), 3, {"stride": 2, "padding": 1}),
@@ -60,9 +39,9 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("mebibytes", [64, 2])
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "mebibytes"), full(TILED, TILED[:1]), indirect=["backend"])
 @pytest.mark.parametrize("name", LARGE)
-@pytest.mark.parametrize("backend", ["numpy", "torch", "strict", "cupy"], indirect=True)
 def test_tiles_meet_without_a_seam(backend: Backend, name: str, mebibytes: int) -> None:
     """Sizes that are cut into many tiles, forward and backward."""
     shape, window, options = LARGE[name]
@@ -89,17 +68,19 @@ def test_tiles_meet_without_a_seam(backend: Backend, name: str, mebibytes: int) 
     checks.demand(backend, average_gradient, spread, magnitude=spread_size, terms=terms)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "int8", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("dtype", full(["float64", "int8", "uint8", "int32", "int64"], ["float64", "int8", "uint8"]))
 @pytest.mark.parametrize("name", ["3-stride-2-padded", "padding-beyond-half", "no-tap-inside"])
-@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize(
+    "backend", full(["numpy", "strict", "torch", "dask", "cupy"], ["numpy", "torch", "cupy"]), indirect=True
+)
 def test_max_pool_of_other_dtypes(backend: Backend, name: str, dtype: str) -> None:
     """Padding of integers is their least value, which an input may hold too."""
     case = POOL[name]
     info = np.iinfo(dtype) if dtype[0] in "iu" else np.finfo(dtype)
     rng = np.random.default_rng(5)
-    x = rng.choice(np.array([info.min, info.min, 3, 4], dtype), case.x_shape)
-    expected, at = oracle.max_pool(x, case.window, **case.options)
-    y, indices = backend.call(xc.max_pool, x, case.window, return_indices=True, **case.options)
+    x = rng.choice(np.array([info.min, info.min, 3, 4], dtype), case.shape("x"))
+    expected, at = oracle.max_pool(x, case.window, **case.options())
+    y, indices = backend.call(xc.max_pool, x, case.window, return_indices=True, **case.options())
     checks.demand(backend, y, expected, dtype)
     checks.demand(backend, indices, at, backend.index_dtype)
 
@@ -123,34 +104,3 @@ def test_pooling_views(numpy_backend: Backend) -> None:
         checks.demand(numpy_backend, xc.max_pool(x, 3, **options), oracle.max_pool(x, 3, **options)[0])
         mean, size = oracle.avg_pool(x, 3, **options), oracle.avg_pool(abs(x), 3, **options)
         checks.demand(numpy_backend, xc.avg_pool(x, 3, **options), mean, magnitude=size, terms=10)
-
-
-PADS = {
-    "int": ((2, 3, 4, 2), 1),
-    "per axis": ((2, 3, 4, 2), (0, 2)),
-    "pairs": ((2, 3, 4, 2), ((1, 0), (0, 3))),
-    "nothing": ((2, 3, 4, 2), 0),
-    "1d": ((2, 3, 2), ((1, 2),)),
-    "3d": ((1, 2, 3, 2, 2), (1, 0, 2)),
-    "empty batch": ((0, 3, 4, 2), 1),
-}
-
-
-@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("name", PADS)
-def test_pad(backend: Backend, name: str, layout: str) -> None:
-    shape, padding = PADS[name]
-    x = values(shape, 0, "float32")
-    if layout == "channels_first":
-        x = oracle.to_first(x).copy()
-    got = backend.call(xc.pad, x, padding, layout=layout)
-    checks.demand(backend, got, oracle.pad(x, padding, layout=layout))
-
-
-@pytest.mark.parametrize("dtype", ["float64", "int8", "uint16", "complex64"])
-@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax-x64", "cupy"], indirect=True)
-def test_pad_keeps_the_dtype(backend: Backend, dtype: str) -> None:
-    x = values((1, 2, 2, 1), 0, dtype, 0, 9)
-    got = backend.call(xc.pad, x, 1)
-    checks.demand_kind(backend, got, dtype, (1, 4, 4, 1))
-    np.testing.assert_array_equal(backend.to_numpy(got), oracle.pad(x, 1))

@@ -191,11 +191,7 @@ def test_bad_input(numpy_backend: Backend, wrong: str, other: str) -> None:
     text = complaint(numpy_backend, function, arguments, options)
     assert re.match(rf"{function}: (.*)", text)
     assert re.search(pattern, text), text
-    try:
-        second = backends.load(other)
-    except backends.LibraryError as error:
-        pytest.skip(str(error))
-    assert complaint(second, function, arguments, options) == text
+    assert complaint(backends.load(other), function, arguments, options) == text
 
 
 def test_a_named_algorithm_is_refused_with_the_reason_or_obeyed(numpy_backend: Backend) -> None:
@@ -218,4 +214,4 @@ def test_only_tiles_shared_among_cores_are_small_for_the_sake_of_many() -> None:
         tiles[space.traits.name] = choose(call, geometry, "gemm").tile
     bytes_of_columns = {name: 4 * 9 * 64 * math.prod(tile) for name, tile in tiles.items()}
     assert bytes_of_columns["numpy"] < 4 << 20
-    assert 12 << 20 < bytes_of_columns["cupy"] < 24 << 20
+    assert 12 << 20 < bytes_of_columns["cupy"] < 64 << 20

@@ -64,6 +64,7 @@ def test_info_prints_every_section(capsys, monkeypatch, terminal):
 @pytest.mark.parametrize(("value", "word"), [("1", "on"), ("0", "off"), (None, "off")])
 def test_tf32_is_read_from_the_environment(monkeypatch, value, word):
     monkeypatch.delenv("CUPY_TF32", raising=False)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)  # where CuPy is loaded it is asked itself
     if value is not None:
         monkeypatch.setenv("CUPY_TF32", value)
     assert tf32().startswith(word)

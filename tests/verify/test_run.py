@@ -1,5 +1,8 @@
 """What a run says of the libraries that it found."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from xpconv.verify import run
@@ -7,19 +10,20 @@ from xpconv.verify.report.outcome import Backend
 
 
 @pytest.mark.parametrize(
-    ("environment", "words"),
+    ("allowed", "override", "words"),
     [
-        ({}, "off"),
-        ({"CUPY_TF32": "1"}, "on (CUPY_TF32=1)"),
-        ({"CUPY_TF32": "1", "NVIDIA_TF32_OVERRIDE": "0"}, "off (NVIDIA_TF32_OVERRIDE=0)"),
-        ({"NVIDIA_TF32_OVERRIDE": "1"}, "on (NVIDIA_TF32_OVERRIDE=1)"),
+        (False, None, "off (CUPY_TF32"),
+        (True, None, "on (CUPY_TF32"),
+        (True, "0", "off (NVIDIA_TF32_OVERRIDE=0)"),
+        (False, "1", "on (NVIDIA_TF32_OVERRIDE=1)"),
     ],
 )
-def test_tf32_is_shown_for_cupy(monkeypatch, environment, words):
-    for name in ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def test_tf32_is_shown_for_cupy(monkeypatch, allowed, override, words):
+    monkeypatch.setitem(sys.modules, "cupy", ModuleType("cupy"))  # it is asked where it is loaded
+    monkeypatch.setattr("xpconv._tools.machine.cupy_allows_tf32", lambda: allowed)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    if override is not None:
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
     assert run.tf32("numpy") == ""
     state = run.tf32("cupy")
     assert state.startswith(words)

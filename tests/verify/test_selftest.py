@@ -87,7 +87,6 @@ def test_the_table_of_rich(capsys):
         (["--self-test", "--quick"], "--self-test does not go with --quick"),
         (["--self-test", "--target", "a.py"], "--self-test does not go with --target"),
         (["--self-test", "--operations", "pad"], "--self-test does not go with --operations"),
-        (["--target", "a.py", "--report", "a.md"], "--target does not go with --report"),
         (["--time-limit", "3"], "--time-limit goes with --target only"),
         (["--target", "a.py", "--time-limit", "0"], "seconds above 0"),
         (["--target", "a.py", "--time-limit", "nan"], "seconds above 0"),

@@ -15,7 +15,7 @@ import pytest
 
 import xpconv as xc
 from tests.cases import values
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.nn import storage
 
 X, W = values((4, 28, 30, 16), 0, "float32"), values((3, 3, 16, 16), 1, "float32")
@@ -92,6 +92,7 @@ def test_other_processes(method: str) -> None:
     assert child.exitcode == 0
 
 
+@pytest.mark.slow
 def test_ten_thousand_calls_keep_nothing() -> None:
     x, w = values((1, 5, 5, 2), 0, "float32"), values((3, 3, 2, 2), 1, "float32")
     y = xc.max_pool(x, 2, stride=1)
@@ -117,7 +118,7 @@ def test_ten_thousand_calls_keep_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("algorithm", ["auto", *(name for name in REGISTRY if name in ("direct", "gemm"))])
+@pytest.mark.parametrize("algorithm", ["auto", *(name for name in EVERYWHERE if name in ("direct", "gemm"))])
 def test_what_is_not_finite_stays_in_its_windows(algorithm: str, value: float) -> None:
     """Also where "auto" would take an algorithm that mixes pixels."""
     for shape, kernel in (((2, 24, 24, 32), 3), ((1, 64, 64, 1), 31)):

@@ -1,25 +1,17 @@
 """What one call allocates beside its results stays under `max_workspace`, at any batch and image, by tracemalloc."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.memory import MIB, beside
+from tests.memory import MIB, beside, held, lessened
+from tests.sizes import full
 from xpconv._work.memory import Held, pool
 
-# ceiling, threads; None leaves the default ceiling of 64 MiB
-LIMITS = [(None, 1), (None, 8), (8 * MIB, 2), (2 * MIB, 1), (2 * MIB, 8)]
-
-
-@pytest.fixture(scope="module", params=LIMITS, ids=lambda limit: f"{(limit[0] or 64 * MIB) // MIB}MiB-{limit[1]}")
-def ceiling(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set the limit and the threads, and give the limit."""
-    most, threads = request.param
-    with xc.set_options(max_workspace=most, threads=threads):
-        yield most or 64 * MIB
+# mebibytes, threads; None leaves the default ceiling of 64 MiB
+LIMITS: list[tuple[Any, int]] = [(None, 8), (None, 1), (8, 2), (2, 1), (2, 8)]
 
 
 # x, w, options: each far beyond the ceilings as a padded copy or as columns
@@ -38,22 +30,23 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
 }
 
 
-def arrays(name: str, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def arrays(name: str, ceiling: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Build x and w of a layer; their values do not matter."""
     x_shape, w_shape, options = CONVOLUTIONS[name]
+    x_shape = lessened(x_shape, ceiling, options.get("layout", "channels_last"))
     return np.full(x_shape, 0.5, dtype), np.full(w_shape, 0.25, dtype), options
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@held(CONVOLUTIONS, LIMITS, few=("many images", "one large image"))
 def test_conv(ceiling: int, name: str) -> None:
-    x, w, options = arrays(name)
+    x, w, options = arrays(name, ceiling)
     bias = np.ones(w.shape[0 if "layout" in options else -1], np.float32)
     assert beside(lambda: xc.conv(x, w, bias, **options)) <= ceiling
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@held(CONVOLUTIONS, LIMITS, few=("one large image",))
 def test_conv_gradients(ceiling: int, name: str) -> None:
-    x, w, options = arrays(name)
+    x, w, options = arrays(name, ceiling)
     dz = np.ones_like(xc.conv(x, w, **options))
     assert beside(lambda: xc.conv_input_grad(dz, w, x.shape, **options)) <= ceiling
     assert beside(lambda: xc.conv_weight_grad(dz, x, w.shape, **options)) <= ceiling
@@ -61,10 +54,11 @@ def test_conv_gradients(ceiling: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "gemm"])
-@pytest.mark.parametrize("dtype", ["float16", "float64", "int8"])
-def test_other_dtypes(ceiling: int, dtype: str, algorithm: str) -> None:
+@held(["float16", "float64", "int8"], LIMITS)
+def test_other_dtypes(ceiling: int, name: str, algorithm: str) -> None:
     """Conversion to a wider dtype goes tile by tile, too."""
-    x, w, options = arrays("many images", dtype)
+    dtype = name
+    x, w, options = arrays("many images", ceiling, dtype)
     x = x[:128]
     dz = np.full((*x.shape[:-1], w.shape[-1]), 1 if dtype == "int8" else 2.0**-5, dtype)  # float16 holds the sums
     options = {**options, "algorithm": algorithm, "dtype": "int32" if dtype == "int8" else None}
@@ -83,9 +77,15 @@ POOLS: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", POOLS)
-def test_pools(ceiling: int, name: str) -> None:
+def pool_of(name: str, ceiling: int) -> tuple[tuple[int, ...], Any, dict[str, Any]]:
+    """Give the shape, the window and the options of a layer."""
     shape, window, options = POOLS[name]
+    return lessened(shape, ceiling, options.get("layout", "channels_last")), window, options
+
+
+@held(POOLS, LIMITS, few=("many images",))
+def test_pools(ceiling: int, name: str) -> None:
+    shape, window, options = pool_of(name, ceiling)
     x = np.random.default_rng(0).integers(0, 4, shape).astype(np.float32)
     assert beside(lambda: xc.max_pool(x, window, **options)) <= ceiling
     assert beside(lambda: xc.max_pool(x, window, return_indices=True, **options)) <= ceiling
@@ -93,9 +93,9 @@ def test_pools(ceiling: int, name: str) -> None:
     assert beside(lambda: xc.avg_pool(x, window, count_include_pad=False, **options)) <= ceiling
 
 
-@pytest.mark.parametrize("name", POOLS)
+@held(POOLS, LIMITS, few=("many images",))
 def test_pool_gradients(ceiling: int, name: str) -> None:
-    shape, window, options = POOLS[name]
+    shape, window, options = pool_of(name, ceiling)
     x = np.random.default_rng(0).integers(0, 4, shape).astype(np.float32)
     dy = np.ones_like(xc.avg_pool(x, window, **options))
     for ties in ("first", "all", "split"):
@@ -103,8 +103,9 @@ def test_pool_gradients(ceiling: int, name: str) -> None:
     assert beside(lambda: xc.avg_pool_vjp(dy, shape, window, **options)) <= ceiling
 
 
-def test_pad_and_the_course(ceiling: int) -> None:
-    x, w, _ = arrays("many images")
+@held(["many images"], LIMITS)
+def test_pad_and_the_course(ceiling: int, name: str) -> None:
+    x, w, _ = arrays(name, ceiling)
     b = np.ones((1, 1, 1, 16), np.float32)
     assert beside(lambda: xc.pad(x, 2)) <= ceiling
     _, cache = xc.conv_forward(x, w, b, {"stride": 1, "pad": 1})
@@ -114,11 +115,11 @@ def test_pad_and_the_course(ceiling: int) -> None:
     assert beside(lambda: xc.pool_forward(x, {"f": 3, "stride": 2})[0]) <= ceiling
 
 
-def test_explain_names_no_less_than_what_is_allocated(ceiling: int) -> None:
-    for name, (x_shape, w_shape, options) in CONVOLUTIONS.items():
-        x, w, _ = arrays(name)
-        plan = xc.explain(x_shape, w_shape, dtype="float32", **options)
-        assert beside(lambda x=x, w=w, options=options: xc.conv(x, w, **options)) <= plan.workspace <= ceiling
+@held(CONVOLUTIONS, LIMITS)
+def test_explain_names_no_less_than_what_is_allocated(ceiling: int, name: str) -> None:
+    x, w, options = arrays(name, ceiling)
+    plan = xc.explain(x.shape, w.shape, dtype="float32", **options)
+    assert beside(lambda: xc.conv(x, w, **options)) <= plan.workspace <= ceiling
 
 
 def test_the_measure_sees_an_allocation() -> None:
@@ -133,7 +134,7 @@ def test_the_measure_sees_an_allocation() -> None:
 
 def test_kept_memory_leaves_room_for_transforms() -> None:
     """A library's Fourier transforms allocate for themselves."""
-    x, w, options = arrays("3-d")
+    x, w, options = arrays("3-d", 64 * MIB)
     z = xc.conv(x, w, **options)
 
     def call() -> Any:
@@ -154,6 +155,7 @@ def test_a_transposed_weight_is_counted() -> None:
         assert beside(lambda: xc.conv_input_grad(dz, w, dz.shape, **options)) <= 4 * MIB
 
 
+@pytest.mark.slow
 def test_many_shapes_of_tiles() -> None:
     """Each tap of a dilated kernel reads tiles of its own shape at the edges."""
     x, w = np.ones((1, 120, 120, 4), np.float32), np.ones((41, 41, 4, 2), np.float32)
@@ -170,7 +172,7 @@ def test_all_work_arrays_are_given_back() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128", "int32", "int64"])
-@pytest.mark.parametrize("channels", [32, 96])
+@pytest.mark.parametrize("channels", full([32, 96], [96]))
 def test_small_weight_gradients_need_little(channels: int, dtype: str) -> None:
     x, dz = np.ones((1, 6, 6, channels), dtype), np.ones((1, 6, 6, 32), dtype)
     shape = (3, 3, channels, 32)

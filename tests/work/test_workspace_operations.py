@@ -1,24 +1,16 @@
 """The ceiling of `test_workspace`, for every operation that is no plain convolution or pooling."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.memory import MIB, beside
+from tests.memory import beside, held, lessened
+from tests.sizes import full
 
-LIMITS = [(64 * MIB, 2), (2 * MIB, 8)]
-
-
-@pytest.fixture(scope="module", params=LIMITS, ids=lambda limit: f"{limit[0] // MIB}MiB-{limit[1]}")
-def ceiling(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set the limit and the threads, and give the limit."""
-    most, threads = request.param
-    with xc.set_options(max_workspace=most, threads=threads):
-        yield most
+LIMITS = [(64, 2), (2, 8)]
 
 
 def images(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
@@ -38,10 +30,10 @@ TRANSPOSES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] =
 }
 
 
-@pytest.mark.parametrize("name", TRANSPOSES)
+@held(TRANSPOSES, LIMITS)
 def test_conv_transpose(ceiling: int, name: str) -> None:
     x_shape, w_shape, options = TRANSPOSES[name]
-    x, w = images(x_shape), images(w_shape)
+    x, w = images(lessened(x_shape, ceiling, options.get("layout", "channels_last"))), images(w_shape)
     z = xc.conv_transpose(x, w, **options)
     assert beside(lambda: xc.conv_transpose(x, w, **options)) <= ceiling
     assert beside(lambda: xc.conv_transpose_vjp(z, x, w, **options)) <= ceiling
@@ -59,13 +51,16 @@ PADDED: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 }
 MODES = ("reflect", "replicate", "circular")
 # every layer in one mode, two of them in each
-IN_MODES = [(name, "circular") for name in PADDED]
-IN_MODES += [(name, mode) for name in ("one large image", "as wide as the image") for mode in MODES[:2]]
+IN_MODES = dict.fromkeys(PADDED, "circular")
+IN_MODES |= {f"{name}, {mode}": mode for name in ("one large image", "as wide as the image") for mode in MODES[:2]}
 
 
-@pytest.mark.parametrize(("name", "mode"), IN_MODES)
-def test_convolution_padded_with_pixels(ceiling: int, name: str, mode: str) -> None:
-    x_shape, w_shape, options = PADDED[name]
+@held(IN_MODES, LIMITS)
+def test_convolution_padded_with_pixels(ceiling: int, name: str) -> None:
+    mode = IN_MODES[name]
+    x_shape, w_shape, options = PADDED[name.partition(", ")[0]]
+    least = 256 if name.startswith("as wide") else 16
+    x_shape = lessened(x_shape, ceiling, options.get("layout", "channels_last"), least)
     x, w = images(x_shape), images(w_shape)
     z = xc.conv(x, w, padding_mode=mode, **options)
     assert beside(lambda: xc.conv(x, w, padding_mode=mode, **options)) <= ceiling
@@ -81,45 +76,50 @@ IMAGES: dict[str, tuple[tuple[int, ...], str]] = {
 }
 
 
-def spatial(name: str) -> tuple[int, ...]:
-    """Spatial sizes of the images of that name."""
+def image(name: str, ceiling: int) -> tuple[np.ndarray, tuple[int, ...], str]:
+    """Draw the images of that name; their spatial sizes and their layout."""
     shape, layout = IMAGES[name]
-    return shape[1:-1] if layout == "channels_last" else shape[2:]
+    x = images(lessened(shape, ceiling, layout))
+    return x, x.shape[1:-1] if layout == "channels_last" else x.shape[2:], layout
 
 
 @pytest.mark.parametrize("mode", ["zeros", "replicate", "reflect"])
-@pytest.mark.parametrize("name", IMAGES)
+@held(IMAGES, LIMITS)
 def test_pad(ceiling: int, name: str, mode: str) -> None:
-    shape, layout = IMAGES[name]
-    x, padding = images(shape), tuple((n // 3, n // 2) for n in spatial(name))
+    x, size, layout = image(name, ceiling)
+    padding = tuple((n // 3, n // 2) for n in size)
     y = xc.pad(x, padding, mode=mode, layout=layout)
     assert beside(lambda: xc.pad(x, padding, mode=mode, layout=layout)) <= ceiling
-    assert beside(lambda: xc.pad_vjp(y, shape, padding, mode=mode, layout=layout)) <= ceiling
+    assert beside(lambda: xc.pad_vjp(y, x.shape, padding, mode=mode, layout=layout)) <= ceiling
 
 
 @pytest.mark.parametrize("p", [3.5, math.inf])
-@pytest.mark.parametrize("name", IMAGES)
+@held(IMAGES, LIMITS)
 def test_lp_pool(ceiling: int, name: str, p: float) -> None:
-    shape, layout = IMAGES[name]
-    x, options = images(shape), {"stride": 2, "padding": 1, "layout": layout}
+    x, _, layout = image(name, ceiling)
+    options = {"stride": 2, "padding": 1, "layout": layout}
     y = xc.lp_pool(x, p, 3, **options)
     assert beside(lambda: xc.lp_pool(x, p, 3, **options)) <= ceiling
     assert beside(lambda: xc.lp_pool_vjp(y, x, p, 3, **options)) <= ceiling
 
 
-@pytest.mark.parametrize("parts", ["few", "uneven", "more"])
-@pytest.mark.parametrize("name", IMAGES)
-def test_adaptive_pools(ceiling: int, name: str, parts: str) -> None:
-    shape, layout = IMAGES[name]
-    if parts != "uneven" and ceiling > 2 * MIB:
-        pytest.skip("the smallest ceiling is the hardest to keep")
-    x = images(shape)
-    scale = {
-        "few": lambda n: n // 12,
-        "uneven": lambda n: n * 2 // 5,
-        "more": lambda n: n * 5 // 4,
-    }
-    out = tuple(map(scale[parts], spatial(name)))
+SCALES = {"uneven": lambda n: n * 2 // 5, "few": lambda n: n // 12, "more": lambda n: n * 5 // 4}
+PARTS = [f"{name}, {parts}" for name in IMAGES for parts in SCALES]
+
+
+@held(PARTS, [(2, 8)])  # the smallest ceiling is the hardest to keep
+def test_adaptive_pools(ceiling: int, name: str) -> None:
+    demand_adaptive_pools(ceiling, *name.split(", "))
+
+
+@held(full(IMAGES, ["3-d"]), LIMITS[:1])
+def test_adaptive_pools_in_much(ceiling: int, name: str) -> None:
+    demand_adaptive_pools(ceiling, name, "uneven")
+
+
+def demand_adaptive_pools(ceiling: int, name: str, parts: str) -> None:
+    x, size, layout = image(name, ceiling)
+    out = tuple(max(SCALES[parts](n), 1) for n in size)
     y = xc.adaptive_avg_pool(x, out, layout=layout)
     assert beside(lambda: xc.adaptive_avg_pool(x, out, layout=layout)) <= ceiling
     assert beside(lambda: xc.adaptive_avg_pool_vjp(y, x, out, layout=layout)) <= ceiling
@@ -127,22 +127,22 @@ def test_adaptive_pools(ceiling: int, name: str, parts: str) -> None:
     assert beside(lambda: xc.adaptive_max_pool_vjp(y, x, out, layout=layout)) <= ceiling
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@held(IMAGES, LIMITS)
 def test_unpool_unfold_and_fold(ceiling: int, name: str) -> None:
-    shape, layout = IMAGES[name]
-    x = images(shape)
+    x, size, layout = image(name, ceiling)
     y, indices = xc.max_pool(x, 2, return_indices=True, layout=layout)
-    assert beside(lambda: xc.max_unpool(y, indices, spatial(name), layout=layout)) <= ceiling
+    assert beside(lambda: xc.max_unpool(y, indices, size, layout=layout)) <= ceiling
     options = {"stride": 2, "padding": 1, "layout": layout}
     cols = xc.unfold(x, 3, **options)
     assert beside(lambda: xc.unfold(x, 3, **options)) <= ceiling
-    assert beside(lambda: xc.fold(cols, shape, 3, **options)) <= ceiling
+    assert beside(lambda: xc.fold(cols, x.shape, 3, **options)) <= ceiling
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_other_dtypes(ceiling: int, dtype: str) -> None:
+@held(["float16", "int8"], LIMITS)
+def test_other_dtypes(ceiling: int, name: str) -> None:
     """Conversion to a wider dtype goes tile by tile, too."""
-    x, w = images((128, 28, 28, 16), dtype), images((3, 3, 16, 16), dtype) // 3
+    dtype = name
+    x, w = images(lessened((128, 28, 28, 16), ceiling), dtype), images((3, 3, 16, 16), dtype) // 3
     dz = np.full_like(x, 1 if dtype == "int8" else 2.0**-6)  # float16 holds the sums
     assert beside(lambda: xc.conv_vjp(dz, x, w, padding=1, padding_mode="reflect")) <= ceiling
     assert beside(lambda: xc.conv_transpose(x, w, stride=2)) <= ceiling

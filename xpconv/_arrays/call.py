@@ -52,7 +52,7 @@ class Call:
         own = next(iter(given.values())).dtype
         wanted = own if dtype is None else result_dtype(name, space.xp, own, dtype)
         arithmetic = Arithmetic.of(space.xp, own, wanted, space.has_double)
-        return Call(name, space, arithmetic, layout, _options.current())
+        return Call(name, space, arithmetic, layout, _options.current().on(space.memory))
 
     @property
     def xp(self) -> Namespace:
@@ -111,11 +111,13 @@ class Call:
 
     def images(self, array: Array) -> Array:
         """(N, C, *spatial) or (N, *spatial, C), an argument -> (N, *spatial, C)."""
-        return to_channels_last(self.xp, self.read(array), self.layout)
+        array = self.read(array)
+        return array if self.layout == "channels_last" else to_channels_last(self.xp, array, self.layout)
 
     def kernel(self, w: Array) -> Array:
         """(F, C/G, *K) or (*K, C/G, F), an argument -> (*K, C/G, F)."""
-        return kernel_to_channels_last(self.xp, self.read(w), self.layout)
+        w = self.read(w)
+        return w if self.layout == "channels_last" else kernel_to_channels_last(self.xp, w, self.layout)
 
     def bias(self, b: Array | None) -> Array | None:
         """(F,), an argument, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -12,17 +13,21 @@ import array_api_compat as compat
 import array_api_extra as xpx
 import numpy as np
 
+from xpconv._arrays import cublas
 from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, read_dtype
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
-from xpconv._arrays.views import numpy_windows, window_steps
+from xpconv._arrays.views import window_steps
 
 # Of 2 to 6 MiB, on 19 layers, on cores with a second-level cache of 1 MiB and a shared third-level one of 32 MiB: 4 MiB
 # takes 0.97 to 1.00 of the time of 2 MiB, and 0.5 to 0.8 of it where few channels make the array calls short.
 NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, cache=4 * MIB, looks=True)
 TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True)
-# Fewer, larger kernels: a tile's columns should fit a GPU's second-level cache (40 to 60 MB on data-centre parts).
-CUPY = Traits("cupy", mutable=True, strided=True, cache=24 * MIB, kind="cuda", indexed=True)
-TORCH_CUDA = replace(CUPY, name="torch")
+# Few, large kernels: a host starts one in some 8 us, in which a GPU moves 30 MB, so no cache holds what the last one
+# wrote; half of the workspace at the start.
+CUPY = Traits("cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True)
+PLAIN_CUPY = replace(CUPY, overlaps=False)
+TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
 DASK = Traits("dask", lazy=True)
 OTHER = Traits("array api")
@@ -32,7 +37,7 @@ def _traits(array: Array, device: Device) -> Traits:
     if isinstance(array, np.ndarray):
         return NUMPY
     if compat.is_cupy_array(array):
-        return CUPY
+        return CUPY if cublas.available() else PLAIN_CUPY
     if compat.is_torch_array(array):
         return TORCH if str(device).startswith("cpu") else TORCH_CUDA
     if compat.is_jax_array(array):
@@ -76,22 +81,67 @@ class Space:
     def array(self, values: Any, dtype: DType) -> Array:
         """Move a NumPy array, or a short sequence of Python numbers, to the device."""
         values = values if isinstance(values, np.ndarray) else list(values)
+        if self.traits.name == "cupy":
+            return self._kept(np.asarray(values), dtype)
         return self.xp.asarray(values, dtype=dtype, **self._place)
+
+    def _kept(self, values: np.ndarray[Any, Any], dtype: DType) -> Array:
+        """Give an array on a GPU that stays there: it is copied once, however often it is asked for."""
+        place = (
+            self.xp.__name__,
+            dtype_name(dtype),
+            str(self.device),
+            values.shape,
+            values.dtype.str,
+            values.tobytes(),
+        )
+        found = _KEPT.get(place)
+        if found is None:
+            if len(_KEPT) >= MOST_KEPT:
+                assert self.device is not None
+                self.device.synchronize()  # another stream may be reading one
+                _KEPT.clear()
+            # whatever stream reads it, it is there
+            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, blocking=True)
+        return found
 
     def constant(self, key: Any, values: np.ndarray[Any, Any], dtype: DType) -> Array:
         """Give a small matrix of constants; `key` names it.
 
-        NumPy and CuPy keep it: making it anew would cost more than a small call, and on a GPU a transfer.
+        NumPy keeps it: making it anew would cost more than a small call.
         """
-        if self.traits is not NUMPY and self.traits is not CUPY:
+        if self.traits is not NUMPY:
             return self.array(values, dtype)
-        place = (self.xp.__name__, dtype_name(dtype), str(self.device), key)
+        place = dtype_name(dtype), str(self.device), values.shape, values.dtype.str, values.tobytes()
         found = _CONSTANTS.get(place)
         if found is None:
             while len(_CONSTANTS) >= 256:  # of another kernel: a kilobyte or ten each
                 _CONSTANTS.pop(next(iter(_CONSTANTS)), None)
             found = _CONSTANTS[place] = self.array(values, dtype)
         return found
+
+    @cached_property
+    def memory(self) -> int | None:
+        """Count the bytes of a GPU's memory; None on a host."""
+        if self.traits.kind != "cuda":
+            return None
+        if self.traits.name == "cupy" and self.device is not None:
+            import cupy  # it is loaded: the array is its own
+
+            return int(cupy.cuda.runtime.getDeviceProperties(self.device.id)["totalGlobalMem"])
+        if str(self.device).startswith("cuda"):
+            import torch  # it is loaded: the array is its own
+
+            return int(torch.cuda.get_device_properties(self.device).total_memory)
+        return DESCRIBED
+
+    @cached_property
+    def processors(self) -> int:
+        """Count the multiprocessors of a GPU."""
+        import cupy  # only its arrays are multiplied by strides
+
+        assert self.device is not None
+        return int(cupy.cuda.runtime.getDeviceProperties(self.device.id)["multiProcessorCount"])
 
     @property
     def index_dtype(self) -> DType:
@@ -132,9 +182,10 @@ class Space:
 
         CuPy's `sliding_window_view` would wait for the device on every axis, so this is `as_strided` everywhere.
         """
-        if isinstance(slab, np.ndarray):
-            return numpy_windows(slab, kernel, output, stride, dilation)
         shape = (slab.shape[0], *output, *kernel, slab.shape[-1])
+        if isinstance(slab, np.ndarray):
+            steps = window_steps(slab.strides, stride, dilation)
+            return np.lib.stride_tricks.as_strided(slab, shape, steps, writeable=False)
         if hasattr(slab, "as_strided"):
             return slab.as_strided(shape, window_steps(slab.stride(), stride, dilation), slab.storage_offset())
         from cupy.lib.stride_tricks import as_strided  # CuPy is loaded: the slab is its array
@@ -150,11 +201,30 @@ class Space:
             return target
         return xpx.at(target)[region].add(block, xp=self.xp)
 
+    def clip(self, array: Array, low: float | None, high: float | None) -> Array:
+        """Clip values.
+
+        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device.
+        """
+        if self.traits.name == "cupy":
+            import cupy  # it is loaded: the array is its own
+
+            return cupy.clip(array, low, high)
+        return self.xp.clip(array, low, high)
+
+    def sign(self, array: Array) -> Array:
+        """Give 1, 0 or -1, or NaN; for CuPy the compatibility layer's own way waits for the device."""
+        if self.traits.name == "cupy":
+            import cupy  # it is loaded: the array is its own
+
+            return cupy.where(array == array, cupy.sign(array), array)
+        return self.xp.sign(array)
+
     @property
     def tf32(self) -> bool:
         """Say whether the library may round the float32 factors of matrix products to TF32."""
         if self.traits.name == "cupy":
-            return os.environ.get("CUPY_TF32", "0") == "1"
+            return cupy_allows_tf32()
         if self.traits.name == "torch":
             return str(self.device).startswith("cuda") and _torch_allows_tf32()
         # on a GPU the default of JAX is TF32
@@ -162,6 +232,18 @@ class Space:
 
 
 _CONSTANTS: dict[Any, Array] = {}
+_KEPT: dict[Any, Array] = {}  # on GPUs
+MOST_KEPT = 4096
+
+
+def cupy_allows_tf32() -> bool:
+    """Ask CuPy whether it rounds the float32 factors of matrix products; where it is not loaded, what it would read."""
+    cupy: Any = sys.modules.get("cupy")
+    if cupy is None:
+        return int(os.environ.get("CUPY_TF32", "0")) > 0
+    # set by the environment variable CUPY_TF32 when CuPy is first used, or by `set_compute_type` at any time
+    routines = cupy._core._routines_linalg
+    return bool(routines.get_compute_type(np.dtype(np.float32)) == routines.COMPUTE_TYPE_TF32)
 
 
 def _torch_allows_tf32() -> bool:
@@ -252,6 +334,7 @@ def _common(function: str, arrays: Mapping[str, Array]) -> Space:
         other = space_of(array)
         if space is None:
             space, first = other, name
+            _check_current(function, name, other)
         elif other.xp is not space.xp:
             raise TypeError(
                 f"{function}: the arrays of one call belong to one library; got {first}: {_name(space.xp)}, "
@@ -264,6 +347,18 @@ def _common(function: str, arrays: Mapping[str, Array]) -> Space:
             )
     assert space is not None
     return space
+
+
+def _check_current(function: str, name: str, space: Space) -> None:
+    """Refuse arrays of CuPy's on a device that is not the current one: what is made for them would lie on that one."""
+    if space.traits.name == "cupy":
+        import cupy  # it is loaded: the array is its own
+
+        if space.device != (current := cupy.cuda.Device()):
+            raise TypeError(
+                f"{function}: {name} is on the current device, {current!r}; got {name}.device={space.device!r}; "
+                f"call it within `with {name}.device:`"
+            )
 
 
 def _name(xp: Namespace) -> str:

@@ -58,7 +58,8 @@ class _Correlation:
         plan, algorithm = self.plan, algorithm_of(self.call, self.plan)
         if plan.single_taps:
             return self._tap_by_tap(region, work)
-        pixels = slab(work, self.x, plan.geometry, region, lens=self.call.lens, step=plan.step)
+        behind = algorithm.behind(plan.geometry)
+        pixels = slab(work, self.x, plan.geometry, region, lens=self.call.lens, step=plan.step, behind=behind)
         if not algorithm.spreads:
             return algorithm.correlate(work, pixels, self.weight, plan.geometry, sizes(region), out)
         with work.quiet():
@@ -110,7 +111,7 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
         return _Correlation(call, own, pixels, weight, fallback)
 
     def compute(part: _Correlation, region: Region, work: Workspace, place: Result, bias: Array | None) -> None:
-        block = part.block(region, work, place.out(work, region))
+        block = part.block(region, work, place.out(work, region, bias))
         place.put(work, region, block, bias)
 
     cuts = channel_blocks(plan.geometry, plan.pieces[1])

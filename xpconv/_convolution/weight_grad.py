@@ -95,19 +95,21 @@ class _Sums:
 
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
         """Sum over one tile."""
+        work.spare = self.plan.spare
         x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
         lens = self.call.lens
         if self.call.measures:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
         if not self.plan.single_taps:
-            pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
+            behind = self.algorithm.behind(cut.geometry)
+            pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)
             return self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
         taps = []
         for _, offset in cut.geometry.offsets():
             one = cut.geometry.single(offset)
             pixels = slab(work, x, one, region, lens=lens)
             taps.append(work.keep(self.algorithm.weight_grad(work, pixels, gradient, one, sizes(region))))
-        return work.xp.reshape(work.xp.stack(taps), cut.geometry.kernel_shape)
+        return work.xp.reshape(work.stack(taps), cut.geometry.kernel_shape)
 
     def finish(self, item: tuple[int, Any], work: Workspace, partial: list[Array]) -> Array | None:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""

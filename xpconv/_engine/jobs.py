@@ -25,6 +25,10 @@ class Jobs:
     items: Sequence[Any]
 
 
+def _release(work: Workspace) -> None:
+    work.release()  # each kind of work arrays has its own
+
+
 def run(
     jobs: Sequence[Jobs], space: Space, arithmetic: Arithmetic, workers: int, flops: int, *, collect: bool = False
 ) -> list[Any]:
@@ -42,6 +46,6 @@ def run(
 
     count = ends[-1] if ends else 0
     if not space.traits.threads or flops <= SMALL:
-        return threads.run(job, count, make, Workspace.release, 1, collect=collect)
+        return threads.run(job, count, make, _release, 1, collect=collect)
     with threads.one_blas_thread:
-        return threads.run(job, count, make, Workspace.release, workers, collect=collect)
+        return threads.run(job, count, make, _release, workers, collect=collect)

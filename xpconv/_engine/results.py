@@ -37,8 +37,8 @@ class Result(ABC):
         """Say which tiles are going to come, in order."""
 
     @abstractmethod
-    def out(self, work: Workspace, region: Region) -> Array | None:
-        """Give the region if an algorithm may write right into it."""
+    def out(self, work: Workspace, region: Region, bias: Array | None = None) -> Array | None:
+        """Give the region if an algorithm may write right into it, perhaps with the bias."""
 
     @abstractmethod
     def put(self, work: Workspace, region: Region, block: Array, bias: Array | None = None) -> None:
@@ -77,8 +77,8 @@ class Written(Result):
     def expect(self, tiles: Tiles) -> None:
         pass
 
-    def out(self, work: Workspace, region: Region) -> Array | None:
-        return work.destination(self.array(), slices(region))
+    def out(self, work: Workspace, region: Region, bias: Array | None = None) -> Array | None:
+        return work.destination(self.array(), slices(region), bias)
 
     def put(self, work: Workspace, region: Region, block: Array, bias: Array | None = None) -> None:
         work.store(self.array(), slices(region), block, bias)
@@ -117,7 +117,7 @@ class Kept(Result):
     def expect(self, tiles: Tiles) -> None:
         self._counts = tiles.counts
 
-    def out(self, work: Workspace, region: Region) -> Array | None:
+    def out(self, work: Workspace, region: Region, bias: Array | None = None) -> Array | None:
         return None
 
     def put(self, work: Workspace, region: Region, block: Array, bias: Array | None = None) -> None:

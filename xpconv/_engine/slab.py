@@ -18,13 +18,14 @@ def slab(
     geometry: Geometry,
     region: Region,
     *,
-    fill: Any = 0,
     lens: Lens | None = None,
     step: Ints = (),
+    behind: int = 0,
 ) -> Array:
     """Give the pixels (n, *slab, C) that a region's windows read: `x` itself, or at the edge a small padded copy.
 
-    With a step, the windows are those of whole tiles, of so many outputs along each axis.
+    With a step, the windows are those of whole tiles, of so many outputs along each axis. So many pixels `behind` lie
+    after the last in memory, zeros.
     """
     if step and geometry.mode == "zeros":
         whole = (start + -(-(stop - start) // m) * m for (start, stop), m in zip(region[1:], step, strict=True))
@@ -34,18 +35,26 @@ def slab(
         pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
         source = x[(slice(*region[0]), ...)]
         if lens is None:
-            return work.repeat("slab", source, pieces)
+            part = work.repeat("slab", source, pieces)
+            return work.pad_behind(part, ((0, 0),) * part.ndim, behind) if behind else part
         alone = workspace(work.space, Arithmetic.plain(work.xp, x.dtype))
         try:
             part = lens.look(alone.repeat("", source, pieces))  # a new array
         finally:
             alone.release()
-        return work.pixels("slab", part)
-    return surrounded(work, "slab", x, (region[0], *reaches), fill=fill, lens=lens)
+        return work.pad_behind(part, ((0, 0),) * part.ndim, behind) if behind else work.pixels("slab", part)
+    return surrounded(work, "slab", x, (region[0], *reaches), lens=lens, behind=behind)
 
 
 def surrounded(
-    work: Workspace, name: str, array: Array, ranges: Region, *, fill: Any = 0, lens: Lens | None = None
+    work: Workspace,
+    name: str,
+    array: Array,
+    ranges: Region,
+    *,
+    fill: Any = 0,
+    lens: Lens | None = None,
+    behind: int = 0,
 ) -> Array:
     """Give ranges of an array (N, *spatial, C), of images and along each spatial axis; `fill` beyond its ends."""
     index, widths = [slice(*ranges[0])], [(0, 0)]
@@ -56,6 +65,8 @@ def surrounded(
     part = array[(*index, slice(None))]
     if lens is not None:
         part = lens.look(part)
+    if behind:
+        return work.pad_behind(part, (*widths, (0, 0)), behind)
     if any(before or after for before, after in widths):
         return work.pad(name, part, (*widths, (0, 0)), fill)
     return work.pixels(name, part)

@@ -14,10 +14,8 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
-
-Size = int | tuple[int, ...]
-Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 
 
 def conv(
@@ -29,9 +27,9 @@ def conv(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Convolve a batch of images (1, 2 or 3 spatial axes) with a bank of kernels.
@@ -63,10 +61,11 @@ def conv(
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
         ``"gemm"``, ``"toeplitz"`` (several neighbouring outputs in one row of the product, for few channels),
-        ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). The last
+        ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). These
         three serve floating and complex dtypes only. With them a NaN or an infinity stays in its windows on NumPy and
         on PyTorch's CPU tensors; elsewhere it can reach its whole tile, and ``"auto"`` does not take them. The last two
-        are not exact on whole numbers and have a larger `error_bound`.
+        are not exact on whole numbers and have a larger `error_bound`. ``"rows"`` (stride 1; CuPy only) multiplies
+        windows where they lie, without a copy.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 
@@ -123,9 +122,9 @@ def conv_input_grad(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Give the gradient of a convolution's input from the gradient of its output.
@@ -189,9 +188,9 @@ def conv_weight_grad(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Give the gradient of a convolution's kernels from the gradient of its output.
@@ -252,9 +251,9 @@ def conv_vjp(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> tuple[Array, Array, Array]:
     """Give all three gradients of a convolution from the gradient of its output.

@@ -8,11 +8,11 @@ from xpconv import _options
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import described_space
-from xpconv._ops.conv import Padding, Size
 from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
+from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 PASSES = ("conv", "input_grad", "weight_grad")
@@ -26,9 +26,9 @@ def explain(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = "float32",
     of: Literal["conv", "input_grad", "weight_grad"] = "conv",
     device: Any = None,
@@ -69,8 +69,6 @@ def explain(
     >>> plan = xc.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1)
     >>> plan.algorithm, plan.flops
     ('winograd', 1849688064)
-    >>> plan
-    <Plan winograd: tiles of 1 x 56 x 56 output pixels, 15.74 MiB workspace, 1,849.7 Mflop>
     >>> len(xc.explain((8, 28, 28, 64), (3, 3, 64, 128), padding=1, stride=2, of="input_grad").phases)
     4
 
@@ -81,7 +79,7 @@ def explain(
     if of not in PASSES:
         raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}")
     space, found = described_space(name, device, dtype)
-    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current())
+    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current().on(space.memory))
     if of == "input_grad":
         return choose_input_grad(call, geometry, algorithm)
     return choose(call, geometry, algorithm, gradient=of == "weight_grad")

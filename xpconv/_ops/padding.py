@@ -16,13 +16,12 @@ from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, runs
 from xpconv._shapes.layout import in_layout
+from xpconv._shapes.options import Layout, Padding, PaddingMode
 from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
 
-Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 
-
-def pad(x: Array, padding: Padding, *, mode: str = "zeros", layout: str = "channels_last") -> Array:
+def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layout = "channels_last") -> Array:
     """Pad the spatial axes of a batch of images (1, 2 or 3 spatial axes).
 
     ``(N, *spatial, C) -> (N, *(before + n + after), C)``, in ``channels_first`` ``(N, C, *spatial)`` likewise.
@@ -103,7 +102,12 @@ def _written(call: Call, x: Array, geometry: Geometry) -> Array:
 
 
 def pad_vjp(
-    dy: Array, input_shape: tuple[int, ...], padding: Padding, *, mode: str = "zeros", layout: str = "channels_last"
+    dy: Array,
+    input_shape: tuple[int, ...],
+    padding: Padding,
+    *,
+    mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Give the gradient of `pad`'s input from the gradient of its output.
 

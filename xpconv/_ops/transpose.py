@@ -8,12 +8,12 @@ from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
-from xpconv._ops.conv import Padding, Size
 from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.layout import in_layout
+from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 
 
@@ -32,7 +32,7 @@ def conv_transpose(
     output_padding: Size = 0,
     dilation: Size = 1,
     groups: int = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Convolve transposed: the adjoint of `conv`, from few pixels to many (1, 2 or 3 spatial axes).
 
@@ -107,7 +107,7 @@ def conv_transpose_vjp(
     output_padding: Size = 0,
     dilation: Size = 1,
     groups: int = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> tuple[Array, Array, Array]:
     """Give all three gradients of a transposed convolution from the gradient of its output.
 

@@ -10,8 +10,8 @@ from xpconv._arrays.scatter import scatter
 from xpconv._arrays.space import mixed_space
 from xpconv._arrays.views import contiguous, from_channels_last
 from xpconv._shapes.errors import Facts, freeze
-from xpconv._shapes.layout import LAYOUTS, channels_last
-from xpconv._shapes.options import Layout
+from xpconv._shapes.layout import channels_last
+from xpconv._shapes.options import LAYOUTS, Layout
 
 Array = Any
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
+from xpconv._arrays import cublas
 from xpconv._arrays.call import Call
 from xpconv._plan.case import Case
 from xpconv._plan.fit import fit
@@ -91,12 +92,16 @@ def _error(name: str, case: Case) -> float:
 def _refusal(name: str, case: Case, wanted: str) -> str:
     """Say why an algorithm is out of the question, whatever it costs."""
     algorithm = REGISTRY[name]
+    if algorithm.overlaps and not case.traits.overlaps:
+        return cublas.ONLY
     if reason := algorithm.refuses(case.geometry):
         return reason
     if case.numbers.whole and not algorithm.exact:
         return "serves floating dtypes only"
     if algorithm.fourier and case.traits.lazy:
         return f"serves no arrays of {case.traits.name}"
+    if algorithm.spreads_gradient and case.gradient and wanted == "auto":
+        return "not taken: a NaN would spread"
     if algorithm.spreads and wanted == "auto":
         if not case.traits.looks:
             return "not taken: a NaN would spread, and results are not looked at on this kind of device"

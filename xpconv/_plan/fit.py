@@ -17,6 +17,7 @@ from xpconv.algorithms import FALLBACK, REGISTRY
 from xpconv.algorithms.cost import Work
 from xpconv.algorithms.exact import scratch
 
+SPARE = 8  # part of the workspace that pieces of a product's sum may take on a GPU
 SPLIT = 32  # channels at least that are taken by themselves only to share work among cores
 
 
@@ -28,6 +29,7 @@ class _Needs:
     worker: int = 0  # for each worker
     pieces: tuple[int, int] = (1, 1)
     panels: int = 0
+    spare: int = 0  # of `worker`, for pieces of a product's sum
 
 
 def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
@@ -76,6 +78,7 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         step=work.step,
         single_taps=single_taps,
         panels=needs.panels,
+        spare=needs.spare,
         fallback=fallback,
     )
 
@@ -84,7 +87,8 @@ def _gradient_needs(name: str, work: Work, case: Case, room: int, blocks: int) -
     """Count what the partial sums of a weight gradient need."""
     geometry, itemsize = case.geometry, case.numbers.itemsize
     domain = (work.domain or geometry.products * geometry.filters) * itemsize
-    sums, cuts = _pieces(geometry, domain, room, transformed=work.domain > 0)
+    parts = 1 if case.traits.kind == "cuda" else PARTS  # no threads that want pieces of their own
+    sums, cuts = _pieces(geometry, domain, room, parts, transformed=work.domain > 0)
     pieces = (sums, max(cuts, blocks))
     in_place = case.traits.buffers and not work.domain
     needs = _Needs(
@@ -92,6 +96,9 @@ def _gradient_needs(name: str, work: Work, case: Case, room: int, blocks: int) -
         worker=_contribution(name, -(-domain // pieces[1]), case),
         pieces=pieces,
     )
+    if case.traits.overlaps:
+        needs.spare = room // SPARE
+        needs.worker += needs.spare
     return needs, replace(work, elements=work.elements // pieces[1] + geometry.filters)
 
 
@@ -164,25 +171,27 @@ def _channel_blocks(name: str, work: Work, case: Case, room: int) -> int:
     return blocks
 
 
-def _pieces(geometry: Geometry, domain: int, max_workspace: int, *, transformed: bool) -> tuple[int, int]:
-    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), PARTS together at most.
+def _pieces(geometry: Geometry, domain: int, max_workspace: int, parts: int, *, transformed: bool) -> tuple[int, int]:
+    """Cut the weight gradient into (partial sums over the pixels, blocks of channels), `parts` together at most.
+
+    More blocks only if the sums would not fit the workspace otherwise.
 
     `domain` is the bytes of one partial sum. Where it has another form than the result (`transformed`, or that of
     toeplitz) each block would go over the output's gradient anew, so there are few.
     """
     cuts = geometry.groups if geometry.groups > 1 else geometry.channels
     if transformed:
-        sums = PARTS // 2
+        sums = max(parts // 2, 1)
         while sums > 1 and sums * domain > max_workspace // 2:
             sums //= 2
-        blocks = 2 if sums <= 2 and cuts >= 128 else 1
+        blocks = 2 if parts > 1 and sums <= 2 and cuts >= 128 else 1
         while blocks < cuts and domain // blocks > max_workspace // 8:
             blocks = min(2 * blocks, cuts)
         return sums, blocks
     blocks = 1
-    while blocks < PARTS and domain // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
+    while blocks < parts and domain // blocks > 1 << 19 and cuts // (2 * blocks) >= 16:
         blocks *= 2
-    sums = PARTS // blocks
+    sums = max(parts // blocks, 1)
     while sums > 1 and sums * domain > max_workspace // 4:
         sums //= 2
     while blocks < cuts and domain // blocks > max_workspace // 8:

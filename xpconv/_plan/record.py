@@ -35,6 +35,7 @@ class Plan:
     step: Ints = ()  # outputs of the algorithm's own tiles, of which a tile holds whole ones
     single_taps: bool = False  # each tap's pixels are read by themselves: dilated windows span far more than they read
     panels: int = 0  # columns of the panels that a weight may be laid out in (`panels.repaid` says whether), or 0
+    spare: int = 0  # bytes that pieces of a product's sum may take
     fallback: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
 
     @property

@@ -18,7 +18,7 @@ from xpconv._arrays.dtypes import is_kind, least
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
-from xpconv._pooling import portable
+from xpconv._pooling import portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
@@ -44,7 +44,7 @@ def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> t
         best, place = portable.first_maxima(work, windows, region, slab, real)
         if windows.strided:
             best = portable.combined(work, "maximum", windows, region, slab)
-        return [best, work.xp.clip(place, -1, None)][: 1 + indices]
+        return [best, work.space.clip(place, -1, None)][: 1 + indices]
 
     results = [Result.of(one, windows.output_shape) for one in calls]
     found = portable.over_output(call, windows, tile, results, 12 if indices else 4)
@@ -61,13 +61,16 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
             return dx
     fill, real = least(call.xp, x.dtype), is_kind(call.xp, x.dtype, "real floating")
     compared = Workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
+    dx = whole.max_pool_vjp(call, windows, dy, x, compared, ties)
+    if dx is not None:
+        return dx
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(compared, windows, readers, x[..., own], fill)
         best, spot = portable.first_maxima(compared, windows, readers, slab, real)
         shares = portable.gradients(work, readers, dy[..., own], call.lens)
         if ties == "split":
-            shares = shares / call.xp.clip(portable.ties(work, windows, readers, slab), 1, None)
+            shares = shares / call.space.clip(portable.ties(work, windows, readers, slab), 1, None)
 
         def gradient(pixels: portable.Pixels) -> Array:
             place, value = pixels.places(), pixels.of(slab)

@@ -43,7 +43,7 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
             count: Any = 0
             for value in portable.each_tap(work, windows, readers, slab):
                 count = count + xp.astype(xp.abs(value) == norm, work.sums)
-            shares = shares / xp.clip(count, 1, None)
+            shares = shares / work.space.clip(count, 1, None)
 
         def gradient(pixels: portable.Pixels) -> Array:
             value, total = pixels.of(slab), None
@@ -54,7 +54,7 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
                 else:
                     ratio = xp.abs(value) / largest
                     slope = xp.pow(xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
-                share = portable.picked(work, shares, *picks) * xp.sign(value) * slope
+                share = portable.picked(work, shares, *picks) * work.space.sign(value) * slope
                 share = xp.where(value == 0, xp.zeros_like(share), share)
                 total = share if total is None else total + share
             return total

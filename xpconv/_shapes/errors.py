@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from xpconv._shapes.geometry import Interval, Ints, Pairs
+from xpconv._shapes.options import PADDING_NAMES
 
 MOST = 1 << 48  # of any size or option: beyond it no array has room
 
@@ -17,7 +18,7 @@ def freeze(value: Any) -> Any:
     if value is None or isinstance(value, str) or type(value) is int:
         return value
     if isinstance(value, (tuple, list)):
-        return tuple(freeze(item) for item in value)
+        return tuple([item if type(item) is int else freeze(item) for item in value])
     if isinstance(value, bool):
         return _Unfit(value)
     try:
@@ -111,12 +112,10 @@ class Facts:
     def padding(self, value: Any, size: Ints, span: Ints, stride: Ints) -> Pairs:
         """Read any form of padding and give (before, after) pairs."""
         rank = len(size)
-        words = ("valid", "same", "same_lower", "causal")
         if isinstance(value, str):
-            if value not in words:
-                self.fail(
-                    f"padding is an integer, one per axis, pairs or one of {', '.join(words)}; got padding={value!r}"
-                )
+            if value not in PADDING_NAMES:
+                words = ", ".join(PADDING_NAMES)
+                self.fail(f"padding is an integer, one per axis, pairs or one of {words}; got padding={value!r}")
             return tuple(_worded(value, *axis) for axis in zip(size, span, stride, strict=True))
         if isinstance(value, int):
             value = ((value, value),) * rank

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from xpconv._shapes.geometry import Ints
 
-LAYOUTS = ("channels_last", "channels_first")
-
 
 def channels_last(shape: Ints, layout: str) -> Ints:
     """Reorder a whole input or output shape to channels last."""

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from xpconv._shapes.errors import Facts, freeze, whole_shape
 from xpconv._shapes.geometry import Geometry, Ints, Pairs
-from xpconv._shapes.layout import LAYOUTS, channels_last, channels_last_kernel, in_layout
+from xpconv._shapes.layout import channels_last, channels_last_kernel, in_layout
+from xpconv._shapes.options import LAYOUTS, PADDING_MODES
 
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PLAIN = (int, str, type(None))  # types that need no freezing
 
 
 class Windowing(NamedTuple):
@@ -27,7 +28,8 @@ class Windowing(NamedTuple):
 
     def frozen(self) -> Windowing:
         """Turn what can be turned into hashable integers, words and tuples."""
-        return Windowing._make([*map(freeze, self[:-1]), bool(self.ceil_mode)])
+        fixed = [value if type(value) in PLAIN else freeze(value) for value in self[:-1]]
+        return Windowing._make([*fixed, bool(self.ceil_mode)])
 
 
 def conv(

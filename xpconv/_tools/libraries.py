@@ -120,7 +120,7 @@ def load(name: str, device: str | None = None) -> Library:
 
 
 def of(array: Array) -> Library:
-    """Give the library and the device that an array belongs to; TypeError if it is no array of a known library."""
+    """Find the library and the device of an array; TypeError if it is no array of a known library."""
     xp = array_api_compat.array_namespace(array)
     for name, module in MODULES.items():
         if xp.__name__ == module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from xpconv import _options
+from xpconv._arrays.space import cupy_allows_tf32
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError, installed, load
 from xpconv._version import version as version
 
@@ -32,7 +34,10 @@ def versions(*libraries: Library) -> dict[str, str]:
 
 def tf32() -> str:
     """Say whether CuPy may round float32 matrix products to TF32."""
-    return "on (CUPY_TF32=1)" if os.environ.get("CUPY_TF32", "0") == "1" else "off (CUPY_TF32 is not 1)"
+    if "cupy" in sys.modules:
+        return "on (CUPY_TF32, or set_compute_type)" if cupy_allows_tf32() else "off (CUPY_TF32 is not above 0)"
+    asked = os.environ.get("CUPY_TF32", "0")
+    return "on (CUPY_TF32)" if asked.isdecimal() and int(asked) > 0 else "off (CUPY_TF32 is not above 0)"
 
 
 def sections() -> dict[str, Rows]:
@@ -54,7 +59,7 @@ def sections() -> dict[str, Rows]:
         "devices": devices,
         "BLAS and threads": _blas(),
         "processor": _processor(),
-        "options": [(name, str(value)) for name, value in vars(_options.current()).items()],
+        "options": [(name, str(getattr(_options.current(), name))) for name in ("max_workspace", "threads")],
     }
 
 

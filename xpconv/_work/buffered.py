@@ -18,6 +18,7 @@ from xpconv._shapes.geometry import Geometry, Ints, Run
 from xpconv._work import fused as _fused
 from xpconv._work import panels as _panels
 from xpconv._work import products as _products
+from xpconv._work.device import DeviceWorkspace
 from xpconv._work.memory import pool
 from xpconv._work.tape import Tape
 from xpconv._work.workspace import Workspace
@@ -103,7 +104,7 @@ class BufferedWorkspace(Workspace):
         np.copyto(target, part)
         return target
 
-    def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
+    def destination(self, target: Array, region: tuple[slice, ...], bias: Array | None = None) -> Array | None:
         out = target[region]
         # where a pixel's channels lie apart, a finished block is copied faster than it is put together
         return out if out.dtype == self.sums and out.strides[-1] == out.itemsize else None
@@ -374,4 +375,6 @@ def _moves(blocks: Array, output: Sequence[int]) -> list[tuple[tuple[slice, ...]
 
 def workspace(space: Space, arithmetic: Arithmetic) -> Workspace:
     """Make the work arrays of one worker."""
-    return (BufferedWorkspace if space.traits.buffers else Workspace)(space, arithmetic)
+    if space.traits.buffers:
+        return BufferedWorkspace(space, arithmetic)
+    return (DeviceWorkspace if space.traits.outs else Workspace)(space, arithmetic)

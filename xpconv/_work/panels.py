@@ -1,6 +1,6 @@
 """Right-hand matrices of many products, in panels of neighbouring columns, each of which lies in one piece.
 
-The kernels of OpenBLAS that multiply matrices where they lie (`_products`) read a few columns of each row. Rows of 256
+The kernels of OpenBLAS that multiply matrices where they lie (`products`) read a few columns of each row. Rows of 256
 columns lie a kilobyte apart, of 1024 four, by a power of two as a rule, and so fall into the same few lines of a cache.
 Measured on two cores, time with panels over time without: 1 x 1 kernels, 64 -> 256 channels 0.89, 512 -> 256 0.90,
 256 -> 1024 0.92, input gradient of 256 -> 1024 0.92; 3 x 3 with stride 2, 256 -> 256 channels 0.92.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ class Workspace:
     with the same name.
     """
 
+    spare = 0  # bytes that pieces of a product's sum may take
+
     def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
         self.space, self.arithmetic = space, arithmetic
         self.xp, self.traits = space.xp, space.traits
@@ -43,8 +46,8 @@ class Workspace:
         """Give a block of pixels in the workspace's dtype, the channels of a pixel side by side if that matters."""
         return cast(self.xp, part, self.dtype)
 
-    def destination(self, target: Array, region: tuple[slice, ...]) -> Array | None:
-        """Give the region of a result if an algorithm may write right into it."""
+    def destination(self, target: Array, region: tuple[slice, ...], bias: Array | None = None) -> Array | None:
+        """Give the region of a result if an algorithm may write right into it; `store` is going to add the bias."""
         return None
 
     def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
@@ -111,6 +114,11 @@ class Workspace:
 
     def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
         """Surround an array with a constant."""
+        if self.traits.mutable:  # in two steps; by concatenation there are five for each axis, each over all pixels
+            shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
+            target = self.space.full(shape, fill, self.dtype)
+            target[tuple(slice(low, low + n) for n, (low, _) in zip(part.shape, widths, strict=True))] = part
+            return target
         part = cast(self.xp, part, self.dtype)
         for axis, (before, after) in enumerate(widths):
             pieces = [part]
@@ -121,6 +129,14 @@ class Workspace:
             if len(pieces) > 1:
                 part = self.xp.concat(pieces, axis=axis)
         return part
+
+    def pad_behind(self, part: Array, widths: Sequence[tuple[int, int]], behind: int) -> Array:
+        """Surround an array (n, *pixels, C) with zeros, and put so many pixels of them behind it, in memory alone."""
+        shape = tuple(before + n + after for n, (before, after) in zip(part.shape, widths, strict=True))
+        flat = self.space.zeros((math.prod(shape) + behind * shape[-1],), self.dtype)
+        target = self.xp.reshape(flat[: math.prod(shape)], shape)
+        target[tuple(slice(low, low + n) for n, (low, _) in zip(part.shape, widths, strict=True))] = part
+        return target
 
     def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
         """(n, *slab, C) -> (*size, n, *tiles, C): the pixels of each tile of `step` outputs, zeros beyond the slab."""
@@ -172,6 +188,10 @@ class Workspace:
             w = w[(*(slice(None),) * axis, slice(0, (taps - 1) * spread + 1), ...)]
         return w
 
+    def stack(self, arrays: Sequence[Array]) -> Array:
+        """Join arrays of one shape along a new first axis."""
+        return self.xp.stack(arrays)
+
     def window_products(
         self, name: str, slab: Array, w: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
@@ -189,7 +209,7 @@ class Workspace:
             part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
             product = cast(self.xp, part, self.sums) * dz
             taps.append(self.xp.sum(product, axis=tuple(range(geometry.rank + 1)), dtype=self.sums))
-        return self.xp.reshape(self.xp.stack(taps), (*geometry.kernel, -1))
+        return self.xp.reshape(self.stack(taps), (*geometry.kernel, -1))
 
     def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
         """(n, *spatial, C) -> (n, *padded, C): lay the runs of each spatial axis side by side."""

@@ -6,6 +6,7 @@ from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.direct import Direct
 from xpconv.algorithms.fft import Fourier
 from xpconv.algorithms.gemm import Gemm
+from xpconv.algorithms.rows import Rows
 from xpconv.algorithms.toeplitz import Toeplitz
 from xpconv.algorithms.winograd import Winograd
 
@@ -15,7 +16,9 @@ REGISTRY: dict[str, Algorithm] = {
     "toeplitz": Toeplitz(),
     "winograd": Winograd(),
     "fft": Fourier(),
+    "rows": Rows(),
 }
 FALLBACK = "gemm"  # serves everything, and computes a tile again in which values spread that are not finite
+EVERYWHERE = tuple(name for name, algorithm in REGISTRY.items() if not algorithm.overlaps)  # on every library
 
-__all__ = ["FALLBACK", "REGISTRY", "Algorithm"]
+__all__ = ["EVERYWHERE", "FALLBACK", "REGISTRY", "Algorithm"]

@@ -24,9 +24,16 @@ class Algorithm(ABC):
     by_tap = False  # it serves a kernel as the sum of its taps, each by itself
     copies_weight = False  # it lays a weight of several taps out anew, as a copy
 
+    overlaps = False  # it multiplies overlapping matrices where they lie, which takes a library that can
+    spreads_gradient = False  # a NaN can reach elements of the weight's gradient that it is no factor of
+
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
         return ""
+
+    def behind(self, geometry: Geometry) -> int:
+        """Say how many pixels of memory it reads behind those of a tile."""
+        return 0
 
     @abstractmethod
     def forward_work(self, geometry: Geometry) -> Work:

@@ -139,8 +139,8 @@ class Direct(Algorithm):
             for channel in range(pixels.shape[-1]):
                 product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)
                 channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
-            taps.append(xp.stack(channels))
-        return xp.reshape(xp.stack(taps), geometry.kernel_shape)
+            taps.append(work.stack(channels))
+        return xp.reshape(work.stack(taps), geometry.kernel_shape)
 
 
 def _is_thin(geometry: Geometry) -> bool:

@@ -293,7 +293,9 @@ class FourierMagnitude(Fourier):
         xp, axes = work.xp, tuple(range(1, geometry.rank + 1))
         peak = xp.max(slab, axis=axes, keepdims=True)  # squares of scaled values neither overflow nor vanish
         peak = xp.where(peak > 0, peak, xp.ones_like(peak))
-        peak = xp.clip(peak, None, float(xp.finfo(slab.dtype).max) ** 0.8)  # whose reciprocal is no denormal number
+        peak = work.space.clip(
+            peak, None, float(xp.finfo(slab.dtype).max) ** 0.8
+        )  # whose reciprocal is no denormal number
         scaled = xp.sqrt(xp.sum((slab / peak) ** 2, axis=axes, dtype=slab.dtype))
         return self._in_range(scaled * xp.reshape(peak, (slab.shape[0], -1)), geometry)
 

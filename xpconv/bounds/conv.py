@@ -13,12 +13,12 @@ from xpconv._arrays.views import kernel_from_channels_last
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
-from xpconv._ops.conv import Padding, Size
 from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, batches, choose_input_grad, strips
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
 from xpconv._shapes.layout import in_layout
+from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import bounded, correlation, terms, weight_gradient, worst
 
@@ -32,9 +32,9 @@ def error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Bound the rounding error of `conv`, element by element.
@@ -90,7 +90,7 @@ def error_bound(
     if arithmetic.is_whole:
         return call.space.zeros(in_layout(geometry.output_shape, layout), arithmetic.wanted)
     found = terms(xp, arithmetic.sums, correlation(call, plan, more=b is not None))
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     kernel = measured.seen(cast(xp, call.kernel(w), arithmetic.sums))
     bound = correlate(measured, plan, call.images(x), kernel, None if b is None else xp.abs(b))
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
@@ -105,9 +105,9 @@ def conv_input_grad_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Bound the rounding error of `conv_input_grad`, element by element.
@@ -159,7 +159,7 @@ def conv_input_grad_error_bound(
     most = 1 if geometry.mode == "zeros" else math.prod(1 + before + after for before, after in geometry.padding)
     steps = worst(correlation(call, one, more=most - 1) for one in _correlations(call, plan))
     found = terms(xp, arithmetic.sums, steps)
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     bound = input_grad(measured, plan, call.images(dz), call.kernel(w))
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
 
@@ -183,9 +183,9 @@ def conv_weight_grad_error_bound(
     padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
-    padding_mode: str = "zeros",
-    layout: str = "channels_last",
-    algorithm: str = "auto",
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "channels_last",
+    algorithm: AlgorithmName = "auto",
     dtype: Any = None,
 ) -> Array:
     """Bound the rounding error of `conv_weight_grad`, element by element.
@@ -236,6 +236,6 @@ def conv_weight_grad_error_bound(
         real = arithmetic.wanted if arithmetic.is_whole else arithmetic.magnitudes.sums
         return call.space.zeros(tuple(kernel_shape), real)
     found = terms(xp, arithmetic.sums, weight_gradient(call, plan))
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     bound = weight_grad(measured, plan, call.images(x), call.images(dz))
     return kernel_from_channels_last(xp, bounded(xp, bound, found, arithmetic.sums, arithmetic.result), layout)

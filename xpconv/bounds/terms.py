@@ -18,6 +18,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind, largest, limits, real_dtype
 from xpconv._arrays.rounding import unbounded
+from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array, DType, Namespace
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Tiles, intervals
@@ -52,12 +53,12 @@ class Terms:
     least: float  # what a factor counts as at least, so that its underflow is paid for
     added: float  # to each factor, where what underflows is amplified
 
-    def of(self, xp: Namespace) -> Callable[[Array], Array]:
+    def of(self, space: Space) -> Callable[[Array], Array]:
         """Give the function that makes magnitudes of factors."""
 
         def magnitude(values: Array) -> Array:
-            size = xp.abs(values)
-            return size + self.added if self.added else xp.clip(size, self.least, None)
+            size = space.xp.abs(values)
+            return size + self.added if self.added else space.clip(size, self.least, None)
 
         return magnitude
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._convolution.input_grad import input_grad
-from xpconv._ops.conv import Padding, Size
 from xpconv._ops.transpose import choose_transpose
 from xpconv._shapes import read
 from xpconv._shapes.layout import in_layout
+from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import bounded, correlation, terms, worst
 
@@ -23,7 +23,7 @@ def conv_transpose_error_bound(
     output_padding: Size = 0,
     dilation: Size = 1,
     groups: int = 1,
-    layout: str = "channels_last",
+    layout: Layout = "channels_last",
 ) -> Array:
     """Bound the rounding error of `conv_transpose`, element by element.
 
@@ -72,6 +72,6 @@ def conv_transpose_error_bound(
         return call.space.zeros(in_layout(geometry.input_shape, layout), arithmetic.wanted)
     plan = choose_transpose(call, geometry)
     found = terms(xp, arithmetic.sums, worst(correlation(call, one, more=b is not None) for one in plan.planned))
-    measured = call.of_magnitudes(found.of(xp))
+    measured = call.of_magnitudes(found.of(call.space))
     bound = input_grad(measured, plan, call.images(x), call.kernel(w), None if b is None else xp.abs(b))
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))

@@ -23,7 +23,8 @@ def named(function: str, **names: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        text = str(error).partition(": ")[2]
+        _, named_itself, rule = str(error).partition(": ")
+        text = rule if named_itself else str(error)  # an array library's own error names no operation
         for inner, outer in names.items():
             text = re.sub(rf"\b{inner}\b(?!=)", outer, text)
         raise type(error)(f"{function}: {text}") from None

@@ -42,7 +42,7 @@ def positive_number(where: str, name: str, value: object) -> float:
 
 
 def real_floating(where: str, name: str, x: Array) -> Any:
-    """Give the namespace of `x`, an array of a real floating dtype."""
+    """Demand an array of a real floating dtype: ``-> its namespace``."""
     xp = array_namespace(x)
     if not xp.isdtype(x.dtype, "real floating"):
         raise TypeError(f"{where}: {name} has a real floating dtype; got {x.dtype}; convert it with astype first")
@@ -56,7 +56,7 @@ def same_shape(where: str, name: str, x: Array, shape: tuple[int, ...]) -> None:
 
 
 def entry(where: str, params: Mapping[str, Array], name: str) -> Array:
-    """Give one parameter of a layer."""
+    """Look up one parameter of a layer."""
     if name not in params:
         raise ValueError(f"{where}: params holds {name!r}; got the keys {sorted(params)}")
     return params[name]

@@ -35,11 +35,11 @@ class Layer(Protocol):
         ...
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Any]:
-        """Give the output and the cache."""
+        """Compute the output, and the cache that `backward` takes."""
         ...
 
     def backward(self, params: Params, cache: Any, dy: Array) -> tuple[Array, Params]:
-        """Give the gradients by the input and by the parameters."""
+        """Compute the gradients by the input and by the parameters."""
         ...
 
 
@@ -65,7 +65,7 @@ class ReLU:
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Give no parameters."""
+        """There are no parameters."""
         return {}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
@@ -116,7 +116,7 @@ class Flatten:
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Give no parameters."""
+        """There are no parameters."""
         return {}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, tuple[int, ...]]:

@@ -52,6 +52,6 @@ class SoftmaxCrossEntropy:
         return xp.mean(losses), (exponentials / total, hot)
 
     def backward(self, cache: tuple[Array, Array]) -> Array:
-        """Give the gradient by the logits, (N, K)."""
+        """``-> (N, K)``, the gradient by the logits."""
         probabilities, hot = cache
         return (probabilities - hot) / probabilities.shape[0]

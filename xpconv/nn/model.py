@@ -98,7 +98,7 @@ class Sequential:
         return {name: library.asarray(value) for name, value in params.items()}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, list[Any]]:
-        """Give the output of the last layer and every layer's cache, first to last."""
+        """Run every layer: ``-> the last one's output, every layer's cache``, first to last."""
         caches, spare = [], False  # whether x is in no cache and not the caller's
         for name, layer in zip(self.names, self.layers, strict=True):
             step = _step(layer, "forward", spare)
@@ -108,11 +108,11 @@ class Sequential:
         return x, caches
 
     def backward(self, params: Params, caches: list[Any], dy: Array) -> tuple[Array, Params]:
-        """Give the gradients by the input and by every parameter, from the caches of `forward`."""
+        """Compute the gradients by the input and by every parameter, from the caches of `forward`."""
         return self._back(params, caches, dy, 0)
 
     def gradients(self, params: Params, caches: list[Any], dy: Array) -> Params:
-        """Give the gradients by every parameter, as `backward` does, without what only the input's gradient needs."""
+        """Compute those by every parameter alone, without what only the input's gradient needs."""
         names = self.names
         first = next((place for place, name in enumerate(names) if _own(params, name)), len(names))
         dy, grads = self._back(params, caches, dy, first + 1)
@@ -137,11 +137,11 @@ class Sequential:
         return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}
 
     def predict(self, params: Params, x: Array) -> Array:
-        """Give the output of the last layer alone."""
+        """Run every layer: ``-> the last one's output``."""
         return self.forward(params, x)[0]
 
     def activations(self, params: Params, x: Array) -> dict[str, Array]:
-        """Give the output of every layer by its name, first to last."""
+        """Run every layer and keep its output under its name, first to last."""
         outputs = {}
         for name, layer in zip(self.names, self.layers, strict=True):
             x, _ = layer.forward(_own(params, name), x)
@@ -155,7 +155,7 @@ def _promises_new(layer: Layer) -> bool:
 
 
 def _step(layer: Layer, name: str, spare: bool) -> Any:
-    """Give a layer's method, or if its array is `spare` the one that may write into it.
+    """Choose a layer's method, or if its array is `spare` the one that may write into it.
 
     That one counts where the layer's own class has both, so that neither was overridden without the other.
     """

@@ -16,11 +16,11 @@ class Optimizer(Protocol):
     """What the training loop asks of an optimiser."""
 
     def init(self, params: Params) -> State:
-        """Give the state before the first step."""
+        """Make the state before the first step."""
         ...
 
     def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Give the parameters and the state after one step."""
+        """Make one step: ``-> params, state`` after it."""
         ...
 
 
@@ -68,11 +68,11 @@ class SGD:
         object.__setattr__(self, "momentum", number_between("SGD", "momentum", self.momentum, 0.0, 1.0))
 
     def init(self, params: Params) -> State:
-        """Give zero velocities."""
+        """Start with zero velocities."""
         return {"velocity": {name: _zeros_like(value) for name, value in params.items()}}
 
     def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Give the parameters and the velocities after one step."""
+        """Make one step: ``-> params, velocities`` after it."""
         same_keys("SGD", "grads", grads, params)
         same_keys("SGD", "state['velocity']", state["velocity"], params)
         velocity = {name: self.momentum * state["velocity"][name] + grads[name] for name in params}
@@ -125,13 +125,13 @@ class Adam:
         object.__setattr__(self, "eps", positive_number("Adam", "eps", self.eps))
 
     def init(self, params: Params) -> State:
-        """Give zero averages and a count of 0."""
+        """Start with zero averages and a count of 0."""
         mean = {name: _zeros_like(value) for name, value in params.items()}
         square = {name: _zeros_like(value) for name, value in params.items()}
         return {"steps": 0, "mean": mean, "square": square}
 
     def update(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        """Give the parameters, the averages and the count after one step."""
+        """Make one step: ``-> params, averages and count`` after it."""
         same_keys("Adam", "grads", grads, params)
         same_keys("Adam", "state['mean']", state["mean"], params)
         steps = state["steps"] + 1

@@ -27,7 +27,7 @@ def takes(*arrays: Any) -> bool:
 
 
 def rectified(xp: Namespace, x: Array, y: Array) -> Array:
-    """Give max(x, 0) in y, which may be x; both are contiguous."""
+    """Write max(x, 0) into y, which may be x; both are contiguous."""
     source, target = x.reshape(-1), y.reshape(-1)
 
     def job(item: Interval, work: Any) -> None:
@@ -39,7 +39,7 @@ def rectified(xp: Namespace, x: Array, y: Array) -> Array:
 
 
 def passed(xp: Namespace, y: Array, dy: Array, dx: Array) -> Array:
-    """Give dy where y is above zero, else 0, in dx, which may be dy; all are contiguous."""
+    """Write dy where y is above zero, else 0, into dx, which may be dy; all are contiguous."""
     top, source, target = (array.reshape(-1) for array in (y, dy, dx))
 
     def job(item: Interval, work: BufferedWorkspace) -> None:

@@ -1,4 +1,4 @@
-"""The layers with a window: Conv, MaxPool, AvgPool, thin over `xpconv.conv` and `xpconv.pool`."""
+"""The layers with a window: Conv, MaxPool, AvgPool, thin over the operations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad, gradient_of_bias
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv.nn.checks import Array, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
-
-Ints = int | tuple[int, ...]
-Padding = int | str | tuple[int, ...] | tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,14 @@ class Conv:
     """
 
     features: int
-    kernel: Ints
-    stride: Ints = 1
+    kernel: Size
+    stride: Size = 1
     padding: Padding = 0
-    dilation: Ints = 1
+    dilation: Size = 1
     groups: int = 1
-    padding_mode: str = "zeros"
-    layout: str = "channels_last"
-    algorithm: str = "auto"
+    padding_mode: PaddingMode = "zeros"
+    layout: Layout = "channels_last"
+    algorithm: AlgorithmName = "auto"
     gives_new: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -69,7 +67,7 @@ class Conv:
         positive_int("Conv", "groups", self.groups)
         for size in self.kernel if isinstance(self.kernel, tuple) else (self.kernel,):
             positive_int("Conv", "kernel", size)
-        if self.layout not in ("channels_last", "channels_first"):
+        if self.layout not in LAYOUTS:
             raise ValueError(f"Conv: layout is 'channels_last' or 'channels_first'; got {self.layout!r}")
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -139,16 +137,16 @@ class MaxPool:
     [[5.0, 7.0], [13.0, 15.0]]
     """
 
-    window: Ints
-    stride: Ints | None = None
+    window: Size
+    stride: Size | None = None
     padding: Padding = 0
-    dilation: Ints = 1
+    dilation: Size = 1
     ceil_mode: bool = False
-    layout: str = "channels_last"
+    layout: Layout = "channels_last"
     gives_new: ClassVar[bool] = True
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Give no parameters."""
+        """There are no parameters."""
         return {}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
@@ -185,17 +183,17 @@ class AvgPool:
     [[2.5, 4.5], [10.5, 12.5]]
     """
 
-    window: Ints
-    stride: Ints | None = None
+    window: Size
+    stride: Size | None = None
     padding: Padding = 0
-    dilation: Ints = 1
+    dilation: Size = 1
     ceil_mode: bool = False
     count_include_pad: bool = True
-    layout: str = "channels_last"
+    layout: Layout = "channels_last"
     gives_new: ClassVar[bool] = True
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Give no parameters."""
+        """There are no parameters."""
         return {}
 
     def forward(self, params: Params, x: Array) -> tuple[Array, tuple[int, ...]]:

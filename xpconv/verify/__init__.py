@@ -7,10 +7,11 @@
 - *adjoint*: gradients satisfy <f(x), g> = <x, dx>, exactly, on whole numbers.
 
 ``--self-test`` plants faults and demands that these checks catch them; ``--target`` asks somebody else's functions of
-the course's names the same.
+the course's names the same, and so does `check` in an open notebook.
 """
 
 from xpconv.verify.check.reproduce import draw
 from xpconv.verify.command import main
+from xpconv.verify.target.here import check
 
-__all__ = ["draw", "main"]
+__all__ = ["check", "draw", "main"]

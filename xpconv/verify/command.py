@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from xpconv._tools import libraries as _libraries
-from xpconv._tools import machine as _info
+from xpconv._tools import libraries, machine
+from xpconv._tools.arguments import Parser, natural
 from xpconv._tools.libraries import Library, LibraryError
+from xpconv._tools.terminal import complain
 from xpconv.verify import selftest
 from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.tasks import NAMES
 from xpconv.verify.report import against
 from xpconv.verify.report import files as report
-from xpconv.verify.report.against import Evidence, EvidenceError
-from xpconv.verify.report.outcome import Outcome
-from xpconv.verify.report.screen import PlainScreen, RichScreen, screen
-from xpconv.verify.report.summary import describe, failures, verdict
+from xpconv.verify.report.against import EvidenceError
+from xpconv.verify.report.screen import Screen, screen, tell
 from xpconv.verify.run import run
+from xpconv.verify.target import files as target_files
+from xpconv.verify.target import report as target_report
 from xpconv.verify.target import run as target
 
 MAX_SECONDS = 86_400
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"wants an integer of at least 0; got {text!r}")
-    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -62,49 +48,64 @@ def _operations(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="xpconv verify",
         description="Check convolution, pooling, padding and the course's functions, forward and backward, on every "
         "backend found, against the definition in exact arithmetic: bit for bit on whole numbers, within derived "
         "bounds on real ones.",
-        epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments.",
+        epilog="Exit status: 0 if all is well, 1 if a check failed, 2 for bad arguments or targets.",
     )
     parser.add_argument(
-        "--backends", type=_names, metavar="NAME,...",
-        help=f"of {', '.join(_libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
-    )  # fmt: skip
+        "--backends",
+        type=_names,
+        metavar="NAME,...",
+        help=f"of {', '.join(libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
+    )
     parser.add_argument("--operations", type=_operations, metavar="NAME,...", help="only these (default: all)")
     parser.add_argument("--quick", action="store_true", help="the core cases only, which have every feature once")
-    parser.add_argument("--seed", type=_natural, metavar="N", help="of the data (default: 0, or that of --against)")
+    parser.add_argument("--seed", type=natural, metavar="N", help="of the data (default: 0, or that of --against)")
     parser.add_argument(
-        "--report", action="append", type=Path, default=[], metavar="FILE",
-        help="write a report: .json, .xml (JUnit) or .md; may be given more than once",
-    )  # fmt: skip
+        "--report",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="write a report: .json, .xml (JUnit) or .md, with --target .json, .md or .html; may be "
+        "given more than once",
+    )
     parser.add_argument(
-        "--against", type=Path, metavar="FILE.json",
+        "--against",
+        type=Path,
+        metavar="FILE.json",
         help="hold the exact results against a report made elsewhere, on a CUDA machine say",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--self-test",
         action="store_true",
         help="plant faults in the library and fail unless the checks catch every one",
     )
     parser.add_argument(
-        "--target", metavar="MODULE[:NAME]",
-        help="check somebody else's functions of the course's names: a .py file, a notebook (.ipynb) or an importable "
-        "module; NAME is one function, or an object that holds them",
-    )  # fmt: skip
+        "--target",
+        action="extend",
+        nargs="+",
+        metavar="MODULE[:NAME]",
+        help="judge somebody else's functions of the course's names, in any number of notebooks (.ipynb), .py "
+        "files and importable modules; NAME is one function, or an object that holds them",
+    )
     parser.add_argument(
-        "--time-limit", type=_seconds, metavar="SECONDS",
-        help=f"how long --target may take (default: {target.TIME_LIMIT:g})",
-    )  # fmt: skip
+        "--time-limit",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long one function of --target, or one statement of its file, may take "
+        f"(default: {target.TIME_LIMIT:g})",
+    )
     return parser
 
 
 def _conflict(options: argparse.Namespace) -> str:
     """Say which options do not go together; empty if all do."""
     given = [f"--{name.replace('_', '-')}" for name, value in vars(options).items() if value not in (None, False, [])]
-    for mode, partners in (("--self-test", ("--seed",)), ("--target", ("--seed", "--time-limit"))):
+    for mode, partners in (("--self-test", ("--seed",)), ("--target", ("--seed", "--time-limit", "--report"))):
         if mode in given and (others := [name for name in given if name not in (mode, *partners)]):
             return f"{mode} does not go with {', '.join(others)}"
     return "" if options.target is not None or options.time_limit is None else "--time-limit goes with --target only"
@@ -129,87 +130,79 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     if conflict := _conflict(options):
-        return _fail(conflict, 2)
+        return _fail(conflict)
     if options.self_test:
         return selftest.main(options.seed or 0)
-    if options.target is not None:
-        try:
-            return target.main(options.target, options.time_limit or target.TIME_LIMIT, options.seed or 0)
-        except target.TargetError as error:
-            return _fail(f"--target: {error}", 2)
+    return _judge_targets(options) if options.target is not None else _check_library(options)
+
+
+def _judge_targets(options: argparse.Namespace) -> int:
+    for path in options.report:
+        if trouble := report.trouble(path, target_files.WRITERS):
+            return _fail(trouble)
+    shown, found = screen(), []
+    for name in dict.fromkeys(options.target):
+        outcome = target.check(name, options.time_limit or target.TIME_LIMIT, options.seed or 0)
+        found.append(outcome)
+        if outcome.refused:
+            _fail(f"--target: {outcome.refused}")
+        else:
+            target_report.tell(shown, outcome)
+    if len(found) > 1:
+        shown.line("")
+        target_report.tell_score(shown, found)
+    return _write(shown, options.report, lambda path: target_files.write(path, found)) or target_report.status(found)
+
+
+def _check_library(options: argparse.Namespace) -> int:
     for path in options.report:
         if trouble := report.trouble(path):
-            return _fail(trouble, 2)
+            return _fail(trouble)
     try:
         evidence = against.load(options.against) if options.against else None
-        libraries = _load(options.backends)
+        chosen = _load(options.backends)
     except (EvidenceError, LibraryError) as error:
         return _fail(str(error), getattr(error, "status", 2))
     seed = options.seed if options.seed is not None else evidence.seed if evidence else 0
     if evidence and seed != evidence.seed:
-        return _fail(f"--against: {evidence.path} was made with --seed {evidence.seed}, not {seed}", 2)
+        return _fail(f"--against: {evidence.path} was made with --seed {evidence.seed}, not {seed}")
 
-    names = options.operations or NAMES
     shown = screen()
-    size = "core cases" if options.quick else "all cases"
-    shown.line(f"xpconv {_info.version()} verify: catalogue {cases.VERSION}, {size}, seed {seed}")
+    which = "core cases" if options.quick else "all cases"
+    shown.line(f"xpconv {machine.version()} verify: catalogue {cases.VERSION}, {which}, seed {seed}")
     try:
-        outcome = run(libraries, names, options.quick, seed, shown)
+        outcome = run(chosen, options.operations or NAMES, options.quick, seed, shown)
     finally:
         shown.finish()
-    passed = _judge(shown, outcome, evidence)
-    return _write(shown, outcome, options.report) or int(not passed)
+    tell(shown, outcome)
+    passed = outcome.passed
+    if evidence:
+        comparison = against.compare(outcome, evidence)
+        passed = passed and comparison.passed
+        first, *rest = comparison.lines()
+        shown.line(first, good=comparison.passed)
+        for text in rest:
+            shown.line(text)
+    return _write(shown, options.report, lambda path: report.write(path, outcome)) or int(not passed)
 
 
 def _load(names: tuple[str, ...] | None) -> list[Library]:
     if names is None:
-        return _libraries.found()
+        return libraries.found()
     if not names:
         raise LibraryError("--backends names no backend")
-    return [_libraries.load(name) for name in names]
+    return [libraries.load(name) for name in names]
 
 
-def _judge(shown: PlainScreen | RichScreen, outcome: Outcome, evidence: Evidence | None) -> bool:
-    for result, more in failures(outcome.results):
-        first, *rest = describe(result, more, outcome.shrunk.get(result))
-        shown.line("")
-        shown.line(first, good=False)
-        for text in rest:
-            shown.line(text)
-    for found in outcome.untested:
-        shown.line("")
-        shown.line(f"UNTESTED {found}", good=False)
-    passed = outcome.passed
-    shown.line("")
-    if not outcome.results:
-        shown.line("nothing was checked", good=False)
-    else:
-        shown.line(verdict(outcome.results, outcome.seconds, len(outcome.untested)), good=passed)
-    if evidence is None:
-        return passed
-    compared, differences = against.compare(outcome, evidence)
-    there = "; ".join(evidence.backends)
-    if not compared:
-        shown.line(f"{evidence.path}: no exact result in common with {there}", good=False)
-    elif differences:
-        shown.line(f"{evidence.path}: DIFFERS in {differences[0]}", good=False)
-        if len(differences) > 1:
-            shown.line(f"  and {len(differences) - 1:,} more")
-    else:
-        shown.line(f"{evidence.path}: {compared:,} exact results are the same bits as those of {there}", good=True)
-    return passed and bool(compared) and not differences
-
-
-def _write(shown: PlainScreen | RichScreen, outcome: Outcome, paths: list[Path]) -> int:
+def _write(shown: Screen, paths: list[Path], write: Callable[[Path], None]) -> int:
     for path in paths:
         try:
-            report.write(path, outcome)
+            write(path)
         except OSError as error:
-            return _fail(f"--report: {path} cannot be written: {error.strerror or error}", 2)
+            return _fail(f"--report: {path} cannot be written: {error.strerror or error}")
         shown.line(f"written {path}")
     return 0
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"xpconv verify: {' '.join(message.split())}", file=sys.stderr)
-    return status
+def _fail(message: str, status: int = 2) -> int:
+    return complain("xpconv verify", message, status)

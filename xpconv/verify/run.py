@@ -7,39 +7,23 @@ import importlib
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from xpconv._tools import libraries as _libraries
-from xpconv._tools import machine as _info
+from xpconv._tools import machine
 from xpconv._tools.libraries import Library
 from xpconv.verify.catalogue.tasks import NAMES, Task, tasks
 from xpconv.verify.check.bench import Bench
 from xpconv.verify.check.oracle import Oracle
-from xpconv.verify.check.result import Result
 from xpconv.verify.check.shrink import shrink
 from xpconv.verify.check.untested import untested
 from xpconv.verify.report.outcome import Backend, Outcome
+from xpconv.verify.report.screen import Screen
 from xpconv.verify.report.summary import failures
 
 # JAX compiles every call and Dask builds a graph for it, so they take the core cases, and these in one dtype where that
 # will do: in a quick run, and always for Dask, which computes with NumPy.
 COSTLY = ("jax", "dask")
-
-
-class Progress(Protocol):
-    """What a run tells while it goes."""
-
-    def start(self, total: int) -> None:
-        """Begin with so many checks ahead."""
-
-    def begin(self, backend: Backend) -> None:
-        """Begin with a backend."""
-
-    def step(self, result: Result) -> None:
-        """Note a check that is done."""
-
-    def done(self, backend: Backend, results: Sequence[Result]) -> None:
-        """Note a backend that is done."""
 
 
 def tf32(name: str, device: str = "") -> str:
@@ -51,30 +35,30 @@ def tf32(name: str, device: str = "") -> str:
         return ""
     override = os.environ.get("NVIDIA_TF32_OVERRIDE")
     if override is None:
-        return _info.tf32()
+        return machine.tf32()
     return f"{'off' if override == '0' else 'on'} (NVIDIA_TF32_OVERRIDE={override})"
 
 
-def run(libraries: Sequence[Library], names: tuple[str, ...], quick: bool, seed: int, progress: Progress) -> Outcome:
+def run(libraries: Sequence[Library], names: tuple[str, ...], quick: bool, seed: int, shown: Screen) -> Outcome:
     """Run the checks of these operations on each library, one library after another."""
-    outcome = Outcome(seed, quick, names, _info.versions(*libraries))
+    outcome = Outcome(seed, quick, names, machine.versions(*libraries))
     oracle = Oracle(seed)
     benches = [Bench(library, oracle) for library in libraries]
     plans = [_plan(bench, names, quick) for bench in benches]
     start = time.perf_counter()
-    progress.start(sum(len(checks) for _, checks in plans))
+    shown.start(sum(len(checks) for _, checks in plans))
     for bench, (backend, checks) in zip(benches, plans, strict=True):
         found = []
-        progress.begin(backend)
+        shown.begin(backend)
         with _at_once(bench.library):
             for task in checks:
                 found.append(bench.check(task))
-                progress.step(found[-1])
+                shown.step(found[-1])
             for failed, _ in failures(found):
                 outcome.shrunk[failed] = shrink(bench.check, failed)
         outcome.backends.append(backend)
         outcome.results += found
-        progress.done(backend, found)
+        shown.done(backend, found)
     # a check of the cases, not of a library
     outcome.untested = untested(_libraries.load("numpy"), oracle, names or NAMES, plans[0][0].core)
     outcome.seconds = time.perf_counter() - start

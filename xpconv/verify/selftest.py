@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from xpconv._tools import libraries as _libraries
+from xpconv._tools import libraries
 from xpconv._tools.libraries import LibraryError
+from xpconv._tools.terminal import rich, rich_draws
 from xpconv.verify.catalogue.dtypes import DTYPES
 from xpconv.verify.catalogue.tasks import Task, tasks
 from xpconv.verify.check.bench import Bench
 from xpconv.verify.check.oracle import Oracle
 from xpconv.verify.faults import COURSE, LIBRARY
 from xpconv.verify.faults.fault import Fault, planted
+from xpconv.verify.report.table import aligned, rich_table
 
 FAULTS: tuple[Fault, ...] = (*COURSE, *LIBRARY)
 HEADINGS = ("fault", "planted in", "caught by")
@@ -37,7 +35,7 @@ class Verdict:
     not_run: str = ""
 
     def cells(self) -> tuple[str, str, str]:
-        """Give the row's texts, as HEADINGS has them."""
+        """Write the row's texts, as HEADINGS has them."""
         if self.not_run:
             return self.fault.name, self.fault.where, f"not run: {self.not_run}"
         failure = self.failure.partition(", the ")[0]
@@ -45,7 +43,7 @@ class Verdict:
 
 
 class SelfTest:
-    """The benches that the faults share."""
+    """The benches on which all faults are tried."""
 
     def __init__(self, seed: int) -> None:
         self.oracle = Oracle(seed)
@@ -83,7 +81,7 @@ class SelfTest:
     def _bench(self, fault: Fault) -> Bench:
         where = (fault.library, fault.device)
         if where not in self._benches:
-            self._benches[where] = Bench(_libraries.load(*where), self.oracle)
+            self._benches[where] = Bench(libraries.load(*where), self.oracle)
         return self._benches[where]
 
     def _passes_without(self, task: Task, bench: Bench) -> bool:
@@ -102,23 +100,19 @@ def _cheapest_first(fault: Fault) -> Sequence[Task]:
 # --- on the screen --------------------------------------------------------------------------------
 
 
-def _plain() -> tuple[Callable[[Verdict], None], Callable[[], None]]:
-    def row(verdict: Verdict) -> None:
-        print(_aligned(verdict.cells()), flush=True)
+Told = tuple[Callable[[Verdict], None], Callable[[], None]]  # what prints a row, and what ends the table
 
-    print(_aligned(HEADINGS))
+
+def _plain() -> Told:
+    def row(verdict: Verdict) -> None:
+        print(aligned(verdict.cells(), WIDTHS, len(WIDTHS)), flush=True)
+
+    print(aligned(HEADINGS, WIDTHS, len(WIDTHS)))
     return row, lambda: None
 
 
-def _aligned(cells: Sequence[str]) -> str:
-    return " ".join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
-
-
-def _rich() -> tuple[Callable[[Verdict], None], Callable[[], None]]:
-    text: Any = importlib.import_module("rich.text").Text
-    box = importlib.import_module("rich.box").SIMPLE_HEAD
-    table: Any = importlib.import_module("rich.table").Table(*HEADINGS, box=box, header_style="bold", pad_edge=False)
-    console: Any = importlib.import_module("rich.console").Console()
+def _rich() -> Told:
+    text, table, console = rich("text").Text, rich_table(*HEADINGS), rich("console").Console()
 
     def row(verdict: Verdict) -> None:
         style = "dim" if verdict.not_run else "bold red" if verdict.survived else "green"
@@ -129,9 +123,8 @@ def _rich() -> tuple[Callable[[Verdict], None], Callable[[], None]]:
 
 
 def main(seed: int, faults: Sequence[Fault] = FAULTS) -> int:
-    """Print the kill table and give the exit status: 1 if a fault survives."""
-    colours = sys.stdout.isatty() and importlib.util.find_spec("rich") is not None
-    row, finish = _rich() if colours else _plain()
+    """Print what became of each fault; the exit status is 1 if one survives."""
+    row, finish = _rich() if rich_draws() else _plain()
     start = time.perf_counter()
     found: list[Verdict] = []
     try:

@@ -35,9 +35,14 @@ def test_a_failure_shows_what_it_is(monkeypatch):
     assert "conv(x, w, b, padding='same'" in result.line
 
 
-LINES = [("conv", "same", "exact"), ("conv_vjp", "pairs", "bound"), ("conv_backward", "f-3-pad-0", "exact"),
-         ("conv_single_step", "3x3x2", "exact"), ("max_pool", "pairs-first", "exact"),
-         ("pool_forward", "f-2-stride-2", "bound")]  # fmt: skip
+LINES = [
+    ("conv", "same", "exact"),
+    ("conv_vjp", "pairs", "bound"),
+    ("conv_backward", "f-3-pad-0", "exact"),
+    ("conv_single_step", "3x3x2", "exact"),
+    ("max_pool", "pairs-first", "exact"),
+    ("pool_forward", "f-2-stride-2", "bound"),
+]
 
 
 @pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "dask"])
@@ -137,10 +142,14 @@ def test_a_library_without_a_dtype_is_not_asked_for_it():
     assert Bench(_libraries.load("strict", "no_float64"), ORACLE).dtypes == ("float32", "complex64", *INTEGERS)
 
 
-@pytest.mark.parametrize(("name", "operations"), [
-    ("torch", None), ("jax", ("pad", "pool_forward", "distribute_value", "conv_forward")),
-    ("dask", ("pad", "unfold", "conv_forward", "pool_forward", "create_mask_from_window")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "operations"),
+    [
+        ("torch", None),
+        ("jax", ("pad", "pool_forward", "distribute_value", "conv_forward")),
+        ("dask", ("pad", "unfold", "conv_forward", "pool_forward", "create_mask_from_window")),
+    ],
+)
 def test_other_libraries(name, operations):
     try:
         bench = Bench(_libraries.load(name), ORACLE)

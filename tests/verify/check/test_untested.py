@@ -4,7 +4,7 @@ import pytest
 
 import xpconv
 from xpconv._tools import libraries as _libraries
-from xpconv.algorithms import REGISTRY, gemm
+from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify import main
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.check.bench import Bench
@@ -24,15 +24,18 @@ def test_all_is_well_without_a_fault():
 
 def test_a_new_keyword_that_no_case_gives(monkeypatch):
     good = xpconv.unfold
-    monkeypatch.setattr(xpconv, "unfold", lambda x, window, *, stride=1, padding=0, dilation=1,
-                        layout="channels_last", flavour="plain": good(
-                            x, window, stride=stride, padding=padding, dilation=dilation, layout=layout
-                        ))  # fmt: skip
+    monkeypatch.setattr(
+        xpconv,
+        "unfold",
+        lambda x, window, *, stride=1, padding=0, dilation=1, layout="channels_last", flavour="plain": good(
+            x, window, stride=stride, padding=padding, dilation=dilation, layout=layout
+        ),
+    )
     assert found("unfold") == ["unfold: flavour changes no result in any case"]
 
 
 def dead(name, keyword, value=None):
-    """Give a function that takes a keyword, or one of its values, for its default."""
+    """A function that takes a keyword, or one of its values, for its default."""
     good = getattr(xpconv, name)
 
     def function(*arrays, **options):
@@ -53,7 +56,7 @@ def dead(name, keyword, value=None):
         ("pad", "mode", "replicate", ["mode='replicate'"]),
         ("conv", "dilation", None, ["dilation"]),
         ("conv", "padding", "same", ["padding='same'"]),
-        ("conv", "algorithm", None, [f"algorithm='{name}'" for name in REGISTRY]),
+        ("conv", "algorithm", None, [f"algorithm='{name}'" for name in EVERYWHERE]),
         ("conv_vjp", "padding_mode", "circular", ["padding_mode='circular'"]),
         ("conv_transpose", "output_padding", None, ["output_padding"]),
         ("max_pool", "return_indices", None, ["return_indices=True"]),
@@ -69,9 +72,11 @@ def test_a_dead_keyword(monkeypatch, name, keyword, value, words):
 def test_a_dead_keyword_fails_the_run(monkeypatch, capsys, tmp_path):
     """Even where no check sees it: the cases may never give it."""
     good = xpconv.pad
-    monkeypatch.setattr(xpconv, "pad", lambda x, padding, *, mode="zeros", layout="channels_last", value=0: good(
-        x, padding, mode=mode, layout=layout
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        xpconv,
+        "pad",
+        lambda x, padding, *, mode="zeros", layout="channels_last", value=0: good(x, padding, mode=mode, layout=layout),
+    )
     reports = [tmp_path / name for name in ("r.json", "r.xml", "r.md")]
     arguments = [word for path in reports for word in ("--report", str(path))]
     assert main(["--quick", "--backends", "numpy", "--operations", "pad", *arguments]) == 1
@@ -86,7 +91,7 @@ def test_a_dead_keyword_fails_the_run(monkeypatch, capsys, tmp_path):
 
 def test_an_algorithm_that_is_registered_is_in_the_bound_tier(monkeypatch):
     """And in that alone: the others' sums are whole on whole numbers."""
-    monkeypatch.setitem(REGISTRY, "fft", gemm)
+    monkeypatch.setitem(REGISTRY, "fft", REGISTRY["gemm"])
     chosen = [t for t in tasks(("float32",), ("conv", "conv_vjp"), core=True) if t.algorithm in ("fft", "auto")]
     assert {t.tier for t in chosen} == {"bound"}
     assert {t.operation.name for t in chosen if t.algorithm == "fft"} == {"conv", "conv_vjp"}

@@ -1,11 +1,13 @@
 """Faults: many, distinct, and gone when they are not planted any more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import xpconv
 from xpconv.verify.catalogue.tasks import NAMES
-from xpconv.verify.faults.fault import planted
+from xpconv.verify.faults.fault import forced, planted
 from xpconv.verify.selftest import FAULTS
 
 CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten")
@@ -50,3 +52,35 @@ def test_the_conjugate_is_a_fault_of_complex_gradients():
     assert not np.array_equal(right[0], wrong[0])
     assert not np.array_equal(right[1], wrong[1])
     assert np.array_equal(right[2], wrong[2])
+
+
+def test_the_first_maximum_for_all_is_just_that():
+    x, dA = np.zeros((1, 2, 2, 1), np.float32), np.full((1, 1, 1, 1), -1, np.float32)
+    cache = x, {"f": 2, "stride": 2}
+    assert xpconv.pool_backward(dA, cache).ravel().tolist() == [-1, -1, -1, -1]
+    with planted(next(fault for fault in FAULTS if fault.name == "first maximum for all")):
+        assert xpconv.pool_backward(dA, cache).ravel().tolist() == [-1, 0, 0, 0]
+
+
+def area(height, width=2, *, scale=1):
+    """Stand for a function to plant faults in."""
+    return height * width * scale
+
+
+def other_area(scale=1, extra=0, *, width=2, height):
+    """Stand for the same after a change: other places, other kinds, one parameter more."""
+    return area(height, width, scale=scale) + extra
+
+
+def test_a_forced_parameter_goes_by_its_name():
+    wrap = forced(width=5)
+    assert wrap(area)(3, 4) == wrap(area)(3, width=4) == wrap(area)(width=4, height=3, scale=1) == 15
+    assert wrap(other_area)(height=3, width=4) == wrap(other_area)(1, 0, width=4, height=3) == 15
+
+
+def test_a_parameter_that_the_function_does_not_have_is_an_error_when_it_is_planted(monkeypatch):
+    monkeypatch.setattr(xpconv, "pad", area)
+    fault = replace(FAULTS[0], plants=(("xpconv:pad", forced(width=1, depth=1)),))
+    with pytest.raises(ValueError, match="has no parameter depth that a fault could force"), planted(fault):
+        pass
+    assert xpconv.pad is area

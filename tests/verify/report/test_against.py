@@ -23,6 +23,7 @@ def everything(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_operation_on_numpy_quickly(everything):
     data = json.loads(everything.read_text())
     assert data["failures"] == data["untested"] == []
@@ -125,7 +126,7 @@ def test_a_stale_report_says_how_to_renew_it(evidence, capsys):
         (lambda data: data.update(format="something else"), 2, "its format is another one"),
         (lambda data: data.update(seed=5), 1, "DIFFERS"),
     ],
-)  # fmt: skip
+)
 def test_a_report_that_proves_nothing(evidence, capsys, change, status, words):
     tamper(evidence, change)
     assert main([*FEW, "--against", str(evidence)]) == status

@@ -11,44 +11,46 @@ from pathlib import Path
 import pytest
 
 from xpconv.verify import main
-from xpconv.verify.target.load import NAMES, python
+from xpconv.verify.target.cells import python
+from xpconv.verify.target.load import NAMES
 
 RIGHT = Path(__file__).parent / "notebooks" / "right.ipynb"
 
+INDENT = 20 * " "
 # what to replace in the right notebook -> the fault that each function has to be told
 SLIPS = {
     "padding": (
         [("a_slice_prev = a_prev_pad[vert_start", "a_slice_prev = A_prev[i, vert_start")],
         {"conv_forward": "windows of the unpadded image"},
     ),
-    "bias": ([(" + float(b[0, 0, 0])", "")], {"conv_single_step": "bias forgotten", "conv_forward": "bias forgotten"}),
+    "bias": ([(" + float(b[0, 0, 0])", "")], {"conv_single_step": "bias forgotten"}),
     "stride": (
-        [("vert_start = h * stride\n                    horiz_start = w * stride\n                    a_prev_slice",
-          "vert_start = h\n                    horiz_start = w\n                    a_prev_slice")],
+        [
+            (
+                f"vert_start = h * stride\n{INDENT}horiz_start = w * stride\n{INDENT}a_prev_slice",
+                f"vert_start = h\n{INDENT}horiz_start = w\n{INDENT}a_prev_slice",
+            )
+        ],
         {"pool_forward": "stride left out of the loop"},
-    ),
-    "cut": (
-        [("da_prev_pad[pad:pad + n_H_prev, pad:pad + n_W_prev, :]", "da_prev_pad[pad:-pad, pad:-pad, :]")],
-        {"conv_backward": "pad 0 cuts everything"},
     ),
     "overlap": ([("+= mask *", "= mask *")], {"pool_backward": "= for +="}),
     "ties": (
         [("(x == np.max(x))", "np.arange(x.size).reshape(x.shape) == np.argmax(x)")],
-        {"create_mask_from_window": "first maximum only", "pool_backward": "first maximum only"},
+        {"create_mask_from_window": "first maximum only"},
     ),
     "share": (
         [("average = dz / (n_H * n_W)", "average = dz")],
-        {"distribute_value": "not divided", "pool_backward": "average not divided"},
+        {"distribute_value": "not divided"},
     ),
     "two gradients": (
         [("dW[:, :, :, c] += a_slice", "dW[:, :, :, c] = a_slice"), ("db[:, :, :, c] += ", "db[:, :, :, c] = ")],
-        {"conv_backward": "= for += in dW", "conv_backward ": "= for += in db"},
+        {"conv_backward": "= for += in dW"},
     ),
-}  # fmt: skip
+}
 
 
 def check(capsys, target, *more):
-    """Give the exit status, the lines of each function and the other lines."""
+    """The exit status, the lines of each function and the other lines."""
     status = main(["--target", str(target), *more])
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -73,7 +75,8 @@ def test_a_right_notebook_passes(capsys, tmp_path):
     assert all(" right on " in told[name][0] for name in NAMES)
     loading = "\n".join(told[""] + lines)
     assert "cell 1, line 2: ModuleNotFoundError: No module named 'course_helpers'" in loading
-    assert "cell 6, line 2: NameError: name 'conv_forward_test' is not defined" in loading
+    assert "more after it for that" in loading  # the course's tests, which come from there
+    assert "conv_forward_test" not in loading
 
 
 @pytest.mark.parametrize("name", SLIPS)
@@ -100,10 +103,7 @@ def test_a_slip_is_named(name, capsys, tmp_path):
     for function in wrong:
         text = "\n".join(told[function])
         assert "raised ValueError" in text or ("expected " in text and "got " in text)
-        assert max(map(len, told[function])) < 240
-    if name in ("bias", "ties", "share"):
-        later = "conv_forward" if name == "bias" else "pool_backward"
-        assert told[later][1].startswith("  begin with ")
+        assert max(map(len, told[function])) < 110
 
 
 def test_the_smallest_input_is_shown(capsys, tmp_path):
@@ -119,14 +119,18 @@ def test_the_smallest_input_is_shown(capsys, tmp_path):
     status, told, _ = check(capsys, path)
     assert status == 1
     assert told["zero_pad"][1] == "  looks like: padding on one side (all of it below and on the right)"
-    assert told["zero_pad"][2].endswith(" with X (1, 1, 1, 1), 1")
-    (number,) = told["zero_pad"][3].split()[1:2]
+    assert told["zero_pad"][2:4] == ["  padded: 2 of 9 numbers are wrong", "  with X (1, 1, 1, 1), pad=1"]
+    (number,) = told["zero_pad"][4].split()[1:2]
     rows = [line.split("shape")[0] for line in told["zero_pad"][-6:]]
     assert [re.findall(r"-?\d\.", row) for row in rows] == [
-        ["0.", "0.", "0."], ["0.", number, "0."], ["0.", "0.", "0."],
-        [number, "0.", "0."], ["0.", "0.", "0."], ["0.", "0.", "0."],
-    ]  # fmt: skip
-    assert [told[name] for name in NAMES[1:3]] == [["conv_single_step: not there"], ["conv_forward: not there"]]
+        ["0.", "0.", "0."],
+        ["0.", number, "0."],
+        ["0.", "0.", "0."],
+        [number, "0.", "0."],
+        ["0.", "0.", "0."],
+        ["0.", "0.", "0."],
+    ]
+    assert [told[name] for name in NAMES[1:3]] == [["conv_single_step: absent"], ["conv_forward: absent"]]
 
 
 def test_the_library_s_own_module_is_right(capsys):
@@ -154,12 +158,12 @@ def test_one_function_a_class_and_an_object(capsys, tmp_path):
         inner = types.SimpleNamespace(here=types.SimpleNamespace(zero_pad=xpconv.zero_pad))
         """,
     )
-    for name, right in (("zero_pad", 1), ("Static", 1), ("inner.here", 1), ("pool_backward", 1)):
+    for name in ("zero_pad", "Static", "inner.here", "pool_backward"):
         status, told, lines = check(capsys, f"{path}:{name}")
-        assert (status, lines[-1]) == (0, f"{right} of {right} functions are right")
+        assert (status, lines[-1].partition(";")[0]) == (0, "1 of 1 functions are right")
     assert list(told) == ["", "pool_backward"]
     status, told, lines = check(capsys, f"{path}:Methods")
-    assert (status, lines[-1]) == (1, "1 of 2 functions are right")
+    assert (status, lines[-1]) == (1, "1 of 2 functions are right; 6 are absent")
     assert "  looks like: everything (x is compared with itself)" in told["create_mask_from_window"]
 
 
@@ -167,15 +171,13 @@ def test_one_function_a_class_and_an_object(capsys, tmp_path):
     ("body", "words"),
     [
         ("return A_prev", "gives one ndarray, not (Z, cache)"),
-        ("return None", "gives None, not (Z, cache)"),
+        ("Z = A_prev.sum()", "gives None, not (Z, cache)"),
         ("return None, ()", "Z "),
         ("return 'text', ()", "Z is one str, not an array of numbers"),
         ("A_prev[...] = 0; return A_prev, ()", "changes its argument A_prev"),
         ("import sys; sys.exit('enough')", "raised called sys.exit('enough')"),
         ("return conv_forward(A_prev, W, b, hparameters)", "raised RecursionError"),
-        ("import numpy as np; Z = np.zeros(1); Z[0] = b", "looks like: an array where one number belongs"),
-        ("import numpy as np; np.no_such_name", "looks like: written for an older NumPy, which had that name"),
-        ("raise TypeError('only 0-dimensional arrays can be converted to Python scalars')", "looks like: written for"),
+        ("import numpy as np; Z = np.zeros(1); Z[0] = W", "looks like: an array where one number belongs"),
         ("return undefined", "raised NameError: name 'undefined' is not defined"),
         ("raise ValueError('a\\n b')", "raised ValueError: a b"),
     ],
@@ -190,27 +192,30 @@ def test_strange_answers(body, words, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("def zero_pad(X, pad):\n    while True: pass", "stopped: no answer within 4 s while running zero_pad on X "),
-        ("import os\ndef zero_pad(X, pad):\n    os._exit(0)", "the process ended with status 0 while running zero_pad"),
-        ("import os\nos._exit(7)", "the process ended with status 7 while loading bad.py"),
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "the process ended with SIGSEGV while loading"),
+        ("def zero_pad(X, pad):\n    while True: pass", "  stopped after 4 s"),
+        ("import os\ndef zero_pad(X, pad):\n    os._exit(0)", "  ended the process with status 0"),
+        ("import os\nos._exit(7)\ndef zero_pad(X, pad): pass", "  line 2: ended the process with status 7"),
+        (
+            "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\ndef zero_pad(X, pad): pass",
+            "  line 2: ended the process with SIGSEGV",
+        ),
     ],
-)  # fmt: skip
+)
 def test_hanging_and_crashing(text, words, capsys, tmp_path):
     path = write(tmp_path / "bad.py", text)
     status, _, lines = check(capsys, path, "--time-limit", "4")
     assert status == 1
-    assert lines[-1].startswith(words)
+    assert any(line.startswith(words) for line in lines)
 
 
-def test_what_stands_above_an_error_is_checked(capsys, tmp_path):
+def test_what_stands_around_an_error_is_checked(capsys, tmp_path):
     text = "from xpconv import zero_pad\nimport sys\n{}\nfrom xpconv import pool_forward\n"
     for line, words in (("sys.exit(3)", "called sys.exit(3)"), ("1 / 0", "ZeroDivisionError: division by zero")):
         path = write(tmp_path / "half.py", text.format(line))
         status, told, lines = check(capsys, path)
-        assert (status, lines[-1]) == (0, "1 of 1 functions are right")
-        assert lines[1] == f"  half.py, line 3: {words}; what stands above it is checked"
-        assert told["pool_forward"] == ["pool_forward: not there"]
+        assert (status, lines[-1]) == (0, "2 of 2 functions are right; 6 are absent")
+        assert lines[1] == f"  line 3: {words}"
+        assert "right" in told["pool_forward"][0]
 
 
 @pytest.mark.parametrize(
@@ -268,5 +273,5 @@ def test_modules_beside_the_file_and_from_anywhere(tmp_path):
     done = subprocess.run(command, cwd=tmp_path / "away", capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "noise" not in done.stdout
-    assert "mine.py, line 3: EOFError: EOF when reading a line" in done.stdout
+    assert "line 3: EOFError: EOF when reading a line" in done.stdout
     shutil.rmtree(tmp_path / "away")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from xpconv.verify.catalogue.setups import Columns, Conv, Cut, Pad, Pool, Setup, Transpose, Unpool, Window
 
-VERSION = 3
+VERSION = 4
+
+
+def _first(table: Mapping[str, Any], names: str, core: str = "") -> dict[str, Any]:
+    """Take some cases channels first, one of them into the core."""
+    return {f"{n}-first": replace(table[n], layout="channels_first", core=n == core) for n in names.split()}
+
 
 CONV: dict[str, Conv] = {
     "1x1": Conv((4, 5), (1, 1), core=True),
@@ -66,11 +73,8 @@ CONV: dict[str, Conv] = {
     "many-tiles": Conv((112, 96), (3, 3), channels=8, filters=8, padding=1, real=False),
     "many-tiles-stride-2": Conv((97, 63), (3, 3), channels=8, filters=16, stride=2, padding="same", real=False),
 }
-FIRST_CONV = (
-    "same", "pairs", "strides-differ", "dilation-3-stride-2", "depthwise-multiplier", "1d", "3d-groups", "replicate",
-    "many-tiles",
-)  # fmt: skip
-CONV |= {f"{n}-first": replace(CONV[n], layout="channels_first", core=n == "strides-differ") for n in FIRST_CONV}
+CONV |= _first(CONV, "same pairs strides-differ dilation-3-stride-2", core="strides-differ")
+CONV |= _first(CONV, "depthwise-multiplier 1d 3d-groups replicate many-tiles")
 
 TRANSPOSE: dict[str, Transpose] = {
     "1x1": Transpose((3, 4), (1, 1)),
@@ -96,10 +100,7 @@ TRANSPOSE: dict[str, Transpose] = {
     "3d": Transpose((2, 3, 2), (2, 1, 3), stride=(2, 1, 2), output_padding=(1, 0, 0), batch=1, core=True),
     "many-tiles": Transpose((40, 37), (3, 3), channels=8, filters=8, stride=2, padding=1, real=False),
 }
-FIRST_TRANSPOSE = ("output-padding", "pairs", "groups", "1d", "3d")
-TRANSPOSE |= {
-    f"{n}-first": replace(TRANSPOSE[n], layout="channels_first", core=n == "output-padding") for n in FIRST_TRANSPOSE
-}
+TRANSPOSE |= _first(TRANSPOSE, "output-padding pairs groups 1d 3d", core="output-padding")
 
 POOL: dict[str, Pool] = {
     "2": Pool((4, 6), 2),
@@ -137,8 +138,7 @@ POOL: dict[str, Pool] = {
     "many-tiles": Pool((64, 48), 3, stride=2, padding=1, channels=16, real=False),
     "many-tiles-2": Pool((49, 64), 2, padding=(1, 0), channels=16, real=False),
 }
-FIRST_POOL = ("2-rest-ceil", "pairs", "3-stride-2-padded", "dilated-padded", "1d", "3d-ceil-padded", "many-tiles")
-POOL |= {f"{n}-first": replace(POOL[n], layout="channels_first", core=n == "pairs") for n in FIRST_POOL}
+POOL |= _first(POOL, "2-rest-ceil pairs 3-stride-2-padded dilated-padded 1d 3d-ceil-padded many-tiles", core="pairs")
 
 PAD: dict[str, Pad] = {
     "none": Pad((3, 4), 0),
@@ -174,7 +174,7 @@ CUT: dict[str, Cut] = {
     "3d": Cut((3, 4, 5), (2, 3, 2), batch=1, core=True),
     "large": Cut((61, 47), (9, 11), channels=16, real=False),
 }
-CUT |= {f"{n}-first": replace(CUT[n], layout="channels_first", core=n == "uneven") for n in ("even", "uneven", "3d")}
+CUT |= _first(CUT, "even uneven 3d", core="uneven")
 
 UNPOOL: dict[str, Unpool] = {
     "2": Unpool((2, 3), (4, 6), core=True),
@@ -186,7 +186,7 @@ UNPOOL: dict[str, Unpool] = {
     "3d": Unpool((1, 2, 2), (2, 4, 3), core=True),
     "large": Unpool((24, 31), (48, 62), channels=16),
 }
-UNPOOL |= {f"{n}-first": replace(UNPOOL[n], layout="channels_first", core=n == "rest") for n in ("rest", "3d")}
+UNPOOL |= _first(UNPOOL, "rest 3d", core="rest")
 
 COLUMNS: dict[str, Columns] = {
     "2": Columns((4, 5), 2),
@@ -204,9 +204,7 @@ COLUMNS: dict[str, Columns] = {
     "3d": Columns((3, 4, 2), (2, 3, 1), padding=(1, 0, 0), batch=1, core=True),
     "large": Columns((40, 30), 3, padding=1, channels=8, real=False),
 }
-COLUMNS |= {
-    f"{n}-first": replace(COLUMNS[n], layout="channels_first", core=n == "pairs") for n in ("pairs", "dilated", "3d")
-}
+COLUMNS |= _first(COLUMNS, "pairs dilated 3d", core="pairs")
 
 COURSE_CONV: dict[str, Conv] = {
     "f-2-pad-2-stride-2": Conv((4, 4), (2, 2), channels=3, filters=8, stride=2, padding=2, core=True),
@@ -231,14 +229,14 @@ COURSE_WINDOW: dict[str, Window] = {
     "4x4x3": Window((4, 4, 3)),
     "5x5x32": Window((5, 5, 32)),
 }
-COURSE_SHARE: dict[str, Window] = {f"{h}x{w}": Window((h, w)) for h, w in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 7))}
+COURSE_AREA: dict[str, Window] = {f"{h}x{w}": Window((h, w)) for h, w in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 7))}
+
+
+TABLES: tuple[Mapping[str, Setup], ...] = (CONV, TRANSPOSE, POOL, CUT, UNPOOL, COLUMNS, PAD)
+TABLES += (COURSE_CONV, COURSE_POOL, COURSE_PAD, COURSE_WINDOW, COURSE_AREA)
 
 
 def fingerprint() -> str:
     """Digest the catalogue, so that a change of it without a change of VERSION is seen."""
-    tables: tuple[Mapping[str, Setup], ...] = (
-        CONV, TRANSPOSE, POOL, CUT, UNPOOL, COLUMNS, PAD,
-        COURSE_CONV, COURSE_POOL, COURSE_PAD, COURSE_WINDOW, COURSE_SHARE,
-    )  # fmt: skip
-    lines = [f"{name}: {setup!r}" for table in tables for name, setup in table.items()]
+    lines = [f"{name}: {setup!r}" for table in TABLES for name, setup in table.items()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
+from operator import attrgetter, methodcaller
+
 from xpconv.verify.catalogue.cases import COLUMNS, PAD
-from xpconv.verify.catalogue.operation import Adjoint, Array, Arrays, Call, Name, Operation, keywords
-from xpconv.verify.catalogue.setups import Columns, Pad
-from xpconv.verify.definition import reference
+from xpconv.verify.catalogue.operation import Adjoint, Name, Operation, Sums, asks
+from xpconv.verify.definition import copies as definition
 
 X, DY, COLS = map(Name, ("x", "dy", "cols"))
-
-
-def pad(s: Pad, a: Arrays, one: int) -> tuple[Array, ...]:
-    """Define the padded images: windows of one pixel."""
-    x = s.last(a["x"])
-    return (s.back(reference.unfold(x, s.windows).reshape(x.shape[0], *s.windows.out, x.shape[-1])),)
-
-
-def pad_vjp(s: Pad, a: Arrays, one: int) -> tuple[Array, ...]:
-    """Define dx: each pixel gathers from where it was repeated."""
-    dy = s.last(a["dy"])
-    ones = (1,) * len(s.size)
-    return (s.back(reference.fold(dy.reshape(*dy.shape[:-1], *ones, dy.shape[-1]), s.windows)),)
-
-
-def unfold(s: Columns, a: Arrays, one: int) -> tuple[Array, ...]:
-    """Define the windows."""
-    return (s.windows_back(reference.unfold(s.last(a["x"]), s.windows)),)
-
-
-def fold(s: Columns, a: Arrays, one: int) -> tuple[Array, ...]:
-    """Define the images that the windows add up to."""
-    return (s.back(reference.fold(s.windows_last(a["cols"]), s.windows)),)
-
+AROUND, WINDOW, INPUT_SHAPE = attrgetter("padding"), attrgetter("window"), methodcaller("shape", "x")
 
 PADDING = (
-    Operation("pad", PAD, ("y",), lambda s, _: Call("pad", (X, s.padding), keywords(s)), pad),
     Operation(
-        "pad_vjp", PAD, ("dx",), lambda s, _: Call("pad_vjp", (DY, s.shape("x"), s.padding), keywords(s)), pad_vjp,
-        steps=lambda s: (s.windows.readers,), linear=("dy",),
-        adjoint=Adjoint(lambda s, _: Call("pad", (X, s.padding), keywords(s)), "dy", (("x", 0),)),
+        name="pad",
+        table=PAD,
+        results=("y",),
+        call=asks("pad", X, AROUND),
+        define=lambda s, a, one: (definition.pad(a["x"], s.windows),),
     ),
-)  # fmt: skip
+    Operation(
+        name="pad_vjp",
+        table=PAD,
+        results=("dx",),
+        call=asks("pad_vjp", DY, INPUT_SHAPE, AROUND),
+        define=lambda s, a, one: (definition.pad_vjp(a["dy"], s.windows),),
+        sums=Sums(("dy",), lambda s: (s.windows.readers,), degrees=(1,)),
+        adjoint=Adjoint(asks("pad", X, AROUND), "dy", (("x", 0),)),
+    ),
+)
 
 COLUMNWISE = (
-    Operation("unfold", COLUMNS, ("cols",), lambda s, _: Call("unfold", (X, s.window), keywords(s)), unfold),
     Operation(
-        "fold", COLUMNS, ("x",), lambda s, _: Call("fold", (COLS, s.shape("x"), s.window), keywords(s)), fold,
-        steps=lambda s: (s.windows.taps,), linear=("cols",),
-        adjoint=Adjoint(lambda s, _: Call("unfold", (X, s.window), keywords(s)), "cols", (("x", 0),)),
+        name="unfold",
+        table=COLUMNS,
+        results=("cols",),
+        call=asks("unfold", X, WINDOW),
+        define=lambda s, a, one: (definition.unfold(a["x"], s.windows),),
     ),
-)  # fmt: skip
+    Operation(
+        name="fold",
+        table=COLUMNS,
+        results=("x",),
+        call=asks("fold", COLS, INPUT_SHAPE, WINDOW),
+        define=lambda s, a, one: (definition.fold(a["cols"], s.windows),),
+        sums=Sums(("cols",), lambda s: (s.windows.taps,), degrees=(1,)),
+        adjoint=Adjoint(asks("unfold", X, WINDOW), "cols", (("x", 0),)),
+    ),
+)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from xpconv.verify.catalogue.dtypes import DIGITS, host, kind, part
 from xpconv.verify.definition.gauss import Gauss
-
-Array = Any
+from xpconv.verify.definition.windows import Array
 
 SPREAD = {"float16": 4, "bfloat16": 16, "float32": 24, "float64": 100}  # powers of two between magnitudes in "wide"
 WHOLE = 3  # largest whole number of the exact tier
@@ -58,7 +56,7 @@ def draw(key: str, shape: tuple[int, ...], sort: str, dtype: str, seed: int, uni
 
 
 def words(name: str, shape: tuple[int, ...], seed: int) -> tuple[Array, Array]:
-    """Give two arrays of random 64-bit words."""
+    """Draw two arrays of random 64-bit words."""
     digest = np.frombuffer(hashlib.sha256(name.encode()).digest(), "<u4")
     stream = np.random.PCG64(np.random.SeedSequence([seed, *digest.tolist()]))
     count = int(np.prod(shape))

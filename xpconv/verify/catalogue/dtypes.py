@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-Array = Any
+from xpconv.verify.definition.windows import Array
 
 FLOATS = ("float32", "float64", "float16")  # in all cases; the others in the core cases
 MORE_FLOATS = ("bfloat16",)
@@ -19,17 +19,17 @@ STORED = {"float16": (2.0**-11, 2.0**-25), "bfloat16": (2.0**-8, 2.0**-134)}  # 
 
 
 def kind(dtype: str) -> str:
-    """Give "float", "complex" or "integer"."""
+    """Tell "float", "complex" or "integer"."""
     return "complex" if dtype in COMPLEX else "integer" if dtype in INTEGERS else "float"
 
 
 def part(dtype: str) -> str:
-    """Give the dtype of the real and the imaginary part."""
+    """Name the dtype of the real and the imaginary part."""
     return {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
 
 
 def host(dtype: str) -> str:
-    """Give the dtype in which NumPy holds these numbers."""
+    """Name the dtype in which NumPy holds these numbers."""
     return "float32" if dtype == "bfloat16" else dtype
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import xpconv
 from xpconv.verify.catalogue.setups import Setup
+from xpconv.verify.definition.windows import Array
 
-Array = Any
 Arrays = Mapping[str, Array]
 Define = Callable[[Any, Arrays, int], tuple[Array, ...]]
 
@@ -33,7 +33,7 @@ class Call:
     keywords: dict[str, Any] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
-        """Give the arrays that the call needs, in order."""
+        """Name the arrays that the call needs, in order."""
         found: dict[str, None] = {}
 
         def search(value: Any) -> None:
@@ -61,56 +61,106 @@ class Call:
         return f"xc.{self.function}({', '.join(words)})"
 
 
+Asks = Callable[[Any, str], Call]  # makes a call of a setup and an algorithm, which may be empty
+
+
+def asks(function: str, *arguments: Any, **words: Any) -> Asks:
+    """Say how a function is called: a callable argument is read from the setup, whose options are the keywords."""
+    return lambda setup, algorithm: Call(function, _read(arguments, setup), keywords(setup, algorithm, **words))
+
+
+def asks_plainly(function: str, *arguments: Any, **words: Any) -> Asks:
+    """Say how a function is called that has its options by position: the keywords are `words` alone."""
+    return lambda setup, algorithm: Call(function, _read(arguments, setup), words)
+
+
+def _read(arguments: tuple[Any, ...], setup: Any) -> tuple[Any, ...]:
+    def one(argument: Any) -> Any:
+        if isinstance(argument, tuple):
+            return _read(argument, setup)
+        return argument(setup) if callable(argument) else argument
+
+    return tuple(map(one, arguments))
+
+
+def keywords(setup: Setup, algorithm: str = "", **words: Any) -> dict[str, Any]:
+    """Gather the keywords of a call."""
+    return setup.options() | ({"algorithm": algorithm} if algorithm else {}) | words
+
+
 @dataclass(frozen=True)
 class Adjoint:
     """The identity that makes a result a gradient: <forward, gradient> == <argument, result> for each pair."""
 
-    forward: Callable[[Any, str], Call]  # the linear map
+    forward: Asks  # the linear map
     gradient: str  # the argument that is the gradient of its output
     pairs: tuple[tuple[str, int], ...]  # (argument, number of the result)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums of products behind the results: what is summed, and how often it is rounded on the way."""
+
+    of: tuple[str, ...]  # the roles of the arrays that are factors
+    steps: Callable[[Any], tuple[int, ...]]  # a setup's: roundings that a product of each result goes through, at most
+    degrees: tuple[int, ...]  # how many factors a product of each result has
+
+
+@dataclass(frozen=True)
+class Multiples:
+    """Whole numbers that are multiples of something, so that divisions come out even."""
+
+    roles: tuple[str, ...]
+    unit: Callable[[Any, Arrays], int]  # from a setup and the arrays that are drawn before
+
+
+def always(setup: Any) -> bool:
+    """Every setup is exact on whole numbers."""
+    return True
 
 
 @dataclass(frozen=True)
 class Operation:
     """One public function with one setting of its words (ties, mode), over a table of setups.
 
-    `define` takes the arrays by role, in units of 1 / one, and gives the exact results. The summed products of result
-    r go through at most `steps`[r] roundings and are products of `degrees`[r] arrays, those named in `linear`.
+    `define` takes the arrays by role, channels last, in units of 1 / one, and makes the exact results, channels last.
     """
 
     name: str
     table: Mapping[str, Any]
     results: tuple[str, ...]
-    call: Callable[[Any, str], Call]  # from a setup and an algorithm, which may be empty
+    call: Asks
     define: Define
     variant: str = ""
-    steps: Callable[[Any], tuple[int, ...]] | None = None  # None: nothing is ever rounded
-    degrees: tuple[int, ...] = ()  # 1 for each if not given
-    linear: tuple[str, ...] = ()
-    dtypes: tuple[str, ...] = ("same",)  # of the results; "bool", "index"
+    sums: Sums | None = None  # None: nothing is ever rounded
+    multiples: Multiples | None = None
+    exact: Callable[[Any], bool] = always  # says which setups are exact on whole numbers
+    dtypes: tuple[str, ...] = ()  # of the results: "bool", "index"; "same" as the arrays' if not given
     kinds: tuple[str, ...] = ("whole",)  # of the exact tier's data; from the second on for core setups only
     takes: tuple[str, ...] = ("float", "integer", "complex")  # kinds of dtypes
-    even: Callable[[Any], bool] | None = None  # says which setups are exact on whole numbers; None: all are
-    scaled: tuple[str, ...] = ()  # roles whose whole numbers are multiples of `unit`, so that divisions come out even
-    unit: Callable[[Any, Arrays], int] | None = None
     cached: bool = False  # gives (result, cache)
     algorithms: bool = False  # takes algorithm=
     adjoint: Adjoint | None = None
-    promise: Callable[[Any, str], Call] | None = None  # the library's own bound on the result's error
+    promise: Asks | None = None  # the library's own bound on the result's error
     roles: Mapping[str, str] = field(default_factory=dict)  # name of an array in the call -> its role, if different
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "degrees", self.degrees or (1,) * len(self.results))
+        object.__setattr__(self, "dtypes", self.dtypes or ("same",) * len(self.results))
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The roles of the arrays whose products are summed."""
+        return () if self.sums is None else self.sums.of
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """How many of them a product of each result has."""
+        return (1,) * len(self.results) if self.sums is None else self.sums.degrees
 
     def role(self, name: str) -> str:
-        """Give the role in the definition of an array in the call."""
+        """Tell the role in the definition of an array in the call."""
         return self.roles.get(name, name)
 
     def label(self, case: str) -> str:
         """Name a case of this operation."""
         return f"{case}+{self.variant}" if self.variant else case
-
-
-def keywords(setup: Setup, algorithm: str = "", **more: Any) -> dict[str, Any]:
-    """Gather the keywords of a call."""
-    return setup.options() | ({"algorithm": algorithm} if algorithm else {}) | more

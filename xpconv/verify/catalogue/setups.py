@@ -1,4 +1,7 @@
-"""Shapes and options of one call, a class for each kind of operation."""
+"""Shapes and options of one call, a class for each kind of operation.
+
+Their `repr` is what the fingerprint of the catalogue digests: another name or order of fields makes every report stale.
+"""
 
 from __future__ import annotations
 
@@ -10,56 +13,55 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xpconv.verify.definition import reference
-from xpconv.verify.definition.reference import Ints, Windows
+from xpconv.verify.definition.windows import Array, Ints, Windows, parts, per_axis, transposed_windows, windows
 
-Array = Any
-
-SIZES = ("batch", "size", "out", "channels", "filters", "kernel", "window")  # in the order in which they are lessened
+EXTENTS = ("batch", "size", "out", "channels", "filters", "kernel", "window")  # in the order in which they are lessened
 
 
 class Setup:
-    """Shapes and options of one call; what all kinds share."""
+    """Shapes and options of one call; what all kinds have in common."""
 
     layout: str
     core: bool  # one of the few that together have every feature once
     real: bool  # small enough for the bound tier, whose definition runs in Python integers
+    dtype: str | None = None  # the keyword, if there is one
     only: tuple[str, ...] = ()  # dtypes, if not all
-    NOT_KEYWORDS: ClassVar[tuple[str, ...]]
+    NOT_KEYWORDS: ClassVar[tuple[str, ...]] = (*EXTENTS, "bias", "core", "real", "only")
 
     @property
     def adjoint(self) -> bool:
         """Say whether inner products prove something: neither empty nor infinite."""
-        return True
+        return getattr(self, "batch", 1) > 0
 
     def shape(self, role: str) -> Ints:
-        """Give the shape of an array by its role in the definition (x, w, b, dz, y, …)."""
+        """Tell the shape of an array by its role in the definition (x, w, b, dz, y, …), in the layout."""
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
-        """Give the keywords that are not at their defaults."""
+        """Gather the keywords that are not at their defaults."""
         given = ((field.name, getattr(self, field.name), field.default) for field in fields(self))  # type: ignore[arg-type]
         return {name: value for name, value, default in given if name not in self.NOT_KEYWORDS and value != default}
 
     def images(self, batch: int, size: Ints, channels: int) -> Ints:
-        """Give the shape of a batch of images in the layout."""
+        """Tell the shape of a batch of images in the layout."""
         return (batch, *size, channels) if self.layout == "channels_last" else (batch, channels, *size)
 
-    def last(self, images: Array) -> Array:
-        """(N, C, *spatial) -> (N, *spatial, C)."""
-        return images if self.layout == "channels_last" else np.moveaxis(images, 1, -1)
+    def last(self, role: str, array: Array) -> Array:
+        """Bring an array from the layout to channels last, which is the definition's."""
+        return array if self.layout == "channels_last" else np.transpose(array, self._axes(role, array.ndim))
 
-    def back(self, images: Array) -> Array:
-        """(N, *spatial, C) -> (N, C, *spatial)."""
-        return images if self.layout == "channels_last" else np.moveaxis(images, -1, 1)
+    def back(self, role: str, array: Array) -> Array:
+        """Bring an array from channels last to the layout."""
+        if self.layout == "channels_last":
+            return array
+        return np.transpose(array, np.argsort(self._axes(role, array.ndim)))
 
-    def kernel_last(self, w: Array) -> Array:
-        """(F, C/G, *kernel) -> (*kernel, C/G, F)."""
-        return w if self.layout == "channels_last" else np.moveaxis(w, (0, 1), (-1, -2))
-
-    def kernel_back(self, w: Array) -> Array:
-        """(*kernel, C/G, F) -> (F, C/G, *kernel)."""
-        return w if self.layout == "channels_last" else np.moveaxis(w, (-1, -2), (0, 1))
+    def _axes(self, role: str, ndim: int) -> Ints:
+        if role in ("b", "db"):
+            return (0,)
+        if role in ("w", "dw"):
+            return (*range(2, ndim), 1, 0)  # (F, C/G, *kernel) -> (*kernel, C/G, F)
+        return (0, *range(2, ndim), 1)  # (N, C, *spatial) -> (N, *spatial, C)
 
 
 @dataclass(frozen=True)
@@ -83,27 +85,18 @@ class Conv(Setup):
     real: bool = True
     only: tuple[str, ...] = ()
 
-    NOT_KEYWORDS = ("size", "kernel", "batch", "channels", "filters", "bias", "core", "real", "only")
-
     @cached_property
     def windows(self) -> Windows:
         """Which pixels the windows look at."""
-        return reference.windows(
-            self.size, self.kernel, self.stride, self.padding, self.dilation, mode=self.padding_mode
-        )
+        return windows(self.size, self.kernel, self.stride, self.padding, self.dilation, mode=self.padding_mode)
 
     @cached_property
     def positions(self) -> int:
         """Count the output pixels of the batch."""
         return self.batch * math.prod(self.windows.out)
 
-    @property
-    def adjoint(self) -> bool:
-        """An empty batch proves nothing."""
-        return self.batch > 0
-
     def shape(self, role: str) -> Ints:
-        """Give the shape of x, w, b, b4 (the course's bias) or dz."""
+        """Tell the shape of x, w, b, b4 (the course's bias) or dz."""
         depth = self.channels // self.groups
         first = (self.filters, depth, *self.kernel)
         return {
@@ -134,22 +127,13 @@ class Transpose(Setup):
     core: bool = False
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "kernel", "batch", "channels", "filters", "bias", "core", "real")
-
     @cached_property
     def windows(self) -> Windows:
         """Which pixels of the result the windows of the transposed convolution look at."""
-        return reference.transposed_windows(
-            self.size, self.kernel, self.stride, self.padding, self.output_padding, self.dilation
-        )
-
-    @property
-    def adjoint(self) -> bool:
-        """An empty batch proves nothing."""
-        return self.batch > 0
+        return transposed_windows(self.size, self.kernel, self.stride, self.padding, self.output_padding, self.dilation)
 
     def shape(self, role: str) -> Ints:
-        """Give the shape of x, w, b or dz."""
+        """Tell the shape of x, w, b or dz."""
         depth = self.filters // self.groups
         first = (self.channels, depth, *self.kernel)
         return {
@@ -160,8 +144,25 @@ class Transpose(Setup):
         }[role]
 
 
+class Images(Setup):
+    """Windows over a batch of images that keep their channels."""
+
+    size: Ints
+    batch: int
+    channels: int
+
+    @property
+    def windows(self) -> Windows:
+        """Which pixels the windows look at."""
+        raise NotImplementedError
+
+    def shape(self, role: str) -> Ints:
+        """Tell the shape of x, or of y and dy."""
+        return self.images(self.batch, self.size if role == "x" else self.windows.out, self.channels)
+
+
 @dataclass(frozen=True)
-class Pool(Setup):
+class Pool(Images):
     """A pooling, max or average."""
 
     size: Ints
@@ -176,26 +177,20 @@ class Pool(Setup):
     core: bool = False
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "window", "batch", "channels", "core", "real")
-
     @cached_property
     def windows(self) -> Windows:
         """Which pixels the windows look at."""
         stride = self.window if self.stride is None else self.stride
-        return reference.windows(self.size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
+        return windows(self.size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
 
     @cached_property
     def adjoint(self) -> bool:
         """The maximum of a window outside the input is minus infinity."""
         return self.batch > 0 and all(any(self.windows.inside(o)) for o in self.windows.places())
 
-    def shape(self, role: str) -> Ints:
-        """Give the shape of x or dy."""
-        return self.images(self.batch, self.size if role == "x" else self.windows.out, self.channels)
-
 
 @dataclass(frozen=True)
-class Pad(Setup):
+class Pad(Images):
     """A padding."""
 
     size: Ints
@@ -207,21 +202,12 @@ class Pad(Setup):
     core: bool = False
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "padding", "batch", "channels", "core", "real")
+    NOT_KEYWORDS = (*Setup.NOT_KEYWORDS, "padding")
 
     @cached_property
     def windows(self) -> Windows:
         """Which pixel each padded pixel is."""
-        return reference.windows(self.size, 1, 1, self.padding, 1, mode=self.mode)
-
-    @property
-    def adjoint(self) -> bool:
-        """An empty batch proves nothing."""
-        return self.batch > 0
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of x or dy."""
-        return self.images(self.batch, self.size if role == "x" else self.windows.out, self.channels)
+        return windows(self.size, 1, 1, self.padding, 1, mode=self.mode)
 
 
 @dataclass(frozen=True)
@@ -233,15 +219,15 @@ class Window(Setup):
     core: bool = True
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "layout", "core", "real")
+    NOT_KEYWORDS = (*Setup.NOT_KEYWORDS, "layout")
 
     def shape(self, role: str) -> Ints:
-        """Give the shape of the window x, the filter w, the bias b4 or the number dz."""
+        """Tell the shape of the window x, the filter w, the bias b4 or the number dz."""
         return {"b4": (1, 1, 1), "dz": (1, 1)}.get(role, self.size)
 
 
 @dataclass(frozen=True)
-class Cut(Setup):
+class Cut(Images):
     """An adaptive pooling."""
 
     size: Ints
@@ -252,21 +238,10 @@ class Cut(Setup):
     core: bool = False
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "out", "batch", "channels", "core", "real")
-
     @cached_property
     def windows(self) -> Windows:
         """Which pixels the windows look at."""
-        return reference.parts(self.size, self.out)
-
-    @property
-    def adjoint(self) -> bool:
-        """An empty batch proves nothing."""
-        return self.batch > 0
-
-    def shape(self, role: str) -> Ints:
-        """Give the shape of x or dy."""
-        return self.images(self.batch, self.size if role == "x" else self.windows.out, self.channels)
+        return parts(self.size, self.out)
 
 
 @dataclass(frozen=True)
@@ -281,16 +256,18 @@ class Unpool(Setup):
     core: bool = False
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "out", "batch", "channels", "core", "real")
+    @property
+    def plane(self) -> Ints:
+        """The size of the result's images."""
+        return per_axis(self.out, len(self.size))
 
     def shape(self, role: str) -> Ints:
-        """Give the shape of y, the indices or the result x."""
-        out = reference.per_axis(self.out, len(self.size))
-        return self.images(self.batch, out if role == "x" else self.size, self.channels)
+        """Tell the shape of y, the indices or the result x."""
+        return self.images(self.batch, self.plane if role == "x" else self.size, self.channels)
 
 
 @dataclass(frozen=True)
-class Columns(Setup):
+class Columns(Images):
     """Windows as an array."""
 
     size: Ints
@@ -304,46 +281,33 @@ class Columns(Setup):
     core: bool = False
     real: bool = True
 
-    NOT_KEYWORDS = ("size", "window", "batch", "channels", "core", "real")
-
     @cached_property
     def windows(self) -> Windows:
         """Which pixels the windows look at."""
-        return reference.windows(self.size, self.window, self.stride, self.padding, self.dilation)
-
-    @property
-    def adjoint(self) -> bool:
-        """An empty batch proves nothing."""
-        return self.batch > 0
+        return windows(self.size, self.window, self.stride, self.padding, self.dilation)
 
     def shape(self, role: str) -> Ints:
-        """Give the shape of x or of the windows."""
+        """Tell the shape of x or of the windows."""
         at, n, c = self.windows, self.batch, self.channels
         if role == "x":
             return self.images(n, self.size, c)
         return (n, *at.out, *at.kernel, c) if self.layout == "channels_last" else (n, c, *at.kernel, *at.out)
 
-    def windows_last(self, cols: Array) -> Array:
-        """(N, C, *window, *out) -> (N, *out, *window, C)."""
-        rank = len(self.size)
-        order = (0, *range(rank + 2, 2 * rank + 2), *range(2, rank + 2), 1)
-        return cols if self.layout == "channels_last" else np.transpose(cols, order)
-
-    def windows_back(self, cols: Array) -> Array:
-        """(N, *out, *window, C) -> (N, C, *window, *out)."""
-        rank = len(self.size)
-        order = (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
-        return cols if self.layout == "channels_last" else np.transpose(cols, order)
+    def _axes(self, role: str, ndim: int) -> Ints:
+        if role != "cols":
+            return super()._axes(role, ndim)
+        middle = 2 + len(self.size)
+        return (0, *range(middle, ndim), *range(2, middle), 1)  # (N, C, *window, *out) -> (N, *out, *window, C)
 
 
 @cache
 def resized(setup: Any, text: str) -> Any:
-    """Give a setup with other sizes: ``batch=1,size=3x2``; ValueError if they are unfit."""
+    """Make a setup with other extents: ``batch=1,size=3x2``; ValueError if they are unfit."""
     found: dict[str, Any] = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
-        if name not in SIZES or not re.fullmatch(r"\d+(x\d+)*", value):
-            raise ValueError(f"draw: sizes are {', '.join(SIZES)}, as in batch=1,size=3x2; got {part!r}")
+        if name not in EXTENTS or not re.fullmatch(r"\d+(x\d+)*", value):
+            raise ValueError(f"draw: sizes are {', '.join(EXTENTS)}, as in batch=1,size=3x2; got {part!r}")
         numbers = tuple(map(int, value.split("x")))
         found[name] = numbers if isinstance(getattr(setup, name), tuple) else numbers[0]
     return replace(setup, **found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from xpconv.verify.catalogue.copies import COLUMNWISE, PADDING
 from xpconv.verify.catalogue.course import COURSE
 from xpconv.verify.catalogue.data import REAL_KINDS
 from xpconv.verify.catalogue.dtypes import DTYPES, FLOATS, STORED, host, kind
-from xpconv.verify.catalogue.operation import Operation, keywords
+from xpconv.verify.catalogue.operation import Call, Operation, keywords
 from xpconv.verify.catalogue.pooling import ADAPTIVE, LP, POOLING, UNPOOLING
 from xpconv.verify.catalogue.setups import resized
 
@@ -40,8 +41,23 @@ class Task:
     @property
     def setup(self) -> Any:
         """Shapes and options."""
-        case, _, sizes = self.case.partition("@")
-        return resized(self.operation.table[case], sizes) if sizes else self.operation.table[case]
+        case, _, extents = self.case.partition("@")
+        return resized(self.operation.table[case], extents) if extents else self.operation.table[case]
+
+    @property
+    def call(self) -> Call:
+        """The call, with its arrays by name."""
+        return self.operation.call(self.setup, self.algorithm)
+
+    @property
+    def elements(self) -> int:
+        """How many numbers the arrays of the call hold."""
+        return sum(math.prod(self.setup.shape(self.operation.role(name))) for name in self.call.names())
+
+    @property
+    def result_dtype(self) -> str:
+        """The dtype of the results that are not indices or masks."""
+        return self.setup.dtype or self.dtype
 
     @property
     def source(self) -> str:
@@ -55,7 +71,7 @@ class Task:
 
 
 def tasks(dtypes: Sequence[str] = DTYPES, names: Sequence[str] = NAMES, core: bool = False) -> Iterator[Task]:
-    """Give the checks of these dtypes and operations; with `core` each feature once."""
+    """Go through the checks of these dtypes and operations; with `core` each feature once."""
     for operation in OPERATIONS:
         if operation.name not in names:
             continue
@@ -75,7 +91,7 @@ def _of(operation: Operation, case: str, setup: Any, dtype: str, core: bool) -> 
     named = tuple(REGISTRY) if operation.algorithms else ("",)
     exact = [name for name in named if not name or name in EXACT]
     kinds = operation.kinds if dtype in FLOATS and setup.core else operation.kinds[:1]
-    if operation.even is None or operation.even(setup):
+    if operation.exact(setup):
         for data in ("full",) if sort == "integer" else kinds:
             for algorithm in exact:
                 yield Task(operation, case, data, dtype, algorithm, "exact")
@@ -84,7 +100,7 @@ def _of(operation: Operation, case: str, setup: Any, dtype: str, core: bool) -> 
             for algorithm in exact:
                 yield Task(operation, case, operation.kinds[0], dtype, algorithm, "adjoint")
     unfolded = dtype not in STORED or "dx" not in operation.results or not _folds(setup)
-    if operation.steps is not None and setup.real and sort != "integer" and unfolded:
+    if operation.sums is not None and setup.real and sort != "integer" and unfolded:
         yield from _real(operation, case, setup, dtype, core)
 
 
@@ -103,7 +119,7 @@ def _real(operation: Operation, case: str, setup: Any, dtype: str, core: bool) -
 
 
 def _serving(operation: Operation, setup: Any, dtype: str) -> Iterator[str]:
-    """Give the algorithms that serve a convolution."""
+    """Go through the algorithms that serve a convolution."""
     if not operation.algorithms:
         yield ""
         return
@@ -124,11 +140,11 @@ def serves(name: str, setup: Any, dtype: str) -> bool:
 
 
 def find(source: str) -> Task:
-    """Give a check by the source of its data; ValueError if there is none."""
+    """Find a check by the source of its data; ValueError if there is none."""
     head, at, rest = source.partition("@")
-    sizes = re.match(r"[^+/]*", rest)
-    known = head + rest[sizes.end() :] if sizes else head
+    extents = re.match(r"[^+/]*", rest)
+    known = head + rest[extents.end() :] if extents else head
     for task in tasks(names=source.split("/")[:1]):
         if task.source == known:
-            return replace(task, case=f"{task.case}@{sizes.group()}") if at and sizes else task
+            return replace(task, case=f"{task.case}@{extents.group()}") if at and extents else task
     raise ValueError(f"draw: no case {source!r}; keys are operation/case/data/dtype, as xpconv verify prints them")

@@ -12,13 +12,14 @@ import numpy as np
 from xpconv._tools.libraries import Library
 from xpconv.testing import Mismatch, assert_adjoint, assert_exact, assert_within_bound, max_ratio
 from xpconv.verify.catalogue.dtypes import DTYPES, host, nearest
-from xpconv.verify.catalogue.operation import Array, Arrays, Call, Operation
+from xpconv.verify.catalogue.operation import Arrays, Call, Operation
 from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.check import reproduce
 from xpconv.verify.check.digest import digest
 from xpconv.verify.check.oracle import Exact, Oracle
 from xpconv.verify.check.result import Finding, Result
 from xpconv.verify.check.spread import promises, spreads
+from xpconv.verify.definition.windows import Array
 
 LOOSE = 4  # a promised bound may be so many times the verifier's own
 
@@ -52,9 +53,15 @@ class Bench:
             return Result(task, self.library.name, seconds, ratio, mark)
         line = reproduce.line(task, self.library.name, self.oracle.seed, fault.number, fault.index)
         return Result(
-            task, self.library.name, seconds, fault.ratio if task.tier == "bound" else None, None, str(fault),
-            str(fault.expected), str(fault.got), line,
-        )  # fmt: skip
+            task,
+            self.library.name,
+            seconds,
+            ratio=fault.ratio if task.tier == "bound" else None,
+            failure=str(fault),
+            expected=str(fault.expected),
+            got=str(fault.got),
+            line=line,
+        )
 
     # --- the tiers ---
 
@@ -63,7 +70,7 @@ class Bench:
         for number, (got, wanted) in enumerate(zip(results, self.oracle.exact(task), strict=True)):
             try:
                 # a whole number beyond float16's 2048 is summed exactly in float32 and rounded once
-                rounded = got.dtype.kind == "f" and _stored(task) == "bfloat16"
+                rounded = got.dtype.kind == "f" and task.result_dtype == "bfloat16"
                 assert_exact(got, nearest(wanted.nearest, "bfloat16" if rounded else got.dtype.name))
             except Mismatch as fault:
                 what = f"{task.operation.results[number]}: {fault.what}"
@@ -95,7 +102,7 @@ class Bench:
         return max(worst)
 
     def _promised(self, task: Task, call: Call) -> Array:
-        """Give the library's own bound of a result."""
+        """Ask the library for its own bound of a result."""
         arrays = self._move(task, call.names())
         return self.library.to_numpy(self._call(call, None, arrays)[0]).astype(np.float64)
 
@@ -121,9 +128,9 @@ class Bench:
         return {name: self.library.asarray(data[name].values, dtype) for name, dtype in dtypes.items()}
 
     def _results(self, task: Task) -> tuple[Array, ...]:
-        """Call the operation and give its results as NumPy arrays, if they are of the right kind."""
+        """Call the operation and bring its results to the host, if they are of the right kind."""
         operation = task.operation
-        call = operation.call(task.setup, task.algorithm)
+        call = task.call
         data = {name: drawn.values for name, drawn in self.oracle.data(task).items()}
         arrays = self._move(task, call.names())
         before = str(call)
@@ -165,8 +172,7 @@ class Bench:
             raise Finding(f"{name} is of another library", wanted, found, number)
         if tuple(result.shape) != shape:
             raise Finding(f"{name} has the wrong shape", shape, tuple(result.shape), number)
-        word = operation.dtypes[number] if number < len(operation.dtypes) else "same"
-        model = {"bool": "bool", "index": "int64"}.get(word, getattr(task.setup, "dtype", None))
+        model = {"bool": "bool", "index": "int64"}.get(operation.dtypes[number], task.setup.dtype)
         dtype = like.dtype if model is None else self.library.asarray(np.zeros(1, model)).dtype
         if result.dtype != dtype:
             raise Finding(f"{name} has the wrong dtype", dtype, result.dtype, number)
@@ -176,7 +182,7 @@ class Bench:
 
 
 def _demand_bound(name: str, number: int, got: Array, exact: Exact, bound: Array) -> float:
-    """Demand abs(got - exact) <= bound and give the largest ratio."""
+    """Demand abs(got - exact) <= bound; the largest ratio."""
     # the difference from the nearest float64 is as good as exact, so the error is known to twice the digits
     error = got.astype(np.complex128 if got.dtype.kind == "c" else np.float64) - exact.nearest
     try:
@@ -197,12 +203,8 @@ def _has(library: Library, dtype: str) -> bool:
         return False
 
 
-def _stored(task: Task) -> str:
-    return getattr(task.setup, "dtype", None) or task.dtype
-
-
 def _unpack(operation: Operation | None, call: Call, arrays: Arrays, raw: Any) -> tuple[Array, ...]:
-    """Give the results as a tuple, without the cache, which holds the arguments themselves."""
+    """Take the results as a tuple, without the cache, which holds the arguments themselves."""
     if operation is None:
         return (raw,)
     if operation.cached:

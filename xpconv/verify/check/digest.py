@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xpconv.verify.catalogue.operation import Array
+from xpconv.verify.definition.windows import Array
 
 
 def digest(results: Sequence[Array]) -> str:

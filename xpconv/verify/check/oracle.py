@@ -13,9 +13,9 @@ from xpconv.bounds.terms import scale_and_floor
 from xpconv.verify.catalogue import data
 from xpconv.verify.catalogue.data import EXACT_KINDS, Drawn
 from xpconv.verify.catalogue.dtypes import STORED, kind, wrap
-from xpconv.verify.catalogue.operation import Array
 from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.definition.gauss import Gauss
+from xpconv.verify.definition.windows import Array
 
 ATTEMPTS = 50  # at data whose inner products are not 0
 SPECIAL = ("nan", "equal", "infinite")  # kinds of the array that is compared; the arrays that are summed stay whole
@@ -40,9 +40,9 @@ class Oracle:
         self._bounds: dict[str, tuple[Array, ...]] = {}
 
     def data(self, task: Task) -> dict[str, Drawn]:
-        """Give the arrays by their names in the call, then those that only the adjoint identity needs."""
+        """Draw the arrays: by their names in the call, then those that only the adjoint identity needs."""
         if task.source not in self._data:
-            whole = _shared(task)
+            whole = _exact_source(task)
             self._data[task.source] = self._draw(task, self._attempts.setdefault(whole, 0))
             while self._proves_nothing(task) and self._attempts[whole] < ATTEMPTS:
                 del self._exact[whole]
@@ -51,8 +51,8 @@ class Oracle:
         return self._data[task.source]
 
     def exact(self, task: Task) -> tuple[Exact, ...]:
-        """Give the exact results."""
-        source = _shared(task)
+        """Evaluate the definition."""
+        source = _exact_source(task)
         if source not in self._exact:
             self._exact[source] = self._evaluate(task)
         return self._exact[source]
@@ -68,12 +68,13 @@ class Oracle:
         its size, or 2**-25 or 2**-134.
         """
         if task.source not in self._bounds:
-            steps = task.operation.steps
-            if steps is None:
+            sums = task.operation.sums
+            if sums is None:
                 raise ValueError(f"nothing is rounded in {task.source}")
-            rows = zip(self._evaluate(task, absolute=True), steps(task.setup), strict=True)
-            dtype = getattr(task.setup, "dtype", None) or task.dtype
-            self._bounds[task.source] = tuple(_bound(abs(size.nearest), count, dtype) for size, count in rows)
+            rows = zip(self._evaluate(task, absolute=True), sums.steps(task.setup), strict=True)
+            self._bounds[task.source] = tuple(
+                _bound(abs(magnitude.nearest), count, task.result_dtype) for magnitude, count in rows
+            )
         return self._bounds[task.source]
 
     def _proves_nothing(self, task: Task) -> bool:
@@ -86,12 +87,12 @@ class Oracle:
         return not np.sum(np.real(_numbers(argument) * np.conj(self.exact(task)[number].nearest)))
 
     def _draw(self, task: Task, attempt: int) -> dict[str, Drawn]:
-        operation, setup = task.operation, task.setup
-        names = operation.call(setup, task.algorithm).names()
+        operation, setup, multiples = task.operation, task.setup, task.operation.multiples
+        names = task.call.names()
         if operation.adjoint is not None:
             names = tuple(dict.fromkeys((*names, *operation.adjoint.forward(setup, task.algorithm).names())))
         drawn: dict[str, Drawn] = {}
-        by_role: dict[str, Array] = {}
+        before: dict[str, Array] = {}  # by role, channels last
         # x before the gradients: the unit of a gradient may depend on the ties in x
         for name in sorted(names, key=lambda name: operation.role(name) != "x"):
             role = operation.role(name)
@@ -99,58 +100,62 @@ class Oracle:
             if role == "indices":
                 drawn[name] = _places(key, setup, self.seed)
                 continue
-            sort = "whole" if task.kind in SPECIAL and role in operation.linear else task.kind
+            sort = "whole" if task.kind in SPECIAL and role in operation.factors else task.kind
             unit = 1
-            if operation.unit is not None and role in operation.scaled and sort == "whole":
-                unit = operation.unit(setup, by_role)
+            if multiples is not None and role in multiples.roles and sort == "whole":
+                unit = multiples.unit(setup, before)
             drawn[name] = data.draw(key, setup.shape(role), sort, task.dtype, self.seed, unit)
-            by_role[role] = drawn[name].values
+            before[role] = setup.last(role, drawn[name].values)
         return {name: drawn[name] for name in names}
 
     def _evaluate(self, task: Task, absolute: bool = False) -> tuple[Exact, ...]:
-        operation = task.operation
+        operation, setup = task.operation, task.setup
         arrays: dict[str, Array] = {}
         one = 1
         for name, drawn in self.data(task).items():
             role = operation.role(name)
-            if role in operation.linear:
-                arrays[role] = np.abs(drawn.numerators) if absolute else drawn.numerators
+            if role in operation.factors:
+                array = np.abs(drawn.numerators) if absolute else drawn.numerators
                 one = drawn.one
             elif kind(task.dtype) == "integer" or role == "indices":
-                arrays[role] = drawn.numerators
+                array = drawn.numerators
             else:
-                arrays[role] = drawn.values.astype(np.complex128 if kind(task.dtype) == "complex" else np.float64)
-        results = operation.define(task.setup, arrays, one)
-        words = operation.dtypes * len(results)
+                array = drawn.values.astype(np.complex128 if kind(task.dtype) == "complex" else np.float64)
+            arrays[role] = setup.last(role, array)
+        results = operation.define(setup, arrays, one)
         return tuple(
-            _whole(result, task) if word == "same" and kind(task.dtype) == "integer" else _split(result, one**degree)
-            for result, degree, word in zip(results, operation.degrees, words, strict=False)
+            _wrapped(setup.back(name, result), task)
+            if word == "same" and kind(task.dtype) == "integer"
+            else _split(setup.back(name, result), one**degree)
+            for name, result, degree, word in zip(
+                operation.results, results, operation.degrees, operation.dtypes, strict=True
+            )
         )
 
 
-def _shared(task: Task) -> str:
+def _exact_source(task: Task) -> str:
     """Name the data of a check; whole numbers are the same in every floating dtype."""
     same = task.kind in EXACT_KINDS and kind(task.dtype) == "float"
     return task.source.rpartition("/")[0] if same else task.source
 
 
 def _numbers(numerators: Array) -> Array:
-    """Give Gaussian integers as complex128, others as they are."""
+    """Take Gaussian integers as complex128, others as they are."""
     if any(isinstance(value, Gauss) for value in numerators.ravel()[:1].tolist()):
         return np.frompyfunc(lambda value: complex(value.real, value.imag), 1, 1)(numerators).astype(np.complex128)
     return numerators
 
 
 def _places(key: str, setup: Any, seed: int) -> Drawn:
-    batch, *size, channels = setup.last(np.empty(setup.shape("indices"))).shape
-    room = math.prod(setup.last(np.empty(setup.shape("x"))).shape[1:-1])
-    planes = data.places(key, batch, channels, math.prod(size), room, seed)
-    values = setup.back(np.moveaxis(planes, 1, -1).reshape(batch, *size, channels))
+    batch, *out, channels = setup.last("indices", np.empty(setup.shape("indices"))).shape
+    room = math.prod(setup.last("x", np.empty(setup.shape("x"))).shape[1:-1])
+    planes = data.places(key, batch, channels, math.prod(out), room, seed)
+    values = setup.back("indices", np.moveaxis(planes, 1, -1).reshape(batch, *out, channels))
     return Drawn(np.ascontiguousarray(values), values, 1)
 
 
-def _whole(result: Any, task: Task) -> Exact:
-    values = wrap(result, getattr(task.setup, "dtype", None) or task.dtype)
+def _wrapped(result: Any, task: Task) -> Exact:
+    values = wrap(result, task.result_dtype)
     return Exact(values, np.zeros(values.shape))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._tools import libraries as _libraries
+from xpconv._tools import libraries
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.tasks import Task, find
 from xpconv.verify.check.oracle import Oracle
@@ -13,7 +13,7 @@ Array = Any
 
 
 def draw(source: str, backend: str = "numpy", seed: int = 0) -> tuple[Any, ...]:
-    """Give the arrays of a check, on a backend, as the lines that `xpconv verify` prints want them.
+    """Draw the arrays of a check, on a backend, as the lines that `xpconv verify` prints want them.
 
     Parameters
     ----------
@@ -45,23 +45,22 @@ def draw(source: str, backend: str = "numpy", seed: int = 0) -> tuple[Any, ...]:
     array([-19.,  19.,   7.], dtype=float32)
 
     """
-    library = _libraries.load(backend)
+    library = libraries.load(backend)
     task = find(source)
     arrays = (drawn.values for drawn in Oracle(seed).data(task).values())
     return library, *(library.asarray(a, task.dtype if a.dtype.name == host(task.dtype) else None) for a in arrays)
 
 
 def line(task: Task, backend: str, seed: int, number: int = 0, index: tuple[int, ...] | None = None) -> str:
-    """Give one line that prints element `index` of result `number` of a check, or raises what its identity raises."""
-    operation, setup = task.operation, task.setup
-    call = operation.call(setup, task.algorithm)
+    """Write one line that prints element `index` of result `number` of a check, or raises what its identity raises."""
+    operation, call = task.operation, task.call
     names = Oracle(seed).data(task)
     drawn = f"lib, {', '.join(names)} = draw({task.source!r}, {backend!r}, {seed})"
     many = operation.cached or len(operation.results) > 1
     if task.tier == "adjoint" and operation.adjoint is not None:
         adjoint = operation.adjoint
         pairs = "".join(f", ({name}, {f'g[{i}]' if many else 'g'})" for name, i in adjoint.pairs)
-        forward = adjoint.forward(setup, task.algorithm)
+        forward = adjoint.forward(task.setup, task.algorithm)
         rest = f"g = {call}; assert_adjoint({forward}, {adjoint.gradient}{pairs})"
         imports = "from xpconv.testing import assert_adjoint; from xpconv.verify import draw"
         return f"import xpconv as xc; {imports}; {drawn}; {rest}"

@@ -1,4 +1,4 @@
-"""What came of a check."""
+"""What comes of a check: a result, or on the way to it a finding."""
 
 from __future__ import annotations
 
@@ -32,8 +32,13 @@ class Finding(Exception):
     """Something is wrong with result `number` of an operation, at `index` if it is one element."""
 
     def __init__(
-        self, what: str, expected: Any, got: Any, number: int = 0, index: tuple[int, ...] | None = None,
+        self,
+        what: str,
+        expected: Any,
+        got: Any,
+        number: int = 0,
+        index: tuple[int, ...] | None = None,
         ratio: float = float("inf"),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(what)
         self.expected, self.got, self.number, self.index, self.ratio = expected, got, number, index, ratio

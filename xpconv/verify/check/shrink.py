@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from xpconv.verify.catalogue.setups import SIZES
+from xpconv.verify.catalogue.setups import EXTENTS
 from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.check.result import Result
 
@@ -16,9 +16,9 @@ PATIENCE = 3.0  # seconds for one failure
 
 
 def _lesser(setup: Any) -> Iterator[dict[str, Any]]:
-    """Give changes that make a setup smaller, the boldest first."""
+    """Propose changes that make a setup smaller, the boldest first."""
     least = getattr(setup, "groups", 1)
-    for name in SIZES:
+    for name in EXTENTS:
         value = getattr(setup, name, None)
         if name in ("batch", "channels", "filters"):
             least_here = 1 if name == "batch" else least
@@ -41,21 +41,21 @@ def _fits(task: Task) -> bool:
         windows = getattr(setup, "windows", None)
         if windows is not None and min((*windows.out, *windows.size)) < 1:
             return False
-        if any(min(setup.shape(operation.role(name))) < 1 for name in operation.call(setup, task.algorithm).names()):
+        if any(min(setup.shape(operation.role(name))) < 1 for name in task.call.names()):
             return False
-        even = operation.even is None or operation.even(setup)
+        exact = operation.exact(setup)
     except (ValueError, IndexError, ZeroDivisionError):
         return False
-    return task.tier == "bound" or (even and (task.tier != "adjoint" or setup.adjoint))
+    return task.tier == "bound" or (exact and (task.tier != "adjoint" or setup.adjoint))
 
 
 def smaller(task: Task) -> Iterator[Task]:
-    """Give smaller cases like this one."""
+    """Go through smaller cases like this one."""
     case, _, text = task.case.partition("@")
-    sizes = dict(part.split("=") for part in text.split(",")) if text else {}
+    extents = dict(part.split("=") for part in text.split(",")) if text else {}
     for change in _lesser(task.setup):
         words = {n: "x".join(map(str, v)) if isinstance(v, tuple) else str(v) for n, v in change.items()}
-        candidate = replace(task, case=f"{case}@" + ",".join(f"{n}={v}" for n, v in (sizes | words).items()))
+        candidate = replace(task, case=f"{case}@" + ",".join(f"{n}={v}" for n, v in (extents | words).items()))
         if _fits(candidate):
             yield candidate
 

@@ -16,7 +16,7 @@ def spreads(task: Task) -> bool:
 
 
 def promises(task: Task) -> dict[str, Call]:
-    """Give the calls that bound the results, by the results' names."""
+    """Make the calls that bound the results, by the results' names."""
     setup, (x, w, dz) = task.setup, map(Name, ("x", "w", "dz"))
     words = keywords(setup, task.algorithm)
     found = {

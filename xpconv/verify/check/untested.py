@@ -14,7 +14,7 @@ import numpy as np
 
 import xpconv
 from xpconv._tools.libraries import Library
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.operation import Call, Operation
 from xpconv.verify.catalogue.tasks import OPERATIONS, Task
@@ -37,7 +37,7 @@ class Untested:
 
 
 def options(name: str) -> dict[str, Any]:
-    """Give the options of a public function with their defaults, whatever they are; more than the cases may know."""
+    """Read the options of a public function with their defaults, whatever they are; more than the cases may know."""
     parameters = inspect.signature(getattr(xpconv, name)).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
@@ -52,7 +52,7 @@ def _of(library: Library, oracle: Oracle, name: str, core: bool) -> Iterator[Unt
     waiting: dict[tuple[str, Any], None] = {(option, None): None for option in defaults}
     settled: set[tuple[str, Any]] = set()
     for task in _calls(name, core):
-        call = task.operation.call(task.setup, task.algorithm)
+        call = task.call
         given = dict(call.keywords) | _positional(name, call)
         mine = {option: (option, _value(value)) for option, value in given.items() if value != defaults.get(option)}
         waiting |= dict.fromkeys(mine.values())
@@ -80,7 +80,7 @@ def _value(value: Any) -> Any:
 
 
 def _calls(name: str, core: bool) -> Iterator[Task]:
-    """Give one check of each case, on real numbers and then, for ties, on whole ones."""
+    """Go through one check of each case, on real numbers and then, for ties, on whole ones."""
     for kind in ("signed", "whole"):
         for operation in (one for one in OPERATIONS if one.name == name):
             for case, setup in operation.table.items():
@@ -90,7 +90,7 @@ def _calls(name: str, core: bool) -> Iterator[Task]:
 
 def _with_algorithms(operation: Operation, case: str, kind: str, dtype: str) -> Iterator[Task]:
     kind = "full" if "int" in dtype else kind
-    for algorithm in REGISTRY if operation.algorithms else ("",):
+    for algorithm in EVERYWHERE if operation.algorithms else ("",):
         yield Task(operation, case, kind, dtype, algorithm, "bound")
 
 
@@ -100,7 +100,7 @@ def _arrays(library: Library, oracle: Oracle, task: Task) -> dict[str, Any]:
 
 
 def _positional(name: str, call: Call) -> dict[str, Any]:
-    """Give the options that a call has by position."""
+    """Gather the options that a call has by position."""
     parameters = inspect.signature(getattr(xpconv, name)).parameters.values()
     places = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     given = zip(places, call.arguments, strict=False)
@@ -108,7 +108,7 @@ def _positional(name: str, call: Call) -> dict[str, Any]:
 
 
 def _others(name: str, call: Call, option: str) -> Iterator[Call]:
-    """Give the call without the option; for an algorithm, whose bits may be the default's, with one there is not."""
+    """Make the call without the option; for an algorithm, whose bits may be the default's, with one there is not."""
     if option == "algorithm":
         yield replace(call, keywords=call.keywords | {option: "none"})
     elif call.keywords.get(option) == "valid":  # another word for the default

@@ -37,5 +37,5 @@ class Gauss:
         return Gauss(self.real, -self.imag)
 
     def __abs__(self) -> int:
-        """Give the modulus, rounded up to a whole number."""
+        """Take the modulus, rounded up to a whole number."""
         return math.isqrt(self.real**2 + self.imag**2 - 1) + 1 if self.real or self.imag else 0

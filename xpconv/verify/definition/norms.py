@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import decimal
 import math
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from xpconv.verify.definition.reference import Ints, Windows, max_pool, max_pool_vjp
-
-Array = Any
+from xpconv.verify.definition.pooling import max_pool, max_pool_vjp
+from xpconv.verify.definition.windows import Array, Ints, Windows
 
 CONTEXT = decimal.Context(prec=50, Emin=-999999, Emax=999999)
-
-
-class Order(float):
-    """The order of a norm; prints as Python."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "float('inf')" if self == math.inf else f"{float(self):g}"
 
 
 def _decimal(number: Any) -> Decimal:
@@ -32,7 +23,7 @@ def _decimal(number: Any) -> Decimal:
 
 
 def _powers(numbers: Array, p: float) -> Array:
-    """Give abs(v)^p of each number, p a whole number or a half of one; 0 of 0, whatever p."""
+    """abs(v)^p of each number, p a whole number or a half of one; 0 of 0, whatever p."""
     halves = round(2 * p)
     if halves != 2 * p:
         raise ValueError(f"powers here are multiples of a half; got {p}")
@@ -45,8 +36,8 @@ def _powers(numbers: Array, p: float) -> Array:
     return np.frompyfunc(power, 1, 1)(numbers)
 
 
-def _windows(x: Array, at: Windows) -> Any:
-    """Give each window's place and the places of its pixels."""
+def _windows(x: Array, at: Windows) -> Iterator[tuple[Ints, list[Ints]]]:
+    """Go through the windows: each one's place and the places of its pixels."""
     for o in at.places():
         pixels: list[Ints] = [i for _, i in at.inside(o)]
         for n in range(x.shape[0]):
@@ -55,11 +46,11 @@ def _windows(x: Array, at: Windows) -> Any:
 
 
 def _norms(x: Array, at: Windows, p: float) -> Array:
-    sizes = _powers(x, p)
+    powers = _powers(x, p)
     y: Array = np.full((x.shape[0], *at.out, x.shape[-1]), Decimal(0), object)
     for place, pixels in _windows(x, at):
         for pixel in pixels:
-            y[place] = CONTEXT.add(y[place], sizes[pixel])
+            y[place] = CONTEXT.add(y[place], powers[pixel])
     return _powers(y, 1 / p)
 
 
@@ -71,7 +62,7 @@ def lp_pool(x: Array, at: Windows, p: float) -> Array:
 
 
 def lp_pool_vjp(dy: Array, x: Array, at: Windows, p: float) -> Array:
-    """Sum over windows of dy sign(x) (abs(x) / y)^(p - 1), 0 where x is; for infinity the largest share alike."""
+    """Sum over windows of dy sign(x) (abs(x) / y)^(p - 1), 0 where x is; for infinity split among the largest."""
     if p == math.inf:
         return np.sign(x).astype(int) * max_pool_vjp(dy, abs(x), at, "split")
     exact = np.frompyfunc(_decimal, 1, 1)(x)
@@ -80,21 +71,6 @@ def lp_pool_vjp(dy: Array, x: Array, at: Windows, p: float) -> Array:
     for place, pixels in _windows(x, at):
         for pixel in pixels:
             if exact[pixel]:
-                share = dy[place] * Fraction(CONTEXT.divide(slopes[pixel], scales[place]))
-                dx[pixel] += share if exact[pixel] > 0 else -share
+                slope = Fraction(CONTEXT.divide(slopes[pixel], scales[place]))
+                dx[pixel] += dy[place] * (slope if exact[pixel] > 0 else -slope)
     return dx
-
-
-POWER = 16  # roundings that a power counts for: the libraries' are off by up to eight units in the last place
-
-
-def steps(at: Windows, p: float) -> int:
-    """Count the roundings of a norm: the ratio to the largest, its power, the sum, the root, the product."""
-    return math.ceil((p + POWER + at.taps - 1 + math.log(at.taps)) / p) + POWER + 2
-
-
-def vjp_steps(at: Windows, p: float) -> int:
-    """Count the roundings of a gradient: a norm, a ratio, its power, two products and the sum over windows."""
-    if p == math.inf:
-        return at.readers + 2
-    return math.ceil(abs(p - 1) * (steps(at, p) + 1)) + POWER + 2 + at.readers

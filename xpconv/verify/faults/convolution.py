@@ -86,6 +86,34 @@ def _first_group_for_all(right: Function) -> Function:
     return conv
 
 
+def _flipped(right: Function) -> Function:
+    def conv(x: Array, w: Array, b: Any = None, *, layout: str = "channels_last", **options: Any) -> Array:
+        taps = range(w.ndim - 2) if layout == "channels_last" else range(2, w.ndim)
+        return right(x, np.flip(w, tuple(taps)), b, layout=layout, **options)
+
+    return conv
+
+
+def _flipped_gradient(right: Function) -> Function:
+    def conv_weight_grad(dz: Array, x: Array, shape: Any, *, layout: str = "channels_last", **options: Any) -> Array:
+        dw = right(dz, x, shape, layout=layout, **options)
+        return np.flip(dw, -1 if layout == "channels_first" else 0).copy()
+
+    return conv_weight_grad
+
+
+def _unflipped(right: Function) -> Function:
+    return lambda xp, w, taps, geometry: np.flip(right(xp, w, taps, geometry), tuple(range(geometry.rank)))
+
+
+def _first_image(right: Function) -> Function:
+    def conv_vjp(dz: Array, x: Array, w: Array, **options: Any) -> Any:
+        others = np.arange(len(dz)).reshape(-1, *[1] * (dz.ndim - 1)) > 0
+        return right(np.where(others, 0, dz).astype(dz.dtype), x, w, **options)
+
+    return conv_vjp
+
+
 def _groups_backwards(right: Function) -> Function:
     def prepare(algorithm: Any, work: Any, w: Array, geometry: Any, out: Any = None) -> Array:
         weight = right(algorithm, work, w, geometry, out)
@@ -128,24 +156,13 @@ FAULTS: tuple[Fault, ...] = (
         "kernel flipped",
         "a convolution where a correlation is meant",
         CONV,
-        (
-            "xpconv:conv",
-            lambda right: (
-                lambda x, w, b=None, *, layout="channels_last", **o: right(
-                    x,
-                    np.flip(w, tuple(range(w.ndim - 2) if layout == "channels_last" else range(2, w.ndim))),
-                    b,
-                    layout=layout,
-                    **o,
-                )
-            ),
-        ),
+        ("xpconv:conv", _flipped),
     ),
     library(
         "bias forgotten",
         "b is never added",
         CONV,
-        ("xpconv:conv", lambda right: lambda x, w, b=None, **o: right(x, w, **o)),
+        ("xpconv:conv", forced(b=None)),
     ),
     library(
         "bias added twice",
@@ -189,26 +206,13 @@ FAULTS: tuple[Fault, ...] = (
         "kernel not flipped in the gradient",
         "dx is the correlation with w as it is",
         GRADIENTS[:1],
-        (
-            "xpconv._convolution.input_grad:adjoint",
-            lambda right: (
-                lambda xp, w, taps, geometry: np.flip(right(xp, w, taps, geometry), tuple(range(geometry.rank)))
-            ),
-        ),
+        ("xpconv._convolution.input_grad:adjoint", _unflipped),
     ),
     library(
         "dw flipped",
         "dw is turned over",
         GRADIENTS[1:],
-        (
-            "xpconv:conv_weight_grad",
-            lambda right: (
-                lambda dz, x, shape, *, layout="channels_last", **o: np.flip(
-                    right(dz, x, shape, layout=layout, **o),
-                    -1 if layout == "channels_first" else 0,
-                ).copy()
-            ),
-        ),
+        ("xpconv:conv_weight_grad", _flipped_gradient),
     ),
     library(
         "gradient × 1.001",
@@ -229,17 +233,7 @@ FAULTS: tuple[Fault, ...] = (
         "dx and dw of the first image",
         "a loop over the batch that ends early",
         ("conv_vjp",),
-        (
-            "xpconv:conv_vjp",
-            lambda right: (
-                lambda dz, x, w, **o: right(
-                    np.where(np.arange(len(dz)).reshape(-1, *[1] * (dz.ndim - 1)) > 0, 0, dz).astype(dz.dtype),
-                    x,
-                    w,
-                    **o,
-                )
-            ),
-        ),
+        ("xpconv:conv_vjp", _first_image),
     ),
     library(
         "bound too small",

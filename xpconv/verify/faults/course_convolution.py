@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from xpconv.verify.faults.fault import RAISED, SHAPE, VALUES, Array, Fault, Func
 
 Cache = tuple[Any, ...]
 EITHER = f"{SHAPE}|{VALUES}"
+NO_CACHE = r"gives \(result, cache\)"
 
 # --- zero_pad, and what conv_forward makes of it --------------------------------------------------
 
@@ -30,7 +32,25 @@ PADDINGS: dict[str, tuple[Callable[[Array, int], Array], str, str]] = {
         "the width is left as it is",
         SHAPE,
     ),
+    "width padded only": (
+        lambda X, pad: np.pad(X, ((0, 0), (0, 0), (pad, pad), (0, 0))),
+        "the height is left as it is",
+        SHAPE,
+    ),
+    "padded with pad": (
+        lambda X, pad: np.pad(X, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=pad),
+        "constant_values=pad, where zeros belong",
+        VALUES,
+    ),
+    "padded with ones": (
+        lambda X, pad: np.pad(X, ((0, 0), (pad, pad), (pad, pad), (0, 0)), constant_values=1),
+        "constant_values=1, where zeros belong",
+        VALUES,
+    ),
+    "the image repeated": (lambda X, pad: _surround(X, pad, pad, "wrap"), "mode='wrap', where zeros belong", VALUES),
+    "pad twice": (lambda X, pad: _surround(X, 2 * pad, 2 * pad), "two rings for one", SHAPE),
 }
+EVERY_AXIS = ("every axis padded", "examples and channels too: np.pad(X, pad)")
 
 
 def _pads(pad: Callable[[Array, int], Array]) -> Wrap:
@@ -52,7 +72,7 @@ def _pads_first(pad: Callable[[Array, int], Array]) -> Wrap:
 
 
 def _forward(change: Callable[..., Any]) -> Wrap:
-    """Give the result that the right function has on changed arguments (A_prev, W, b, hparameters)."""
+    """Change the arguments A_prev, W, b, hparameters of the right function; the cache holds them as they were."""
 
     def wrap(right: Function) -> Function:
         def conv_forward(A_prev: Array, W: Array, b: Array, h: dict[str, int]) -> Any:
@@ -135,8 +155,8 @@ def _conv_backward(
     return found["dA_prev"][:, pad : pad + height, pad : pad + width].copy(), found["dW"], found["db"]
 
 
-def _assigned(name: str) -> Wrap:
-    return lambda right: lambda dZ, cache: _conv_backward(dZ, cache, assigned=name)
+def _as_the_course(**ways: Any) -> Wrap:
+    return lambda right: lambda dZ, cache: _conv_backward(dZ, cache, **ways)
 
 
 def _backward(change: Callable[..., Any]) -> Wrap:
@@ -155,6 +175,17 @@ def _cut_to_nothing(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) ->
     result = np.zeros_like(dA)
     result[:] = whole[:, pad:-pad, pad:-pad]
     return result, dW, db
+
+
+def _cut_at_the_start(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) -> Any:
+    """Cut the gradient of the padded image to its first rows and columns."""
+    A_prev, W, b, h = cache
+    whole = _conv_backward(dZ, (_surround(A_prev, h["pad"], h["pad"]), W, b, {**h, "pad": 0}))[0]
+    return whole[:, : dA.shape[1], : dA.shape[2]].copy(), dW, db
+
+
+def _random(like: Array) -> Array:
+    return np.random.default_rng().standard_normal(like.shape).astype(like.dtype)
 
 
 def _flipped_kernel(right: Function) -> Function:
@@ -180,171 +211,174 @@ def _wrong_axes(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) -> Any
     return dA, dW, np.resize(total, db.shape)
 
 
+zero_pad, conv_single_step, conv_forward, conv_backward = (
+    partial(course, name) for name in ("zero_pad", "conv_single_step", "conv_forward", "conv_backward")
+)
+
 FAULTS: tuple[Fault, ...] = (
-    *(course("zero_pad", name, _pads(pad), why, sign=sign) for name, (pad, why, sign) in PADDINGS.items()),
-    course("conv_single_step", "bias forgotten", lambda right: lambda a, W, b: right(a, W, 0 * b), "b is never added"),
-    course(
-        "conv_single_step",
+    *(zero_pad(name, _pads(pad), why, sign=sign) for name, (pad, why, sign) in PADDINGS.items()),
+    zero_pad(EVERY_AXIS[0], _pads(lambda X, pad: np.pad(X, pad)), EVERY_AXIS[1], sign=SHAPE),
+    conv_single_step(
+        "an array for a number",
+        lambda right: lambda a, W, b: np.sum(a * W) + b,
+        "the axes of b stay on it: float(b.item()), or b.item(), makes a number of b",
+        sign=SHAPE,
+    ),
+    conv_single_step(
+        "not summed", lambda right: lambda a, W, b: a * W + b, "the products are not added up", sign=SHAPE
+    ),
+    conv_single_step(
+        "summed over one axis",
+        lambda right: lambda a, W, b: np.sum(a * W, axis=0) + b,
+        "np.sum with an axis adds up only that one",
+        sign=SHAPE,
+    ),
+    conv_single_step(
+        "sum for product", lambda right: lambda a, W, b: np.sum(a + W) + b[0, 0, 0], "a + W instead of a * W"
+    ),
+    conv_single_step("bias subtracted", lambda right: lambda a, W, b: right(a, W, -b), "- b instead of + b"),
+    conv_single_step("bias forgotten", lambda right: lambda a, W, b: right(a, W, 0 * b), "b is never added"),
+    conv_single_step(
         "bias for every product",
         lambda right: lambda a, W, b: right(a, W, b * W.size),
         "b is added before the sum, np.sum(a * W + b)",
     ),
-    course(
-        "conv_single_step",
+    conv_single_step(
         "kernel flipped",
         lambda right: lambda a, W, b: right(a, W[::-1, ::-1].copy(), b),
         "the convolution of signal processing, which the course does not mean",
     ),
-    *(course("conv_forward", name, _pads_first(pad), why, sign=EITHER) for name, (pad, why, _) in PADDINGS.items()),
-    course(
-        "conv_forward",
+    *(conv_forward(name, _pads_first(pad), why, sign=EITHER) for name, (pad, why, _) in PADDINGS.items()),
+    conv_forward(
         "stride ignored",
         _forward(lambda A, W, b, h: (A, W, b, {**h, "stride": 1})),
         "the output is as large as with stride 1",
         sign=SHAPE,
     ),
-    course(
-        "conv_forward",
-        "stride left out of the loop",
-        _side_by_side,
-        "vert_start = h instead of h * stride",
-        core=False,
-    ),
-    course(
-        "conv_forward",
+    conv_forward("stride left out of the loop", _side_by_side, "vert_start = h instead of h * stride", core=False),
+    conv_forward(
         "windows of the unpadded image",
         _looped(pads=False),
         "the windows are cut from A_prev, not A_prev_pad",
         sign=RAISED,
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "window cut by the stride",
         _looped(reach="stride"),
         "vert_end = vert_start + stride instead of + f",
         sign=RAISED,
         core=False,
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "size without + 1",
         _after(lambda Z, h: Z[:, :-1, :-1].copy()),
         "n_H = (n_H_prev - f + 2 pad) / stride",
         sign=SHAPE,
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "kernel flipped",
         _forward(lambda A, W, b, h: (A, W[::-1, ::-1].copy(), b, h)),
         "the convolution of signal processing, which the course does not mean",
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "kernel axes swapped",
         _forward(lambda A, W, b, h: (A, W.swapaxes(0, 1).copy(), b, h)),
         "W is indexed by column, then row",
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "height and width swapped",
         _forward(lambda A, W, b, h: (A.swapaxes(1, 2).copy(), W, b, h)),
         "the windows are cut by column, then row",
         sign=EITHER,
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "channels swapped",
         _forward(lambda A, W, b, h: (A[..., ::-1].copy(), W, b, h)),
         "the input channels run backwards",
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "one filter for all",
         _forward(lambda A, W, b, h: (A, np.repeat(W[..., :1], b.size, 3), b, h)),
         "W[:, :, :, 0] instead of W[:, :, :, c]",
     ),
-    course(
-        "conv_forward",
+    conv_forward(
         "one image for all",
         _forward(lambda A, W, b, h: (np.repeat(A[:1], len(A), 0), W, b, h)),
         "A_prev[0] instead of A_prev[i]",
     ),
-    course("conv_forward", "bias forgotten", _forward(lambda A, W, b, h: (A, W, 0 * b, h)), "b is never added"),
-    course("conv_forward", "bias added twice", _forward(lambda A, W, b, h: (A, W, 2 * b, h)), "once in each function"),
-    course(
-        "conv_forward",
+    conv_forward("bias forgotten", _forward(lambda A, W, b, h: (A, W, 0 * b, h)), "b is never added"),
+    conv_forward("bias added twice", _forward(lambda A, W, b, h: (A, W, 2 * b, h)), "once in each function"),
+    conv_forward(
         "one bias for all",
         _forward(lambda A, W, b, h: (A, W, np.repeat(b[..., :1], b.size, 3), h)),
         "b[:, :, :, 0] instead of b[:, :, :, c]",
     ),
-    course("conv_forward", "zeros", _after(lambda Z, h: np.zeros_like(Z)), "Z is never filled"),
-    course(
-        "conv_backward",
+    conv_forward(
+        "no cache", lambda right: lambda *given: right(*given)[0], "the result alone is returned", sign=NO_CACHE
+    ),
+    conv_forward(
+        "first channel alone",
+        _forward(lambda A, W, b, h: (A, np.concatenate([W[..., :1, :], 0 * W[..., 1:, :]], 2), b, h)),
+        "only the first input channel is used",
+    ),
+    conv_forward("zeros", _after(lambda Z, h: np.zeros_like(Z)), "Z is never filled"),
+    conv_backward(
         "= for += in dA_prev",
-        _assigned("dA_prev"),
+        _as_the_course(assigned="dA_prev"),
         "windows that overlap overwrite each other",
         core=False,
     ),
-    course("conv_backward", "= for += in dW", _assigned("dW"), "the last window overwrites the others"),
-    course("conv_backward", "= for += in db", _assigned("db"), "the last window overwrites the others"),
-    course(
-        "conv_backward",
-        "pad 0 cuts everything",
-        _backward(_cut_to_nothing),
-        "[pad:-pad] is empty where pad is 0",
-        sign=RAISED,
+    conv_backward("= for += in dW", _as_the_course(assigned="dW"), "the last window overwrites the others"),
+    conv_backward("= for += in db", _as_the_course(assigned="db"), "the last window overwrites the others"),
+    conv_backward(
+        "pad 0 cuts everything", _backward(_cut_to_nothing), "[pad:-pad] is empty where pad is 0", sign=RAISED
     ),
-    course(
-        "conv_backward",
+    conv_backward(
         "padding left on dA_prev",
         _backward(lambda dA, dW, db, dZ, cache: (_surround(dA, *[cache[3]["pad"]] * 2), dW, db)),
         "the gradient of the padded image is returned",
         sign=SHAPE,
     ),
-    course(
-        "conv_backward",
+    conv_backward(
         "dW from the unpadded image",
-        lambda right: (
-            lambda dZ, cache: _conv_backward(
-                dZ,
-                cache,
-                pads=False,
-            )
-        ),
+        _as_the_course(pads=False),
         "windows of A_prev, not A_prev_pad",
         sign=RAISED,
     ),
-    course(
-        "conv_backward",
-        "cache of the padded image",
-        _padded_cache,
-        "the cache of conv_forward holds A_prev_pad",
+    conv_backward("cache of the padded image", _padded_cache, "the cache of conv_forward holds A_prev_pad", sign=SHAPE),
+    conv_backward(
+        "gradients start from random numbers",
+        _backward(lambda dA, dW, db, *_: tuple(g + _random(g) for g in (dA, dW, db))),
+        "np.random where np.zeros belongs",
+    ),
+    conv_backward(
+        "dA_prev cut at the wrong place",
+        _backward(_cut_at_the_start),
+        "the padding is cut off below and on the right only",
+    ),
+    conv_backward("db zero", _backward(lambda dA, dW, db, *_: (dA, dW, 0 * db)), "db is never filled"),
+    conv_backward("dW zero", _backward(lambda dA, dW, db, *_: (dA, 0 * dW, db)), "dW is never filled"),
+    conv_backward("dA_prev zero", _backward(lambda dA, dW, db, *_: (0 * dA, dW, db)), "dA_prev is never filled"),
+    conv_backward(
+        "order of the results",
+        _backward(lambda dA, dW, db, *_: (dW, dA, db)),
+        "dW and dA_prev are returned in each other's place",
         sign=SHAPE,
     ),
-    course(
-        "conv_backward",
+    conv_backward(
         "stride left out of the loop",
-        lambda right: lambda dZ, cache: _conv_backward(dZ, cache, step=1),
+        _as_the_course(step=1),
         "vert_start = h instead of h * stride",
     ),
-    course("conv_backward", "kernel flipped in dA_prev", _flipped_kernel, "W is turned over, as a library would"),
-    course(
-        "conv_backward",
-        "dW flipped",
-        _backward(lambda dA, dW, db, *_: (dA, dW[::-1, ::-1].copy(), db)),
-        "dW is turned over",
-    ),
-    course("conv_backward", "db over the wrong axes", _backward(_wrong_axes), "the sum keeps the batch"),
-    course(
-        "conv_backward",
+    conv_backward("kernel flipped in dA_prev", _flipped_kernel, "W is turned over, as a library would"),
+    conv_backward("dW flipped", _backward(lambda dA, dW, db, *_: (dA, dW[::-1, ::-1].copy(), db)), "dW is turned over"),
+    conv_backward("db over the wrong axes", _backward(_wrong_axes), "the sum keeps the batch"),
+    conv_backward(
         "db divided by the batch",
         _backward(lambda dA, dW, db, dZ, _: (dA, dW, db / dZ.shape[0])),
         "the mean over the batch, where the course has the sum",
     ),
-    course(
-        "conv_backward",
-        "gradient × 1.001",
-        _backward(lambda dA, dW, db, *_: (dA, dW * dW.dtype.type(1.001), db)),
-        "dW is nearly right",
+    conv_backward(
+        "gradient × 1.001", _backward(lambda dA, dW, db, *_: (dA, dW * dW.dtype.type(1.001), db)), "dW is nearly right"
     ),
 )

@@ -1,15 +1,17 @@
-"""Faults in the course's pooling, forward and backward, its mask and its shares: the slips that people make there."""
+"""Faults in the course's pooling, forward and backward, and its functions of one window: the slips that people make."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xpconv.verify.faults.fault import Array, Fault, Function, Wrap, course
+from xpconv.verify.faults.fault import SHAPE, VALUES, Array, Fault, Function, Wrap, course
 
 Cache = tuple[Any, ...]
+NO_CACHE = r"gives \(result, cache\)"
 
 # --- pooling --------------------------------------------------------------------------------------
 
@@ -47,7 +49,7 @@ def _other(mode: str) -> str:
     return "max" if mode == "average" else "average"
 
 
-Share = Callable[[Array, Array], Array]  # from a window and its dA to what the window's pixels get
+Part = Callable[[Array, Array], Array]  # from a window and its dA to what the window's pixels get
 
 
 def _first(x: Array, g: Array) -> Array:
@@ -60,8 +62,8 @@ def _mask(x: Array) -> Array:
 
 
 def _pool_backward(
-    maximum: Share = lambda x, g: _mask(x) * g,
-    average: Share = lambda x, g: np.full(x.shape, g / x.size),
+    maximum: Part = lambda x, g: _mask(x) * g,
+    average: Part = lambda x, g: np.full(x.shape, g / x.size),
     step: str = "stride",
     assigned: bool = False,
 ) -> Wrap:
@@ -74,8 +76,8 @@ def _pool_backward(
             result = np.zeros_like(A_prev)
             for i, row, column, c in np.ndindex(*dA.shape):
                 place = (i, slice(row * move, row * move + f), slice(column * move, column * move + f), c)
-                share = (maximum if mode == "max" else average)(A_prev[place], dA[i, row, column, c])
-                result[place] = share if assigned else result[place] + share
+                part = (maximum if mode == "max" else average)(A_prev[place], dA[i, row, column, c])
+                result[place] = part if assigned else result[place] + part
             return result
 
         return pool_backward
@@ -83,34 +85,25 @@ def _pool_backward(
     return wrap
 
 
+pool_forward, pool_backward, create_mask_from_window, distribute_value = (
+    partial(course, name) for name in ("pool_forward", "pool_backward", "create_mask_from_window", "distribute_value")
+)
+
 FAULTS: tuple[Fault, ...] = (
-    course(
-        "pool_forward",
+    pool_forward(
         "mode confused",
         _pooled(lambda A, h, mode, right, x: right(x, h, _other(mode))[0]),
         "max where average was asked for, and the other way round",
     ),
-    course(
-        "pool_forward",
-        "window cut by the stride",
-        _pool_forward(reach="stride"),
-        "vert_end = vert_start + stride instead of + f",
+    pool_forward(
+        "window cut by the stride", _pool_forward(reach="stride"), "vert_end = vert_start + stride instead of + f"
     ),
-    course(
-        "pool_forward",
-        "stride left out of the loop",
-        _pool_forward(step=""),
-        "vert_start = h instead of h * stride",
+    pool_forward("stride left out of the loop", _pool_forward(step=""), "vert_start = h instead of h * stride"),
+    pool_forward("maximum from 0", _pool_forward(start=0), "negative numbers are lost"),
+    pool_forward(
+        "average not divided", _pooled(lambda A, h, mode, right, x: A if mode == "max" else A * h["f"] ** 2), "a sum"
     ),
-    course("pool_forward", "maximum from 0", _pool_forward(start=0), "negative numbers are lost"),
-    course(
-        "pool_forward",
-        "average not divided",
-        _pooled(lambda A, h, mode, right, x: A if mode == "max" else A * h["f"] ** 2),
-        "a sum",
-    ),
-    course(
-        "pool_forward",
+    pool_forward(
         "pooled over the channels too",
         _pooled(
             lambda A, h, mode, right, x: np.repeat(
@@ -121,59 +114,111 @@ FAULTS: tuple[Fault, ...] = (
         ),
         "the window is cut without its channel c",
     ),
-    course(
-        "pool_backward",
-        "first maximum only",
-        _pool_backward(_first),
-        "one of several maxima gets it, by argmax",
+    pool_forward(
+        "minimum for the maximum",
+        _pooled(lambda A, h, mode, right, x: A if mode == "average" else -right(-x, h, mode)[0]),
+        "np.min instead of np.max",
     ),
-    course(
-        "pool_backward",
+    pool_forward(
+        "no cache", lambda right: lambda *given, **more: right(*given, **more)[0], "A alone is returned", sign=NO_CACHE
+    ),
+    pool_forward("zeros", _pooled(lambda A, *_: np.zeros_like(A)), "A is never filled"),
+    pool_backward(
+        "mask times the window",
+        _pool_backward(lambda x, g: _mask(x) * x),
+        "the mask is multiplied with A_prev, not with dA",
+    ),
+    pool_backward("mask alone", _pool_backward(lambda x, g: 1 * _mask(x)), "the mask is not multiplied with dA"),
+    pool_backward(
+        "maximum for the gradient",
+        _pool_backward(lambda x, g: _mask(x) * np.max(x)),
+        "np.max of the window instead of dA",
+    ),
+    pool_backward(
+        "average divided by the sum",
+        _pool_backward(average=lambda x, g: np.full(x.shape, g / sum(x.shape))),
+        "dA / (f + f) instead of dA / (f * f)",
+        core=False,
+    ),
+    pool_backward(
+        "average divided once",
+        _pool_backward(average=lambda x, g: np.full(x.shape, g / x.shape[0])),
+        "dA / f instead of dA / (f * f)",
+    ),
+    pool_backward("zeros", lambda right: lambda *given, **more: 0 * right(*given, **more), "dA_prev is never filled"),
+    pool_backward("first maximum only", _pool_backward(_first), "one of several maxima gets it, by argmax"),
+    pool_backward(
         "gradient split among the maxima",
         _pool_backward(lambda x, g: _mask(x) * (g / np.sum(_mask(x), dtype=x.dtype))),
         "each of several maxima gets a part",
     ),
-    course(
-        "pool_backward",
+    pool_backward(
         "no mask",
         _pool_backward(lambda x, g: np.full(x.shape, g)),
         "every pixel of a window gets the gradient of its maximum",
     ),
-    course(
-        "pool_backward",
+    pool_backward(
         "average not divided",
         _pool_backward(average=lambda x, g: np.full(x.shape, g)),
         "every pixel of a window gets all of dA",
     ),
-    course(
-        "pool_backward",
-        "= for +=",
-        _pool_backward(assigned=True),
-        "windows that overlap overwrite each other",
-    ),
-    course(
-        "pool_backward",
-        "stride left out of the loop",
-        _pool_backward(step=""),
-        "vert_start = h instead of h * stride",
-    ),
-    course(
-        "pool_backward",
+    pool_backward("= for +=", _pool_backward(assigned=True), "windows that overlap overwrite each other"),
+    pool_backward("stride left out of the loop", _pool_backward(step=""), "vert_start = h instead of h * stride"),
+    pool_backward(
         "mode confused",
         lambda right: lambda dA, cache, mode="max": right(dA, cache, _other(mode)),
         "max where average was asked for, and the other way round",
     ),
-    course("create_mask_from_window", "first maximum only", lambda right: lambda x: _first(x, True), "by argmax"),
-    course("create_mask_from_window", "everything", lambda right: lambda x: x == x, "x is compared with itself"),
-    course("create_mask_from_window", "minimum", lambda right: lambda x: x == x.min(), "min for max"),
-    course(
-        "distribute_value",
-        "not divided",
-        lambda right: lambda dz, shape: right(dz * (shape[0] * shape[1]), shape),
-        "every entry is dz",
+    create_mask_from_window("first maximum only", lambda right: lambda x: _first(x, True), "by argmax"),
+    create_mask_from_window("everything", lambda right: lambda x: x == x, "x is compared with itself"),
+    create_mask_from_window("minimum", lambda right: lambda x: x == x.min(), "min for max"),
+    create_mask_from_window(
+        "the maximum itself",
+        lambda right: lambda x: np.asarray(np.max(x)),
+        "np.max(x) instead of x == np.max(x)",
+        sign=SHAPE,
     ),
-    course(
-        "distribute_value",
+    create_mask_from_window(
+        "window where it is largest",
+        lambda right: lambda x: x * (x == np.max(x)),
+        "the mask is multiplied with x, where True and False belong",
+        sign="wrong dtype",
+    ),
+    create_mask_from_window("turned over", lambda right: lambda x: x != np.max(x), "!= instead of =="),
+    create_mask_from_window(
+        "maximum of each column",
+        lambda right: lambda x: x == np.max(x, axis=0),
+        "np.max(x, axis=0) instead of np.max(x)",
+    ),
+    create_mask_from_window(
+        "position of the maximum", lambda right: lambda x: np.asarray(np.argmax(x)), "np.argmax(x)", sign=SHAPE
+    ),
+    distribute_value(
+        "divided by the sum",
+        lambda right: lambda dz, shape: np.full(shape, dz / (shape[0] + shape[1])),
+        "dz / (n_H + n_W) instead of dz / (n_H * n_W)",
+        sign=f"{VALUES}|wrong dtype",
+    ),
+    distribute_value(
+        "divided by the width",
+        lambda right: lambda dz, shape: right(dz * shape[0], shape),
+        "dz / n_W instead of dz / (n_H n_W)",
+    ),
+    distribute_value(
+        "one number",
+        lambda right: lambda dz, shape: np.asarray(dz / (shape[0] * shape[1])),
+        "np.ones(shape) is missing",
+        sign=SHAPE,
+    ),
+    distribute_value(
+        "multiplied",
+        lambda right: lambda dz, shape: right(dz * (shape[0] * shape[1]) ** 2, shape),
+        "dz * (n_H * n_W) instead of dz / (n_H * n_W)",
+    ),
+    distribute_value(
+        "not divided", lambda right: lambda dz, shape: right(dz * (shape[0] * shape[1]), shape), "every entry is dz"
+    ),
+    distribute_value(
         "divided by the height",
         lambda right: lambda dz, shape: right(dz * shape[1], shape),
         "dz / n_H instead of dz / (n_H n_W)",

@@ -45,6 +45,30 @@ class Difference:
         return f"{self.source}: {here} here gives {mine}, {there} there gave {theirs}"
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a run and a report have in common."""
+
+    evidence: Evidence
+    cases: int  # that both sides have
+    differences: tuple[Difference, ...]  # in the run's order
+
+    @property
+    def passed(self) -> bool:
+        """Say whether something was compared, and all of it is the same."""
+        return bool(self.cases) and not self.differences
+
+    def lines(self) -> list[str]:
+        """Say what came of it; the first line is the news."""
+        path, there = self.evidence.path, "; ".join(self.evidence.backends)
+        if not self.cases:
+            return [f"{path}: no exact result in common with {there}"]
+        if not self.differences:
+            return [f"{path}: {self.cases:,} exact results are the same bits as those of {there}"]
+        first, *more = self.differences
+        return [f"{path}: DIFFERS in {first}", *([f"  and {len(more):,} more"] if more else [])]
+
+
 def load(path: Path) -> Evidence:
     """Read a report; EvidenceError if it is none, or of another catalogue, or of a run that failed."""
     try:
@@ -79,7 +103,7 @@ def load(path: Path) -> Evidence:
 
 
 def _read(results: dict[str, Any]) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], float]]:
-    """Give digests and, for each case, the largest ratio."""
+    """Read the digests and, for each case, the largest ratio."""
     digests, ratios = {}, {}
     for backend, rows in results.items():
         for case, row in rows.items():
@@ -93,8 +117,8 @@ def _read(results: dict[str, Any]) -> tuple[dict[tuple[str, str], str], dict[tup
     return digests, ratios
 
 
-def compare(outcome: Outcome, evidence: Evidence) -> tuple[int, list[Difference]]:
-    """Count the cases that both sides have, and give those whose digests differ, in the run's order."""
+def compare(outcome: Outcome, evidence: Evidence) -> Comparison:
+    """Hold the digests of the cases that both sides have against each other."""
     there: dict[str, list[tuple[str, str]]] = {}
     for (source, backend), digest in evidence.digests.items():
         there.setdefault(source, []).append((backend, digest))
@@ -108,7 +132,7 @@ def compare(outcome: Outcome, evidence: Evidence) -> tuple[int, list[Difference]
             if digest != result.digest:
                 here = (result.backend, result.digest)
                 differences[Difference(result.task.source, here, (backend, digest))] = None
-    return len(compared), list(differences)
+    return Comparison(evidence, len(compared), tuple(differences))
 
 
 def _words(backend: dict[str, Any]) -> str:

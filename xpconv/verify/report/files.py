@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -48,7 +49,7 @@ def _compact(found: dict[str, Any]) -> str:
 
 
 def _cases(results: list[Result]) -> dict[str, dict[str, Any]]:
-    """Give for each case and each of its data and dtypes a digest, or its ratios by algorithm."""
+    """Find for each case and each of its data and dtypes a digest, or its ratios by algorithm."""
     found: dict[str, dict[str, Any]] = {}
     for result in results:
         operation, case, data = result.task.source.split("/", 2)
@@ -82,10 +83,8 @@ def as_junit(outcome: Outcome) -> str:
         for result in found:
             operation = result.task.operation.name
             name = result.task.key.removeprefix(f"{operation}/")
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=f"xpconv.{backend.name}.{operation}", name=name,
-                time=f"{result.seconds:.6f}",
-            )  # fmt: skip
+            case = ElementTree.SubElement(suite, "testcase", classname=f"xpconv.{backend.name}.{operation}", name=name)
+            case.set("time", f"{result.seconds:.6f}")
             if not result.passed:
                 failure = ElementTree.SubElement(case, "failure", message=_printable(result.failure))
                 failure.text = _printable("\n".join(describe(result)))
@@ -136,10 +135,10 @@ def as_markdown(outcome: Outcome) -> str:
 WRITERS = {".json": as_json, ".xml": as_junit, ".md": as_markdown}
 
 
-def trouble(path: Path) -> str:
+def trouble(path: Path, suffixes: Iterable[str] = WRITERS) -> str:
     """Say in one line why a report cannot be written here; empty if it can."""
-    if path.suffix not in WRITERS:
-        return f"--report: the file's name ends in {', '.join(WRITERS)}; got {path}"
+    if path.suffix not in suffixes:
+        return f"--report: the file's name ends in {', '.join(suffixes)}; got {path}"
     if path.is_dir():
         return f"--report: {path} is a folder"
     if not path.parent.is_dir():

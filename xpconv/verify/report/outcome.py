@@ -48,7 +48,7 @@ class Outcome:
 
     @property
     def failures(self) -> list[Result]:
-        """Give what failed, in order."""
+        """Pick what failed, in order."""
         return [result for result in self.results if not result.passed]
 
     @property

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from xpconv._tools.terminal import rich, rich_draws
 from xpconv.verify.check.result import Result
-from xpconv.verify.report.outcome import Backend
-from xpconv.verify.report.summary import HEADINGS, Row, rows
+from xpconv.verify.report.outcome import Backend, Outcome
+from xpconv.verify.report.summary import HEADINGS, Row, describe, failures, rows, verdict
+from xpconv.verify.report.table import aligned, rich_table
 
 LEFT = 2  # columns of words; the rest are numbers
 WIDTHS = (8, 23, 6, 11, 14, 11, 7)
+
+
+class Screen(Protocol):
+    """What a run tells while it goes."""
+
+    def start(self, total: int) -> None:
+        """Begin with so many checks ahead."""
+
+    def begin(self, backend: Backend) -> None:
+        """Begin with a backend."""
+
+    def step(self, result: Result) -> None:
+        """Note a check that is done."""
+
+    def done(self, backend: Backend, results: Sequence[Result]) -> None:
+        """Note a backend that is done."""
+
+    def finish(self) -> None:
+        """End the part that moves."""
+
+    def line(self, text: str, good: bool | None = None) -> None:
+        """Print a line; `good` says whether it is good news, if it is news at all."""
 
 
 class PlainScreen:
@@ -27,7 +48,7 @@ class PlainScreen:
 
     def begin(self, backend: Backend) -> None:
         """Print the headings of a backend."""
-        self.line(f"\n{backend}\n{_aligned(HEADINGS)}")
+        self.line(f"\n{backend}\n{aligned(HEADINGS, WIDTHS, LEFT)}")
 
     def step(self, result: Result) -> None:
         """Print the row of the operation before this one."""
@@ -41,7 +62,7 @@ class PlainScreen:
 
     def _print(self) -> None:
         for row in rows(self._waiting):
-            self.line(_aligned(row.cells()))
+            self.line(aligned(row.cells(), WIDTHS, LEFT))
         self._waiting = []
 
     def finish(self) -> None:
@@ -56,8 +77,8 @@ class RichScreen:
     """A bar while the run goes, then one table."""
 
     def __init__(self) -> None:
-        progress, table = (importlib.import_module(f"rich.{name}") for name in ("progress", "table"))
-        self.console: Any = importlib.import_module("rich.console").Console()
+        progress = rich("progress")
+        self.console: Any = rich("console").Console()
         self.bar: Any = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=None),
@@ -68,8 +89,7 @@ class RichScreen:
             expand=True,
             transient=True,
         )
-        box = importlib.import_module("rich.box").SIMPLE_HEAD
-        self.table: Any = table.Table(box=box, header_style="bold", pad_edge=False)
+        self.table: Any = rich_table()
         for number, heading in enumerate(HEADINGS):
             self.table.add_column(heading, justify="left" if number < LEFT else "right", no_wrap=True)
         self._failed = 0
@@ -96,7 +116,7 @@ class RichScreen:
         self._add(rows(results))
 
     def _add(self, found: Iterable[Row]) -> None:
-        text = importlib.import_module("rich.text").Text
+        text = rich("text").Text
         for number, row in enumerate(found):
             cells = list(row.cells())
             cells[0] = "" if number else cells[0]
@@ -123,14 +143,24 @@ def _style(cell: str, place: int, row: Row) -> str:
     return "green" if cell == "ok" else "dim" if cell == "-" or place == len(HEADINGS) - 1 else ""
 
 
-def _aligned(cells: Sequence[str]) -> str:
-    columns = zip(cells, WIDTHS, strict=True)
-    words = [cell.ljust(width) if n < LEFT else cell.rjust(width) for n, (cell, width) in enumerate(columns)]
-    return " ".join(words).rstrip()
-
-
-def screen() -> PlainScreen | RichScreen:
+def screen() -> Screen:
     """Choose rich on a terminal where it is installed."""
-    if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
-        return RichScreen()
-    return PlainScreen()
+    return RichScreen() if rich_draws() else PlainScreen()
+
+
+def tell(shown: Screen, outcome: Outcome) -> None:
+    """Print what failed, each with a line that shows it again, and the verdict."""
+    for result, more in failures(outcome.results):
+        first, *rest = describe(result, more, outcome.shrunk.get(result))
+        shown.line("")
+        shown.line(first, good=False)
+        for text in rest:
+            shown.line(text)
+    for found in outcome.untested:
+        shown.line("")
+        shown.line(f"UNTESTED {found}", good=False)
+    shown.line("")
+    if not outcome.results:
+        shown.line("nothing was checked", good=False)
+    else:
+        shown.line(verdict(outcome.results, outcome.seconds, len(outcome.untested)), good=outcome.passed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,11 +29,11 @@ class Row:
         return sum(result.seconds for result in self.results)
 
     def of(self, tier: str) -> list[Result]:
-        """Give the results of a tier."""
+        """Pick the results of a tier."""
         return [result for result in self.results if result.task.tier == tier]
 
     def worst(self) -> float | None:
-        """Give the largest error over its bound; None without a bound tier."""
+        """Find the largest error over its bound; None without a bound tier."""
         return max((result.ratio for result in self.results if result.ratio is not None), default=None)
 
     def cell(self, tier: str) -> str:
@@ -50,7 +49,7 @@ class Row:
         return f"{failed} FAILED" if failed else "ok"
 
     def cells(self) -> tuple[str, ...]:
-        """Give the row's texts, as HEADINGS has them."""
+        """Write the row's texts, as HEADINGS has them."""
         tiers = (self.cell("exact"), self.cell("bound"), self.cell("adjoint"))
         return (self.backend, self.operation, f"{len(self.results):,}", *tiers, f"{self.seconds:.2f}")
 
@@ -64,19 +63,13 @@ def rows(results: Iterable[Result]) -> list[Row]:
 
 
 def failures(results: Iterable[Result]) -> list[tuple[Result, int]]:
-    """Give for each backend and operation the failure with the smallest input, and how many more there are."""
+    """Pick for each backend and operation the failure with the smallest input, and count the others."""
     found = []
     for row in rows(results):
         failed = [result for result in row.results if not result.passed]
         if failed:
-            found.append((min(failed, key=_size), len(failed) - 1))
+            found.append((min(failed, key=lambda result: result.task.elements), len(failed) - 1))
     return found
-
-
-def _size(result: Result) -> int:
-    setup, operation = result.task.setup, result.task.operation
-    names = operation.call(setup, result.task.algorithm).names()
-    return sum(math.prod(setup.shape(operation.role(name))) for name in names)
 
 
 def describe(result: Result, more: int = 0, shrunk: Result | None = None) -> list[str]:

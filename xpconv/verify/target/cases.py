@@ -31,6 +31,13 @@ TINY_CONV: dict[str, Conv] = {
     "tiny-overlap": Conv((2, 3), (2, 2), **SINGLE),
     "tiny-overlap-pad": Conv((2, 2), (2, 2), padding=1, **SINGLE),
     "tiny-rest": Conv((3, 4), (2, 2), stride=2, **SINGLE),
+    "tiny-row-pad": Conv((1, 2), (2, 2), padding=1, **SINGLE),
+    "tiny-filters-pad": Conv((1, 1), (2, 2), padding=1, batch=1, channels=1, filters=2),
+    "tiny-channels-pad": Conv((1, 1), (2, 2), padding=1, batch=1, channels=2, filters=1),
+    "tiny-batch-pad": Conv((1, 1), (2, 2), padding=1, batch=2, channels=1, filters=1),
+    "tiny-rest-pad": Conv((3, 2), (2, 2), padding=1, stride=2, **SINGLE),
+    "f-4-stride-3-pad-2": Conv((6, 7), (4, 4), stride=3, padding=2),
+    "f-3-pad-1": Conv((4, 3), (3, 3), padding=1),
 }
 TINY_POOL: dict[str, Pool] = {
     "tiny": Pool((1, 1), 1, stride=1, **ONE),
@@ -53,7 +60,7 @@ TINY_WINDOW: dict[str, Window] = {
 }
 # a window of the course's mask is (f, f)
 TINY_MASK: dict[str, Window] = {"tiny-row": Window((1, 2)), "tiny-square": Window((2, 2)), "flat": Window((3, 4))}
-TINY_SHARE: dict[str, Window] = {"tiny-row": Window((1, 2)), "tiny-column": Window((2, 1))}
+TINY_AREA: dict[str, Window] = {"tiny-row": Window((1, 2)), "tiny-column": Window((2, 1))}
 
 TINY: dict[str, Mapping[str, Any]] = {
     "zero_pad": TINY_PAD,
@@ -63,7 +70,7 @@ TINY: dict[str, Mapping[str, Any]] = {
     "pool_forward": TINY_POOL,
     "pool_backward": TINY_POOL,
     "create_mask_from_window": TINY_MASK,
-    "distribute_value": TINY_SHARE,
+    "distribute_value": TINY_AREA,
 }
 
 OPERATIONS: tuple[Operation, ...] = tuple(
@@ -72,7 +79,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 
 
 def questions(name: str) -> Iterator[Task]:
-    """Give what a function is asked, in the modes that it has."""
+    """Go through what a function is asked, in the modes that it has."""
     for operation in OPERATIONS:
         if operation.name != name:
             continue
@@ -81,6 +88,11 @@ def questions(name: str) -> Iterator[Task]:
                 continue
             for kind in KINDS:
                 # real numbers for what is summed, or compared; equal ones for what has ties
-                asked = kind in operation.kinds or (kind == "signed" and operation.steps is not None)
+                asked = kind in operation.kinds or (kind == "signed" and operation.sums is not None)
                 if asked and (kind != "equal" or setup.core):
-                    yield Task(operation, case, kind, "float64", "", "exact" if operation.steps is None else "bound")
+                    yield Task(operation, case, kind, "float64", "", "exact" if operation.sums is None else "bound")
+
+
+def asked_by_the_course(task: Task) -> bool:
+    """Say whether the course asks that: it never pads with nothing."""
+    return getattr(task.setup, "padding", 1) != 0 or task.operation.name.startswith("pool")

@@ -1,4 +1,4 @@
-"""What runs in the process of a target: load it, ask it, write down what comes of it, line by line."""
+"""What runs in the process of a target: load it, ask it, write down what comes of it, record by record."""
 
 from __future__ import annotations
 
@@ -7,22 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from xpconv.verify.catalogue.operation import Array
-from xpconv.verify.target.judge import Answers, Judge, Wrong, Wrongs, describe, smallest
+from xpconv.verify.target.judge import Judge
 from xpconv.verify.target.load import NAMES, LoadError, load
-
-CALLED = {
-    "conv_forward": ("zero_pad", "conv_single_step"),
-    "conv_backward": ("zero_pad",),
-    "pool_backward": ("create_mask_from_window", "distribute_value"),
-}  # in the course's own text
-ROWS = 12  # lines of an array that is shown whole
 
 
 class Sheet:
-    """The file that the answers go into; each record is there as soon as it is written."""
+    """The file that the records go into; each is there as soon as it is written."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
@@ -32,81 +22,37 @@ class Sheet:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": event, **more}) + "\n")
 
-    def note(self, text: str) -> None:
-        """Tell what was passed over."""
-        self.write("note", text=text)
+    def step(self, key: str) -> None:
+        """Tell what comes next, for the case that it does not come back: a statement, or a function."""
+        self.write("step", key=key)
+
+    def asked(self) -> None:
+        """Tell that a function has been asked everything: from here on none of its code runs."""
+        self.write("asked")
 
     def begin(self, text: str) -> None:
-        """Tell what comes next, for the case that it does not come back."""
+        """Tell what a function is asked next."""
         self.write("begin", text=text)
 
 
 def main() -> None:
-    """Check the target that the arguments name: answers, source, attribute, seed."""
-    answers, source, attribute, seed = sys.argv[2:]
-    sheet = Sheet(answers)
+    """Check the target that the arguments name: file of the records, source, attribute, seed, what is over already.
+
+    The last is {"skip": {statement: reason}, "statuses": {function: status}}, both from processes before this one.
+    """
+    records, source, attribute, seed, over = sys.argv[2:]
+    sheet, before = Sheet(records), json.loads(over)
     try:
-        functions = load(source, attribute, sheet.note, sheet.begin)
+        loaded = load(source, attribute, sheet.step, before["skip"])
     except LoadError as error:
         sheet.write("refused", text=str(error))
         return
-    judge = Judge(functions, int(seed))
-    np.seterr(all="ignore")
-    bad: set[str] = set()
-    for name in NAMES if not attribute or len(functions) > 1 else functions:
-        if name not in functions:
-            sheet.write("function", good=None, lines=[f"{name}: not there"])
-            continue
-        found, wrongs = judge.ask(name, sheet.begin)
-        sheet.begin(f"comparing {name} with the known faults")
-        if wrongs:
-            causes = [cause for cause in CALLED.get(name, ()) if cause in bad]
-            sheet.write("function", good=False, lines=_told(judge, name, found, wrongs, causes))
-            bad.add(name)
-        else:
-            sheet.write("function", good=True, lines=[f"{name}: right on {len(found)} inputs"])
+    for note in loaded.notes:
+        sheet.write("note", text=str(note), about=note.about)
+    judge = Judge(loaded, int(seed), before["statuses"])
+    for name in NAMES if not attribute or len(loaded.functions) > 1 else loaded.functions:
+        if name not in before["statuses"]:
+            sheet.step(name)
+            found = judge.verdict(name, sheet.begin, sheet.asked)
+            sheet.write("verdict", verdict=found.record())
     sheet.write("end")
-
-
-def _told(judge: Judge, name: str, answers: Answers, wrongs: Wrongs, causes: list[str]) -> list[str]:
-    """Put a function's faults in lines: what they look like, and the smallest input that shows each."""
-    count = len({wrong.task.key for wrong in wrongs})
-    lines = [f"{name}: WRONG on {count} of {len(answers)} inputs"]
-    if causes:
-        lines.append(f"  begin with {' and '.join(causes)}: the course calls that here")
-    numbers = list(dict.fromkeys(wrong.number for wrong in wrongs))
-    for number in numbers:
-        mine = [wrong for wrong in wrongs if wrong.number == number]
-        wrong = smallest(mine)
-        alike = judge.alike(name, number, answers, wrongs, partly=not causes)
-        if alike or not (causes or (number is None and len(numbers) > 1)):
-            alike = f"  looks like: {alike or 'none of the known faults'}"
-            lines += [] if alike in lines else [alike]
-        lines.append(f"  {wrong.what}, with {describe(wrong.task)}")
-        if wrong.number is not None:
-            lines += _shown(judge, wrong)
-    return lines
-
-
-def _shown(judge: Judge, wrong: Wrong) -> list[str]:
-    drawn = judge.data(wrong.task)
-    names = wrong.task.operation.call(wrong.task.setup, "").names()
-    rows = [(name, drawn[name]) for name in names]
-    rows += [("expected", wrong.expected), ("got", wrong.got)]
-    lines = []
-    for name, array in rows:
-        first, *rest = _array(array)
-        lines += [f"    {name:12} {first}", *(f"    {'':12} {line}" for line in rest)]
-    return lines
-
-
-def _array(array: Array) -> list[str]:
-    """Print an array that is short; of a long one say how large it is."""
-    flat = np.squeeze(array)
-    text = np.array2string(flat, precision=6, threshold=64, max_line_width=100).split("\n")
-    text = [line for line in text if line.strip()]
-    if flat.size > 64 or len(text) > ROWS:
-        return [f"{tuple(array.shape)}, {array.size} numbers"]
-    shape = "" if flat.shape == array.shape else f"  shape {tuple(array.shape)}"
-    text[-1] += shape
-    return text or ["[]" + shape]

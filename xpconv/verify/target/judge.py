@@ -1,44 +1,40 @@
-"""Call somebody else's function and the planted faults on the same cases, and say how its results are wrong."""
+"""Say how each of somebody's functions stands: what is wrong, on which input, and what that looks like."""
 
 from __future__ import annotations
 
-import copy
-import math
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-import xpconv
-from xpconv.testing import Mismatch, assert_exact, assert_within_bound
-from xpconv.verify.catalogue.operation import Array, Arrays, Name, Operation
+from xpconv.verify.catalogue.operation import Arrays
 from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.check.oracle import Oracle
-from xpconv.verify.faults import COURSE
-from xpconv.verify.faults.fault import Fault
-from xpconv.verify.target.cases import questions
-from xpconv.verify.target.load import Functions, said
+from xpconv.verify.definition.windows import Array
+from xpconv.verify.target import causes, pattern
+from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, describe
+from xpconv.verify.target.cases import asked_by_the_course, questions
+from xpconv.verify.target.causes import Catalogue
+from xpconv.verify.target.helpers import CALLED, put_right
+from xpconv.verify.target.load import Functions, Loaded, Tell
+from xpconv.verify.target.pattern import Difference
+from xpconv.verify.target.placeholders import placeholder
+from xpconv.verify.target.verdict import (
+    ABSENT,
+    IN_THE_COURSE,
+    PASSES,
+    RIGHT,
+    UNFINISHED,
+    UNREADABLE,
+    WRONG,
+    Finding,
+    Shown,
+    Verdict,
+)
 
-FORWARD = {"conv_backward": "conv_forward", "pool_backward": "pool_forward"}
-# what some exceptions mean, whichever function raises them
-KNOWN = {
-    "only 0-dimensional arrays can be converted": "written for an older NumPy, whose float() took an array of one "
-    "element: b.item() instead of float(b)",
-    "setting an array element with a sequence": "an array where one number belongs: .item() makes a number of an array "
-    "of one element",
-    "module 'numpy' has no attribute": "written for an older NumPy, which had that name",
-}
-CLOSE = 1e-9  # two wrong results are the same one
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a function gave: its results as arrays of float64, or what is wrong before any value is looked at."""
-
-    results: tuple[Array, ...] = ()
-    trouble: str = ""
+ROWS, NUMBERS, WIDTH = 12, 64, 88  # of an array that is shown whole, at most
 
 
 @dataclass(frozen=True)
@@ -48,203 +44,221 @@ class Wrong:
     task: Task
     what: str
     number: int | None = None
-    expected: Array | None = None
-    got: Array | None = None
+    difference: Difference | None = None
 
 
-Wrongs = list[Wrong]
-Answers = dict[str, Answer]  # by the key of the task
+@dataclass(frozen=True)
+class Asked:
+    """All answers of a function, and what is wrong with them."""
+
+    answers: dict[str, Answer]
+    wrongs: list[Wrong]
+    helped: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of the tasks that went wrong."""
+        return {wrong.task.key for wrong in self.wrongs}
 
 
 class Judge:
-    """Asks the questions and knows the answers."""
+    """Asks the questions and knows the answers; `statuses` are those of functions that are judged already."""
 
-    def __init__(self, functions: Functions, seed: int) -> None:
-        self.functions, self.oracle = functions, Oracle(seed)
-        self._faults: dict[str, Answers] = {}
+    def __init__(self, loaded: Loaded, seed: int, statuses: dict[str, str] | None = None) -> None:
+        self.loaded, self.oracle = loaded, Oracle(seed)
+        self.statuses: dict[str, str] = dict(statuses or {})
+        self._catalogue = Catalogue(self._arrays)
 
-    def ask(self, name: str, begin: Callable[[str], None]) -> tuple[Answers, Wrongs]:
-        """Ask a function everything; give its answers and what is wrong with them."""
-        answers: Answers = {}
-        wrongs: Wrongs = []
-        for task in questions(name):
-            begin(f"running {name} on {describe(task)}")
-            answers[task.key] = answer = self._answer(task, self.functions[name])
-            wrongs += self._compare(task, answer)
-        return answers, wrongs
+    @property
+    def functions(self) -> Functions:
+        """The functions that are there."""
+        return self.loaded.functions
 
-    def data(self, task: Task) -> Arrays:
-        """Give fresh arrays, by their names in the call."""
-        return {name: drawn.values.copy() for name, drawn in self.oracle.data(task).items()}
+    def verdict(self, name: str, begin: Tell, done: Callable[[], None] = lambda: None) -> Verdict:
+        """Judge a function; those that it calls and that are judged before have to be right, or are put right.
 
-    def alike(self, name: str, number: int | None, answers: Answers, wrongs: Wrongs, partly: bool = True) -> str:
-        """Say which planted fault gives the same wrong results, or half of them if `partly`; empty if none does."""
-        mine = [wrong for wrong in wrongs if wrong.number == number]
-        known = [meaning for text, meaning in KNOWN.items() if all(text in wrong.what for wrong in mine)]
-        if known:
-            return known[0]
-        keys = {wrong.task.key for wrong in mine}
-        found = []
-        for fault in COURSE:
-            if fault.operations == (name,):
-                theirs = self._of(fault)
-                same = {key for key, answer in answers.items() if _same(answer, theirs[key], number)}
-                found.append((len(keys & same), len(same), fault))
-        most = max((count, everywhere) for count, everywhere, _ in found)
-        if most[0] < len(keys) and not (partly and 2 * most[0] >= len(keys)):
-            return ""
-        best = [fault for count, everywhere, fault in found if (count, everywhere) == most]
-        words = " or ".join(f"{fault.name} ({fault.imitates})" for fault in best[:2])
-        return words if most[0] == len(keys) else f"on {most[0]} of {len(keys)} wrong inputs {words}"
+        `begin` is told what it is asked next; `done` is called when it has been asked everything.
+        """
+        found = self._verdict(name, begin, done)
+        self.statuses[name] = found.status
+        return found
 
-    # --- calls ---
+    def _verdict(self, name: str, begin: Tell, done: Callable[[], None]) -> Verdict:
+        if name in self.loaded.unreadable:
+            return Verdict(name, UNREADABLE, self.loaded.unreadable[name])
+        if name not in self.functions:
+            near = self.loaded.near.get(name)
+            return Verdict(name, ABSENT, f"there is {near}; did you mean {name}?" if near else "")
+        helpers = [one for one in CALLED.get(name, ()) if self.statuses.get(one, ABSENT) not in PASSES]
+        forward = FORWARD.get(name, "")
+        own = self.functions.get(forward)
+        asked = self._ask(name, helpers, own if self.statuses.get(forward) in PASSES else None, begin)
+        if asked.wrongs and own is not None and self.statuses.get(forward) == WRONG:
+            # a cache of one's own, behind a forward function that is wrong in its values only
+            other = self._ask(name, helpers, own, begin)
+            asked = min(asked, other, key=lambda one: len(one.keys))
+        done()
+        return self._told(name, asked)
 
-    def _of(self, fault: Fault) -> Answers:
-        """Give the answers of the library's function with a fault in it."""
-        (name,) = fault.operations
-        key = f"{name}: {fault.name}"
-        if key not in self._faults:
-            ((_, wrap),) = fault.plants
-            wrong = wrap(getattr(xpconv, name))
-            answers = {task.key: self._answer(task, wrong, theirs=False) for task in questions(name)}
-            self._faults[key] = answers
-        return self._faults[key]
+    def _ask(self, name: str, helpers: list[str], forward: Callable[..., Any] | None, begin: Tell) -> Asked:
+        answers: dict[str, Answer] = {}
+        wrongs: list[Wrong] = []
+        function = self.functions[name]
+        with put_right(function, helpers) as used, np.errstate(all="ignore"):
+            for task in questions(name):
+                begin(describe(task))
+                answers[task.key] = answer = ask_twice(task, function, self._arrays(task), forward)
+                wrongs += self._compare(task, answer)
+        return Asked(answers, wrongs, tuple(one for one in helpers if one in used))
 
-    def _answer(self, task: Task, function: Callable[..., Any], theirs: bool = True) -> Answer:
-        call = task.operation.call(task.setup, "")
-        arrays = self.data(task)
-        before = {name: array.copy() for name, array in arrays.items()}
-        try:
-            arguments = [_fill(value, arrays) for value in call.arguments]
-            if theirs and task.operation.name in FORWARD:
-                arguments[1] = self._cache(task, arguments[1])
-            raw = function(*arguments, **call.keywords)
-        except (Exception, SystemExit) as error:
-            return Answer(trouble=f"raised {said(error)}")
-        changed = next((name for name, array in arrays.items() if not _equal(array, before[name])), "")
-        if changed:
-            return Answer(trouble=f"changes its argument {changed}")
-        return _read(task.operation, raw)
+    def _arrays(self, task: Task) -> Arrays:
+        """Draw fresh arrays, by their names in the call."""
+        return {
+            name: drawn.values.copy() for name, drawn in self.oracle.data(task).items() if name in task.call.names()
+        }
 
-    def _cache(self, task: Task, cache: tuple[Any, ...]) -> Any:
-        """Give the cache that their own forward function makes, or one as the course has it."""
-        forward = self.functions.get(FORWARD[task.operation.name])
-        if forward is None:
-            return cache
-        call = task.operation.call(task.setup, "")
-        try:
-            made = forward(*copy.deepcopy(cache), **call.keywords)
-        except (Exception, SystemExit):
-            return cache
-        return made[1] if isinstance(made, tuple) and len(made) == 2 else cache
-
-    def _compare(self, task: Task, answer: Answer) -> Wrongs:
+    def _compare(self, task: Task, answer: Answer) -> list[Wrong]:
         if answer.trouble:
             return [Wrong(task, answer.trouble)]
         found = []
-        bounds = None if task.operation.steps is None else self.oracle.bounds(task)
+        bounds = None if task.operation.sums is None else self.oracle.bounds(task)
         for number, (got, exact) in enumerate(zip(answer.results, self.oracle.exact(task), strict=True)):
             name, nearest = task.operation.results[number], exact.nearest.astype(np.float64)
             if got.shape != nearest.shape:
                 what = f"{name} has the shape {got.shape}, not {nearest.shape}"
-                found.append(Wrong(task, what, number, nearest, got))
+                if not nearest.shape:
+                    what = f"{name} is an array of shape {got.shape}, not a number"
+                found.append(Wrong(task, what, number, Difference(task, name, nearest, got)))
                 continue
-            try:
-                if bounds is None:
-                    assert_exact(got, nearest)
-                else:
-                    assert_within_bound(got - nearest, exact.rest, bounds[number])
-            except Mismatch as fault:
-                found.append(Wrong(task, f"{name}: {fault.what.partition(', the ')[0]}", number, nearest, got))
+            # a number that is none is never within a bound
+            right = got == nearest if bounds is None else np.abs((got - nearest) - exact.rest) <= bounds[number]
+            if not np.all(right):
+                count = int(np.sum(~right))
+                what = f"{name}: {count} of {got.size} numbers {'is' if count == 1 else 'are'} wrong"
+                if got.size == 1:
+                    what = f"{name} is wrong"
+                found.append(Wrong(task, what, number, Difference(task, name, nearest, got, ~right)))
         return found
 
+    # --- what is told of it ---
 
-def smallest(wrongs: Iterable[Wrong]) -> Wrong:
-    """Give the one with the smallest arrays; whole numbers before real ones."""
+    def _told(self, name: str, asked: Asked) -> Verdict:
+        plain = Verdict(name, RIGHT, inputs=len(asked.answers), wrong=len(asked.keys), helped=asked.helped)
+        if any(answer.unsteady for answer in asked.answers.values()):
+            keys = [key for key, answer in asked.answers.items() if answer.unsteady]
+            count = len(asked.keys | set(keys))
+            found = self._findings(asked.wrongs) if asked.wrongs else ()
+            return replace(plain, status=WRONG, wrong=count, looks_like=(causes.UNSTEADY,), findings=found)
+        mine = [wrong for wrong in asked.wrongs if asked_by_the_course(wrong.task)]
+        beyond = [wrong for wrong in asked.wrongs if not asked_by_the_course(wrong.task)]
+        older = list(dict.fromkeys(answer.older for answer in asked.answers.values() if answer.older))
+        if not mine:
+            if not beyond and not older:
+                return plain
+            message = "beyond what the course asks: " + "; ".join([*older, *self._beyond(name, asked, beyond)])
+            return replace(plain, status=IN_THE_COURSE, message=message)
+        if todo := placeholder(self.functions[name]):
+            return replace(plain, status=UNFINISHED, message=todo)
+        return self._wrong(name, plain, asked, mine, beyond)
 
-    def size(wrong: Wrong) -> tuple[int, bool]:
-        operation, setup = wrong.task.operation, wrong.task.setup
-        names = operation.call(setup, "").names()
-        return sum(math.prod(setup.shape(operation.role(name))) for name in names), wrong.task.kind == "signed"
+    def _beyond(self, name: str, asked: Asked, beyond: list[Wrong]) -> list[str]:
+        """Say what fails where the course does not look, and the remedy."""
+        if not beyond:
+            return []
+        first = min(beyond, key=_size)
+        alike = self._alike(name, asked, [wrong for wrong in beyond if wrong.number == first.number])
+        why = f": {alike[0]}" if alike else ""
+        remedy = "; cut [pad:pad + n_H_prev, pad:pad + n_W_prev] instead" if name == "conv_backward" else ""
+        return [f"with pad 0 {first.what}{why}{remedy}"]
 
-    return min(wrongs, key=size)
+    def _wrong(self, name: str, plain: Verdict, asked: Asked, mine: list[Wrong], beyond: list[Wrong]) -> Verdict:
+        likes: dict[int | None, list[str]] = {}
+        messages: list[str] = []
+        for number in dict.fromkeys(wrong.number for wrong in mine):
+            here = [wrong for wrong in asked.wrongs if wrong.number == number]
+            course = [wrong for wrong in mine if wrong.number == number]
+            likes[number] = self._alike(name, asked, here) or self._alike(name, asked, course)
+            if not likes[number] and (text := self._pattern(asked, here)):
+                messages.append(text)
+        # first what explains most of the results
+        counts = Counter(text for found in likes.values() for text in found)
+        alike = sorted(counts, key=lambda text: -counts[text]) or ([] if messages else self._partly(name, asked, mine))
+        if beyond and all(wrong.number is None for wrong in beyond) and None not in likes:
+            messages += [text for text in self._beyond(name, asked, beyond) if "pad 0 cuts" in text]
+        if not alike and not messages:
+            messages.append("like none of the known faults")
+        if alike and counts[alike[0]] == len(likes) > 1:  # an exception is of the same cause
+            mine = [wrong for wrong in mine if wrong.number is not None]
+        told = tuple(alike[: causes.SHOWN])
+        return replace(plain, status=WRONG, looks_like=told, message="; ".join(messages), findings=self._findings(mine))
+
+    def _alike(self, name: str, asked: Asked, wrongs: list[Wrong]) -> list[str]:
+        """Name what gives all these wrong answers, which are of one result."""
+        if not wrongs:
+            return []
+        if wrongs[0].number is None:
+            known = causes.exception(name, [wrong.what for wrong in wrongs])
+            if known:
+                return [known]
+        keys = {wrong.task.key for wrong in wrongs}
+        return self._catalogue.alike(name, asked.answers, keys, wrongs[0].number)
+
+    def _partly(self, name: str, asked: Asked, wrongs: list[Wrong]) -> list[str]:
+        """Name what gives most of these wrong answers, where nothing gives all."""
+        number = wrongs[0].number
+        keys = {wrong.task.key for wrong in wrongs if wrong.number == number}
+        found = self._catalogue.partly(name, asked.answers, keys, number)
+        return [found] if found else []
+
+    def _pattern(self, asked: Asked, wrongs: list[Wrong]) -> str:
+        """Describe what is wrong with one result, where no name for it is known."""
+        keys = {wrong.task.key for wrong in wrongs}
+        (name,) = {wrong.task.operation.name for wrong in wrongs}
+        right = [task for task in questions(name) if task.key not in keys and task.key not in asked.keys]
+        differences = [wrong.difference for wrong in wrongs if wrong.difference is not None]
+        told = [pattern.condition([wrong.task for wrong in wrongs], right)]
+        if len(differences) == len(wrongs):
+            told += [pattern.part(differences), pattern.factor(differences)]
+            subject = differences[0].name
+        else:
+            subject = wrongs[0].what.partition(":")[0]
+        words = ", ".join(filter(None, told))
+        return f"{subject} is wrong: {words}" if words else ""
+
+    def _findings(self, wrongs: list[Wrong]) -> tuple[Finding, ...]:
+        """Show each result that is wrong on the smallest input for it; results on one input together."""
+        smallest: dict[str, list[Wrong]] = {}
+        for number in dict.fromkeys(wrong.number for wrong in wrongs):
+            first = min((wrong for wrong in wrongs if wrong.number == number), key=_size)
+            smallest.setdefault(first.task.key, []).append(first)
+        return tuple(
+            Finding(tuple(wrong.what for wrong in found), describe(found[0].task), self._shown(found))
+            for found in smallest.values()
+        )
+
+    def _shown(self, found: list[Wrong]) -> Shown:
+        task = found[0].task
+        arrays = self._arrays(task)
+        rows = [(str(name), arrays[name]) for name in task.call.names()]
+        for wrong in found:
+            if wrong.difference is not None:
+                suffix = f" {wrong.difference.name}" if len(task.operation.results) > 1 else ""
+                rows += [(f"expected{suffix}", wrong.difference.expected), (f"got{suffix}", wrong.difference.got)]
+        return tuple((name, _lines(array)) for name, array in rows)
 
 
-def describe(task: Task) -> str:
-    """Name a task by its shapes and hyperparameters."""
-    operation, setup = task.operation, task.setup
-    call = operation.call(setup, "")
-    words = [f"{name} {tuple(setup.shape(operation.role(name)))}" for name in call.names()]
-    words += [repr(value) for value in _plain(call.arguments)]
-    return ", ".join([*words, *(f"{name}={value!r}" for name, value in call.keywords.items())])
+def _size(wrong: Wrong) -> tuple[int, bool]:
+    """Order inputs: small ones first, whole numbers before real ones."""
+    return wrong.task.elements, wrong.task.kind == "signed"
 
 
-def _plain(values: Iterable[Any]) -> list[Any]:
-    """Gather what is no array: hyperparameters, a number of pixels, a shape."""
-    found = []
-    for value in values:
-        if isinstance(value, tuple) and any(isinstance(item, Name) for item in value):
-            found += _plain(value)
-        elif not isinstance(value, Name):
-            found.append(value)
-    return found
-
-
-def _fill(value: Any, arrays: Arrays) -> Any:
-    if isinstance(value, Name):
-        array = arrays[value]
-        return float(array[0, 0]) if value == "dz" else array
-    if isinstance(value, tuple):
-        return tuple(_fill(item, arrays) for item in value)
-    return copy.deepcopy(value)
-
-
-def _equal(one: Array, other: Array) -> bool:
-    return bool(one.shape == other.shape) and one.tobytes() == other.tobytes()
-
-
-def _read(operation: Operation, raw: Any) -> Answer:
-    """Make arrays of what a function gave."""
-    names = operation.results
-    if operation.cached:
-        if not isinstance(raw, tuple) or len(raw) != 2:
-            return Answer(trouble=f"gives {_kind(raw)}, not ({names[0]}, cache)")
-        raw = raw[0]
-    if len(names) == 1:
-        raw = (raw,)
-    elif not isinstance(raw, (tuple, list)) or len(raw) != len(names):
-        return Answer(trouble=f"gives {_kind(raw)}, not ({', '.join(names)})")
-    found = []
-    for name, value in zip(names, raw, strict=True):
-        try:
-            array = np.array(value, np.float64)
-        except (TypeError, ValueError):
-            return Answer(trouble=f"{name} is {_kind(value)}, not an array of numbers")
-        if operation.name == "conv_single_step" and array.size == 1:
-            array = array.reshape(())  # the course's own text leaves b's axes on it
-        found.append(array)
-    return Answer(tuple(found))
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "None"
-    return f"{len(value)} results" if isinstance(value, tuple) else f"one {type(value).__name__}"
-
-
-def _words(text: str) -> list[str]:
-    """Leave out the shapes and other numbers of a message."""
-    return re.findall("[A-Za-z]+", text)
-
-
-def _same(one: Answer, other: Answer, number: int | None) -> bool:
-    """Say whether two answers agree, in one result or in how they fail."""
-    if one.trouble or other.trouble:
-        return _words(one.trouble) == _words(other.trouble)
-    if number is None:
-        return True
-    a, b = one.results[number], other.results[number]
-    if a.shape != b.shape:
-        return False
-    scale = np.max(np.abs(b), initial=1.0)
-    return bool(np.all((a == b) | (np.abs(a - b) <= CLOSE * scale)))
+def _lines(array: Array) -> tuple[str, ...]:
+    """Write an array that is short; of a long one say how large it is."""
+    flat = np.squeeze(array)
+    text = np.array2string(flat, precision=6, threshold=NUMBERS, max_line_width=WIDTH).split("\n")
+    text = [line for line in text if line.strip()]
+    if flat.size > NUMBERS or len(text) > ROWS:
+        return (f"{tuple(array.shape)}, {array.size} numbers",)
+    shape = "" if flat.shape == array.shape else f"  shape {tuple(array.shape)}"
+    text[-1] += shape
+    return tuple(text)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
-import importlib.util
 import inspect
-import json
+import linecache
 import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xpconv.verify.target import cells
+from xpconv.verify.target.cells import WHOLE_CELL, Cell, Step
+
 NAMES = (
-    "zero_pad", "conv_single_step", "conv_forward", "pool_forward", "conv_backward", "create_mask_from_window",
-    "distribute_value", "pool_backward",
-)  # fmt: skip
-WHOLE_CELL = ("time", "timeit", "capture", "prun")  # cell magics whose cell is Python
-# a line's indentation, then a magic, a shell command or a question; or an assignment of what the first two give
-OTHER = re.compile(r"^(\s*)(?:[%!?].*|[\w.]+\?\??\s*|([\w., ]+=\s*)[%!].*)$")
+    "zero_pad",
+    "conv_single_step",
+    "conv_forward",
+    "pool_forward",
+    "conv_backward",
+    "create_mask_from_window",
+    "distribute_value",
+    "pool_backward",
+)  # in the course's order
+NEAR = 0.75  # how alike a misspelt name is, of 1
+DEFINES = re.compile(rf"^\s*def\s+({'|'.join(NAMES)})\b", re.MULTILINE)
 
 Functions = dict[str, Callable[..., Any]]
 Tell = Callable[[str], None]
@@ -31,13 +40,42 @@ class LoadError(Exception):
     """There is nothing to check; the message is one line."""
 
 
-def load(source: str, attribute: str, note: Tell, begin: Tell) -> Functions:
-    """Give the functions of a target by their names, in the course's order; LoadError if there are none."""
+@dataclass
+class Note:
+    """What could not be run: where and why, the graded function that it concerns, and what failed because of it."""
+
+    place: str
+    text: str
+    about: str = ""
+    after: int = 0
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        later = f"; {self.after} more after it for that" if self.after else ""
+        return f"{self.place}: {self.text}{later}"
+
+
+@dataclass
+class Loaded:
+    """What a target holds."""
+
+    functions: Functions
+    notes: list[Note] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # name of a function -> the syntax error where it stands
+    near: dict[str, str] = field(default_factory=dict)  # name of a function that is absent -> one like it
+
+
+def load(source: str, attribute: str, begin: Tell, skip: Mapping[str, str]) -> Loaded:
+    """Find the functions of a target by their names, in the course's order; LoadError if there are none.
+
+    `begin` is told each step before it runs; `skip` has those that are not to run, with the reason.
+    """
     path = Path(source)
+    loader = _Loader(begin, skip)
     if path.suffix == ".ipynb":
-        holder: Any = _notebook(path.absolute(), note, begin)
+        holder: Any = loader.notebook(path.absolute())
     elif path.suffix == ".py":
-        holder = _file(path.absolute(), note, begin)
+        holder = loader.script(path.absolute())
     else:
         holder = _module(source, begin)
     only = ""
@@ -46,21 +84,49 @@ def load(source: str, attribute: str, note: Tell, begin: Tell) -> Functions:
             raise LoadError(f"there is no {attribute} in {source}")
         holder, only = getattr(holder, part), part
     if callable(holder) and only in NAMES:
-        return {only: holder}
+        return Loaded({only: holder}, loader.notes)
     holder = _instance(holder)
     found = {name: getattr(holder, name) for name in NAMES if callable(getattr(holder, name, None))}
-    if not found:
+    unreadable = {} if attribute else loader.unreadable
+    near = {} if attribute else near_names(vars(holder), set(NAMES) - set(found) - set(unreadable))
+    if not found and not unreadable and not near:
         what = f"{source}:{attribute}" if attribute else source
-        raise LoadError(f"{what} has none of the course's functions: {', '.join(NAMES)}")
-    return found
+        why = f" ({loader.notes[0]})" if loader.notes else ""
+        raise LoadError(f"{what} has none of the course's functions: {', '.join(NAMES)}{why}")
+    return Loaded(found, loader.notes, unreadable, near)
 
 
 def said(error: BaseException) -> str:
     """Put an exception in one line."""
     if isinstance(error, SystemExit):
         return f"called sys.exit({'' if error.code is None else repr(error.code)})"
-    text = " ".join(str(error).split())
+    text = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def near_names(names: Mapping[str, Any], wanted: set[str]) -> dict[str, str]:
+    """Find functions whose names are nearly the wanted ones."""
+
+    def plain(name: str) -> str:
+        return name.replace("_", "").lower()
+
+    there = [name for name, value in names.items() if isinstance(value, types.FunctionType)]
+    others = {plain(name): name for name in there if name not in NAMES and "test" not in name}
+    found: dict[str, str] = {}
+    for name in NAMES:
+        if name in wanted:
+            close = difflib.get_close_matches(plain(name), others, 1, NEAR)
+            found |= {name: others[close[0]]} if close else {}
+    # each is near to one name only, the one that it is most like
+    return {
+        name: other
+        for name, other in found.items()
+        if name == max((one for one in found if found[one] == other), key=lambda one: _likeness(one, other))
+    }
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def _instance(holder: Any) -> Any:
@@ -91,79 +157,118 @@ def _module(name: str, begin: Tell) -> Any:
         raise LoadError(f"{name} cannot be imported: {said(error)}") from None
 
 
-def _file(path: Path, note: Tell, begin: Tell) -> Any:
-    sys.path.insert(0, str(path.parent))
-    name = path.stem
-    module = types.ModuleType(name if name.isidentifier() and name not in sys.modules else "xpconv_target")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module
-    begin(f"loading {path.name}")
-    try:
-        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
-    except (Exception, SystemExit) as error:
-        note(f"{path.name}{_line(error, str(path))}: {said(error)}; what stands above it is checked")
-    return module
+class Shell:
+    """What get_ipython() gives: it takes every magic and does nothing, but for cells whose text is Python."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._names = names
+
+    def run_cell_magic(self, magic: str, line: str, cell: str) -> None:
+        """Run the cell of %%time and its like."""
+        if magic in WHOLE_CELL:
+            exec(compile(cell, f"%%{magic}", "exec"), self._names)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Take whatever else there is."""
+        return lambda *_, **__: None
 
 
-def _notebook(path: Path, note: Tell, begin: Tell) -> Any:
-    """Run the code cells one after another, each statement by itself, as far as they go."""
-    try:
-        book = json.loads(path.read_text(encoding="utf-8"))
-        sheets = book["cells"] if "cells" in book else [c for sheet in book["worksheets"] for c in sheet["cells"]]
-        cells = [_text(cell) for cell in sheets if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise LoadError(f"{path.name} is no notebook: {said(error)}") from None
-    sys.path.insert(0, str(path.parent))
-    os.chdir(path.parent)  # as Jupyter does
-    module = types.ModuleType("__main__")
-    vars(module)["display"] = lambda *_, **__: None
-    sys.modules["__main__"] = module
-    for number, text in enumerate(cells, start=1):
-        begin(f"loading {path.name}, cell {number}")
-        for line, fault in _cell(python(text), f"cell {number}", vars(module)):
-            note(f"cell {number}, line {line}: {said(fault)}")
-    return module
+class _Loader:
+    """Runs statements one by one and keeps an account of those that fail."""
 
+    def __init__(self, begin: Tell, skip: Mapping[str, str]) -> None:
+        self.notes: list[Note] = []
+        self.unreadable: dict[str, str] = {}
+        self._begin, self._skip = begin, skip
+        self._lost: dict[str, Note] = {}  # names that are not there, and why; "*": any
 
-def _text(cell: dict[str, Any]) -> str:
-    source = cell["source"] if "source" in cell else cell["input"]
-    return source if isinstance(source, str) else "".join(source)
-
-
-def python(text: str) -> str:
-    """Leave out what is not Python in a cell: magics, shell lines, questions; the numbers of the lines stay."""
-    first = text.lstrip().partition("\n")[0]
-    if first.startswith("%%") and first[2:].split(maxsplit=1)[:1] not in [[name] for name in WHOLE_CELL]:
-        return ""
-    try:
-        ast.parse(text)
-    except SyntaxError:
-        return "\n".join(
-            OTHER.sub(lambda found: found[1] + (f"{found[2]}None" if found[2] else "pass"), line)
-            for line in text.split("\n")
-        )
-    return text
-
-
-def _cell(text: str, name: str, names: dict[str, Any]) -> Iterator[tuple[int, BaseException]]:
-    try:
-        statements = ast.parse(text, name).body
-    except SyntaxError as error:
-        yield error.lineno or 1, error
-        return
-    for statement in statements:
+    def notebook(self, path: Path) -> Any:
+        """Run the code cells of a notebook as Jupyter does, in the folder where it lies."""
         try:
-            exec(compile(ast.Module([statement], []), name, "exec"), names)
+            found = cells.notebook(path)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise LoadError(f"{path.name} is no notebook: {said(error)}") from None
+        os.chdir(path.parent)
+        return self._run(path, found, "__main__")
+
+    def script(self, path: Path) -> Any:
+        """Run a file, as if it were imported."""
+        name = path.stem
+        return self._run(
+            path, cells.script(path), name if name.isidentifier() and name not in sys.modules else "xpconv_target"
+        )
+
+    def _run(self, path: Path, found: list[Cell], name: str) -> Any:
+        sys.path.insert(0, str(path.parent))
+        module = types.ModuleType(name)
+        names = vars(module)
+        names |= {"display": lambda *_, **__: None, "get_ipython": lambda: Shell(names)}
+        if name != "__main__":
+            module.__file__ = str(path)
+        sys.modules[name] = module
+        for cell in found:
+            # where `inspect` looks for the source of a function
+            linecache.cache[cell.file] = (len(cell.text), None, cell.text.splitlines(keepends=True), cell.file)
+            for step in cells.steps(cell):
+                self._step(step, cell.file, names)
+        return module
+
+    def _step(self, step: Step, file: str, names: dict[str, Any]) -> None:
+        if step.node is None:
+            assert step.error is not None
+            self._unreadable(step, step.error)
+            return
+        if step.place in self._skip:
+            self._failed(step, self._skip[step.place], set())
+            return
+        self._begin(step.place)
+        try:
+            exec(compile(ast.Module([step.node], []), file, "exec"), names)
+        except SyntaxError as error:  # that only compiling finds
+            if not self._unreadable(step, error):
+                return
         except (Exception, SystemExit) as error:
-            yield statement.lineno, error
+            missing = {error.name} if isinstance(error, NameError) and error.name else set()
+            self._failed(step, said(error), missing)
+        else:
+            for name in _bound(step.node):
+                self.unreadable.pop(name, None)
+                self._lost.pop(name, None)
+
+    def _unreadable(self, step: Step, error: SyntaxError) -> bool:
+        concerned = DEFINES.findall(step.text)
+        self.notes.append(Note(step.place, said(error), concerned[0] if concerned else ""))
+        for name in concerned:
+            self.unreadable[name] = f"{step.place}: {said(error)}"
+        return bool(concerned)
+
+    def _failed(self, step: Step, why: str, missing: set[str]) -> None:
+        """Note a failure, or count it with the one that it comes from."""
+        assert step.node is not None
+        bound = set(_bound(step.node))
+        cause = next((self._lost[name] for name in missing if name in self._lost), None)
+        if cause is None and missing:
+            cause = self._lost.get("*")
+        cause = cause or next((note for note in self.notes if note.text == why), None)
+        about = next(iter(bound & set(NAMES)), "")
+        if cause is None or about:
+            cause = Note(step.place, why, about)
+            self.notes.append(cause)
+        else:
+            cause.after += 1
+        for name in bound:
+            self._lost.setdefault(name, cause)
 
 
-def _line(error: BaseException, path: str) -> str:
-    """Name the line of a file where an exception came up."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == path else line
-        trace = trace.tb_next
-    return f", line {line}" if line else ""
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """Name what a statement makes."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+        return
+    for part in ast.walk(node):
+        if isinstance(part, (ast.Import, ast.ImportFrom)):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in part.names)
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            yield part.id
+        elif isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+            yield part.name

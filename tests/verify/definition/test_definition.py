@@ -1,20 +1,22 @@
 """The verifier's definition against the tests' own: two texts of the same definition, neither knows the other."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import oracle
-from xpconv.verify.catalogue import convolution as operations
-from xpconv.verify.catalogue import copies as windows
+from tests.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE
+from xpconv.verify import definition
 from xpconv.verify.catalogue import data, pooling
-from xpconv.verify.catalogue.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE, UNPOOL
+from xpconv.verify.catalogue.cases import UNPOOL
 from xpconv.verify.catalogue.setups import Conv, Pool
-from xpconv.verify.catalogue.tasks import find
+from xpconv.verify.catalogue.tasks import OPERATIONS, find
 from xpconv.verify.check.oracle import Oracle
-from xpconv.verify.definition import norms, reference
+from xpconv.verify.definition.convolution import conv
 from xpconv.verify.definition.gauss import Gauss
+from xpconv.verify.definition.pooling import avg_pool, divide
 
 SMALL_CONV = [name for name, setup in CONV.items() if setup.positions < 1000]
 SMALL_POOL = [name for name, setup in POOL.items() if "many" not in name]
@@ -23,6 +25,14 @@ SMALL_POOL = [name for name, setup in POOL.items() if "many" not in name]
 def numbers(setup, role, kind="whole"):
     drawn = data.draw(f"test/{role}", setup.shape(role), kind, "float64", 0)
     return drawn.values if drawn.numerators is None else drawn.numerators
+
+
+def define(name, setup, variant="", **arrays):
+    """What the operation of that name is defined to give, in the setup's layout."""
+    operation = next(one for one in OPERATIONS if (one.name, one.variant) == (name, variant))
+    turned = {role: setup.last(role, array) for role, array in arrays.items()}
+    results = operation.define(setup, turned, 1)
+    return tuple(setup.back(name, result) for name, result in zip(operation.results, results, strict=True))
 
 
 def same(got, expected):
@@ -35,12 +45,13 @@ def test_convolution(name):
     x, w, b, dz = (numbers(s, role) for role in ("x", "w", "b", "dz"))
     options = {"stride": s.stride, "padding": s.padding, "dilation": s.dilation, "groups": s.groups, "layout": s.layout}
     options["padding_mode"] = s.padding_mode
-    z = reference.conv(s.last(x), s.kernel_last(w), s.windows, s.groups) + b
-    same(s.back(z), oracle.conv(x, w, b, **options))
-    dx, dw, db = oracle.conv_vjp(dz, x, w, **options)
-    same(s.back(reference.conv_input_grad(s.last(dz), s.kernel_last(w), s.windows, s.groups)), dx)
-    same(s.kernel_back(reference.conv_weight_grad(s.last(dz), s.last(x), s.windows, s.groups)), dw)
-    same(reference.bias_grad(s.last(dz)), db)
+    (z,) = define("conv", s, x=x, w=w, b=b)
+    same(z, oracle.conv(x, w, b, **options))
+    wanted = oracle.conv_vjp(dz, x, w, **options)
+    for got, expected in zip(define("conv_vjp", s, dz=dz, x=x, w=w), wanted, strict=True):
+        same(got, expected)
+    same(define("conv_input_grad", s, dz=dz, w=w)[0], wanted[0])
+    same(define("conv_weight_grad", s, dz=dz, x=x)[0], wanted[1])
 
 
 def pool_options(s):
@@ -53,14 +64,14 @@ def pool_options(s):
 def test_max_pooling(name, kind):
     s = POOL[name]
     x, dy = numbers(s, "x", kind).astype(float), numbers(s, "dy") * 2520
-    y, where = reference.max_pool(s.last(x), s.windows)
+    y, where = define("max_pool", s, "indices", x=x)
     expected, places = oracle.max_pool(x, s.window, **pool_options(s))
-    same(s.back(y), expected)
-    same(s.back(where), places)
+    same(y, expected)
+    same(where, places)
     for rule in ("first", "all", "split"):
-        dx = reference.max_pool_vjp(s.last(dy), s.last(x), s.windows, rule)
+        (dx,) = define("max_pool_vjp", s, rule, dy=dy, x=x)
         wanted = oracle.max_pool_vjp(dy.astype(float), x, s.window, ties=rule, **pool_options(s))
-        np.testing.assert_allclose(s.back(dx).astype(float), wanted, rtol=1e-12)
+        np.testing.assert_allclose(dx.astype(float), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -69,28 +80,30 @@ def test_average_pooling(name, padded):
     s = POOL[name]
     x, dy = numbers(s, "x"), numbers(s, "dy")
     options = pool_options(s) | {"count_include_pad": padded}
-    y = reference.avg_pool(s.last(x), s.windows, padded)
-    np.testing.assert_allclose(s.back(y).astype(float), oracle.avg_pool(x.astype(float), s.window, **options))
-    dx = reference.avg_pool_vjp(s.last(dy), s.windows, padded)
+    variant = "" if padded else "count-inside"
+    (y,) = define("avg_pool", s, variant, x=x)
+    np.testing.assert_allclose(y.astype(float), oracle.avg_pool(x.astype(float), s.window, **options))
+    (dx,) = define("avg_pool_vjp", s, variant, dy=dy)
     wanted = oracle.avg_pool_vjp(dy.astype(float), x.shape, s.window, **options)
-    np.testing.assert_allclose(s.back(dx).astype(float), wanted, atol=1e-12)
+    np.testing.assert_allclose(dx.astype(float), wanted, atol=1e-12)
 
 
-SMALL = {table: [n for n in rows if "large" not in n and "many-tiles" not in n] for table, rows in
-         {"transpose": TRANSPOSE, "pad": PAD, "cut": CUT, "unpool": UNPOOL, "columns": COLUMNS}.items()}  # fmt: skip
+TABLES = {"transpose": TRANSPOSE, "pad": PAD, "cut": CUT, "unpool": UNPOOL, "columns": COLUMNS}
+SMALL = {
+    name: [case for case in table if "large" not in case and "many-tiles" not in case] for name, table in TABLES.items()
+}
 
 
 @pytest.mark.parametrize("name", SMALL["transpose"])
 def test_transposed_convolution(name):
     s = TRANSPOSE[name]
     x, w, b, dz = (numbers(s, role) for role in ("x", "w", "b", "dz"))
-    arrays = {"x": x, "w": w, "b": b, "dz": dz}
     options = {
         name: getattr(s, name) for name in ("stride", "padding", "output_padding", "dilation", "groups", "layout")
     }
-    same(operations.conv_transpose(s, arrays, 1)[0], oracle.conv_transpose(x, w, b, **options))
+    same(define("conv_transpose", s, x=x, w=w, b=b)[0], oracle.conv_transpose(x, w, b, **options))
     wanted = oracle.conv_transpose_vjp(dz, x, w, **options)
-    for got, expected in zip(operations.conv_transpose_vjp(s, arrays, 1), wanted, strict=True):
+    for got, expected in zip(define("conv_transpose_vjp", s, dz=dz, x=x, w=w), wanted, strict=True):
         same(got, expected)
 
 
@@ -98,9 +111,9 @@ def test_transposed_convolution(name):
 def test_padding(name):
     s = PAD[name]
     x, dy = numbers(s, "x"), numbers(s, "dy")
-    same(windows.pad(s, {"x": x}, 1)[0], oracle.pad(x, s.padding, mode=s.mode, layout=s.layout))
+    same(define("pad", s, x=x)[0], oracle.pad(x, s.padding, mode=s.mode, layout=s.layout))
     wanted = oracle.pad_vjp(dy, x.shape, s.padding, mode=s.mode, layout=s.layout)
-    same(windows.pad_vjp(s, {"dy": dy}, 1)[0], wanted)
+    same(define("pad_vjp", s, dy=dy)[0], wanted)
 
 
 @pytest.mark.parametrize("name", SMALL["columns"])
@@ -108,23 +121,23 @@ def test_windows_as_an_array(name):
     s = COLUMNS[name]
     x, cols = numbers(s, "x"), numbers(s, "cols")
     options = {name: getattr(s, name) for name in ("stride", "padding", "dilation", "layout")}
-    same(windows.unfold(s, {"x": x}, 1)[0], oracle.unfold(x, s.window, **options))
-    same(windows.fold(s, {"cols": cols}, 1)[0], oracle.fold(cols, x.shape, s.window, **options))
+    same(define("unfold", s, x=x)[0], oracle.unfold(x, s.window, **options))
+    same(define("fold", s, cols=cols)[0], oracle.fold(cols, x.shape, s.window, **options))
 
 
 @pytest.mark.parametrize("name", SMALL["cut"])
 def test_adaptive_pooling(name):
     s = CUT[name]
     x, dy = numbers(s, "x").astype(float), numbers(s, "dy")
-    y, where = pooling.max_pool(s, {"x": x}, 1)
+    y, where = define("adaptive_max_pool", s, "indices", x=x)
     wanted, places = oracle.adaptive_max_pool(x, s.out, layout=s.layout)
     same(y, wanted)
     same(where, places)
-    (dx,) = pooling.max_pool_vjp("first")(s, {"x": x, "dy": dy}, 1)
+    (dx,) = define("adaptive_max_pool_vjp", s, x=x, dy=dy)
     same(dx, oracle.adaptive_max_pool_vjp(dy, x, s.out, layout=s.layout))
-    (y,) = pooling.avg_pool()(s, {"x": numbers(s, "x")}, 1)
+    (y,) = define("adaptive_avg_pool", s, x=numbers(s, "x"))
     np.testing.assert_allclose(y.astype(float), oracle.adaptive_avg_pool(x, s.out, layout=s.layout), atol=1e-12)
-    (dx,) = pooling.avg_pool_vjp()(s, {"dy": dy}, 1)
+    (dx,) = define("adaptive_avg_pool_vjp", s, dy=dy)
     wanted = oracle.adaptive_avg_pool_vjp(dy.astype(float), x, s.out, layout=s.layout)
     np.testing.assert_allclose(dx.astype(float), wanted, atol=1e-12)
 
@@ -134,14 +147,13 @@ def test_unpooling(name):
     s = UNPOOL[name]
     drawn = Oracle(0).data(find(f"max_unpool/{name}/whole/float32"))
     y, indices = drawn["y"].values, drawn["indices"].values
-    size = reference.per_axis(s.out, len(s.size))
     assert indices.shape == y.shape
-    assert indices.max(initial=-1) < np.prod(size)
-    planes = s.last(indices).reshape(s.batch, int(np.prod(s.size)), s.channels)
+    assert indices.max(initial=-1) < np.prod(s.plane)
+    planes = s.last("indices", indices).reshape(s.batch, int(np.prod(s.size)), s.channels)
     for plane in np.moveaxis(planes, 1, -1).reshape(-1, planes.shape[1]):
         kept = plane[plane >= 0].tolist()
         assert len(set(kept)) == len(kept)  # else the result would depend on an order
-    (x,) = pooling.max_unpool(s, {"y": y, "indices": indices}, 1)
+    (x,) = define("max_unpool", s, y=y, indices=indices)
     same(x, oracle.max_unpool(y, indices, s.out, layout=s.layout))
 
 
@@ -151,11 +163,13 @@ def test_lp_pooling(name, p):
     s = POOL[name]
     x, dy = numbers(s, "x"), numbers(s, "dy")
     x[0] = 0
-    y = s.back(norms.lp_pool(s.last(x), s.windows, p)).astype(float)
-    np.testing.assert_allclose(y, oracle.lp_pool(x.astype(float), p, s.window, **pool_options(s)), rtol=1e-14)
-    dx = s.back(norms.lp_pool_vjp(s.last(dy), s.last(x), s.windows, p)).astype(float)
+    (y,) = define("lp_pool", s, f"p-{float(p):g}", x=x)
+    np.testing.assert_allclose(
+        y.astype(float), oracle.lp_pool(x.astype(float), p, s.window, **pool_options(s)), rtol=1e-14
+    )
+    (dx,) = define("lp_pool_vjp", s, f"p-{float(p):g}", dy=dy, x=x)
     wanted = oracle.lp_pool_vjp(dy.astype(float), x.astype(float), p, s.window, **pool_options(s))
-    np.testing.assert_allclose(dx, wanted, atol=1e-12)
+    np.testing.assert_allclose(dx.astype(float), wanted, atol=1e-12)
 
 
 def test_complex_numbers_are_exact():
@@ -171,20 +185,26 @@ def test_complex_numbers_are_exact():
     x = np.array([a, b, 5], object).reshape(1, 3, 1)
     w = np.array([b, Gauss(0, 1)], object).reshape(2, 1, 1)
     at = Conv((3,), (2,), batch=1, channels=1, filters=1).windows
-    assert reference.conv(x, w, at, 1).ravel().tolist() == [a * b + b * Gauss(0, 1), b * b + 5 * Gauss(0, 1)]
+    assert conv(x, w, at, 1).ravel().tolist() == [a * b + b * Gauss(0, 1), b * b + 5 * Gauss(0, 1)]
 
 
 def test_the_arithmetic_is_exact():
     """Whole numbers beyond float64, and thirds."""
     s = Conv((3,), (2,), batch=1, channels=1, filters=1)
     x, w = np.array([2**60, 1, 3], object).reshape(1, 3, 1), np.array([2**60, 1], object).reshape(2, 1, 1)
-    assert reference.conv(x, w, s.windows, 1).ravel().tolist() == [2**120 + 1, 2**60 + 3]
-    thirds = reference.avg_pool(np.ones((1, 3, 1), np.int64), Pool((3,), 3).windows, True) / 3
+    assert conv(x, w, s.windows, 1).ravel().tolist() == [2**120 + 1, 2**60 + 3]
+    thirds = avg_pool(np.ones((1, 3, 1), np.int64), Pool((3,), 3).windows, True) / 3
     assert thirds.ravel().tolist() == [1 / 3]
-    assert reference.divide(np.array([1, 3]), np.array([3, 3])).tolist() == [reference.Fraction(1, 3), 1]
-    assert reference.divide(np.array([6, 3]), np.array([3, 3])).dtype == np.int64
+    assert divide(np.array([1, 3]), np.array([3, 3])).tolist() == [Fraction(1, 3), 1]
+    assert divide(np.array([6, 3]), np.array([3, 3])).dtype == np.int64
 
 
 def test_nothing_of_the_engine_is_imported():
-    with open(reference.__file__, encoding="utf-8") as file:
-        assert "xpconv" not in file.read()
+    """Nor anything else of the package: the definition stands on NumPy and the standard library alone."""
+    found = 0
+    for path in Path(definition.__file__).parent.glob("*.py"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if "xpconv" in line:
+                assert line.startswith("from xpconv.verify.definition.")
+                found += 1
+    assert found

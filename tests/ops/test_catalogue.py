@@ -1,0 +1,128 @@
+"""Every operation on the package's catalogue and on the cases beside it, on every backend, by the verifier's judge.
+
+What is right is the verifier's definition, which `tests/verify/test_reference.py` holds against the tests' own oracle.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests import backends, cases
+from tests.sizes import FULL, NIGHTLY, share
+from xpconv.algorithms import REGISTRY
+from xpconv.verify.catalogue import cases as catalogue
+from xpconv.verify.catalogue.dtypes import DTYPES
+from xpconv.verify.catalogue.tasks import EXACT, OPERATIONS, Task, tasks
+from xpconv.verify.check.bench import Bench
+from xpconv.verify.check.oracle import Oracle
+
+ORACLE = Oracle(0)
+SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
+# what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
+PARTS = {"jax": (32, 8), "jax-jit": (8, 1), "jax-x64": (64, 12), "dask": (8, 1)}
+GUISES = ("numpy-readonly", "strict-device1", "strict-no-float64")  # for what the library itself does not show
+MORE = (
+    (catalogue.CONV, cases.MORE_CONV),
+    (catalogue.TRANSPOSE, cases.MORE_TRANSPOSE),
+    (catalogue.POOL, cases.MORE_POOL),
+    (catalogue.PAD, cases.MORE_PAD),
+    (catalogue.CUT, cases.MORE_CUT),
+    (catalogue.COLUMNS, cases.MORE_COLUMNS),
+)
+
+
+def more() -> Iterator[Task]:
+    """Give the checks of the cases that the catalogue has not."""
+    for operation in OPERATIONS:
+        for table, extra in MORE:
+            if operation.table is not table:
+                continue
+            for case, setup in extra.items():
+                kinds, tier = (operation.kinds, "exact") if operation.exact(setup) else (("signed",), "bound")
+                for kind in kinds:
+                    for algorithm in EXACT if operation.algorithms else ("",):
+                        yield Task(replace(operation, table=extra), case, kind, "float32", algorithm, tier)
+
+
+def unnamed(found: list[Task]) -> list[Task]:
+    """Give the exact checks again with "auto" and with the algorithm that sums in another order."""
+    return [
+        replace(task, algorithm=algorithm)
+        for task in found
+        if task.algorithm == "gemm" and task.tier == "exact" and task.dtype == "float32"
+        for algorithm in ("auto", *SUMMING)
+    ]
+
+
+def chosen(name: str) -> list[Task]:
+    """Give the checks of a backend in this run: each case once, and dtypes, libraries and guises in turn."""
+    dtypes = [d for d in DTYPES if d not in backends.LACKS.get(name, ()) and (d != "bfloat16" or HAS_BFLOAT16)]
+    first, others = dtypes[:1], dtypes[1:]
+    exact = [task for task in tasks(dtypes, core=True) if task.tier == "exact"]
+    if name == "numpy":
+        found = list(tasks(first)) + list(more())
+        if not FULL:
+            found = [t for t in found if t.tier != "bound" or t.setup.core or not t.operation.exact(t.setup)]
+        return found + unnamed(found) + (list(tasks(others)) if FULL else share(tasks(others, core=True), 0, 4))
+    if name in GUISES:
+        return exact if FULL else [task for task in exact if task.dtype == "float32"]
+    if name in PARTS:
+        if name == "jax-x64":  # what JAX has in this guise alone
+            exact = [task for task in exact if task.dtype in backends.WIDE]
+        elif not NIGHTLY:
+            exact = [task for task in exact if task.dtype == "float32"]
+        return share(exact, list(PARTS).index(name), PARTS[name][FULL])
+    found = list(tasks(first, core=not FULL))
+    if FULL:
+        found += more()
+    found += share(tasks(others, core=not NIGHTLY), 1, 3 if FULL else 12)
+    # CuPy's isdtype, which its clip asks, does not know bfloat16: no bound can be computed
+    return [task for task in found if name != "cupy" or task.dtype != "bfloat16" or task.tier != "bound"]
+
+
+HAS_BFLOAT16 = backends.usable("ml_dtypes")
+NAMES = backends.names()
+
+
+def groups() -> Iterator[tuple[str, list[Task]]]:
+    """Give each backend with the checks of one operation on one case; side by side what has one definition."""
+    found: dict[tuple[str, str], dict[str, list[Task]]] = {}
+    for name in NAMES:
+        for task in chosen(name):
+            key = (task.operation.name, task.operation.label(task.case))
+            found.setdefault(key, {}).setdefault(name, []).append(task)
+    for lists in found.values():
+        yield from lists.items()
+
+
+@functools.cache
+def bench(name: str) -> Bench:
+    """Give the judge of a backend."""
+    return Bench(backends.load(name), ORACLE)  # type: ignore[arg-type]
+
+
+def title(value: object) -> str:
+    """Name a group."""
+    return value if isinstance(value, str) else f"{value[0].operation.name}/{value[0].operation.label(value[0].case)}"
+
+
+@pytest.mark.parametrize(("backend", "found"), list(groups()), ids=title)
+def test_operation(backend: str, found: list[Task]) -> None:
+    results = [bench(backend).check(task) for task in found]
+    failed = [result for result in results if not result.passed]
+    lines = [f"{r.task.key}: {r.failure}; expected {r.expected}, got {r.got}\n    {r.line}" for r in failed]
+    assert not failed, f"{len(failed)} of {len(results)} checks\n" + "\n".join(lines)
+
+
+def test_algorithms_are_all_here() -> None:
+    """The others do not serve every case, and have a file of their own."""
+    assert {name for name, algorithm in REGISTRY.items() if algorithm.exact} == set(EXACT)
+    assert {name for name, algorithm in REGISTRY.items() if not algorithm.transforms} == {*EXACT, *SUMMING}
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_a_backend_lacks_what_is_said(backend: str) -> None:
+    """So that no dtype is left out unseen."""
+    assert set(DTYPES) - set(bench(backend).dtypes) == set(backends.LACKS.get(backend, ()))

@@ -1,0 +1,64 @@
+"""Unpooling, unfold and fold beyond the catalogue: indices that max_pool gave, many tiles, PyTorch's."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from tests import checks, oracle
+from tests.backends import Backend
+from tests.cases import FIRST, POOL, whole
+from tests.ops.tiled import tiled
+from xpconv.testing import assert_adjoint
+
+NAMES = ("2", "3-stride-2-padded", "no-tap-inside", "empty-batch", "1d-first", "3d-ceil-padded")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "dask", "cupy"], indirect=True)
+def test_max_unpool_puts_maxima_back(backend: Backend, name: str, dtype: str) -> None:
+    """What was a maximum is back where it was; an index of -1 puts nothing anywhere."""
+    case = POOL[name]
+    shape, options = case.shape("x"), case.options()
+    # distinct values: where windows overlap, equal indices have equal values
+    x = (np.random.default_rng(3).permutation(math.prod(shape)) + 1).reshape(shape).astype(dtype)
+    y, indices = oracle.max_pool(x, case.window, **options)
+    got = backend.call(xc.max_unpool, y, indices.astype(backend.index_dtype), case.size, layout=case.layout)
+    checks.demand(backend, got, oracle.max_unpool(y, indices, case.size, layout=case.layout), dtype)
+
+
+def test_max_unpool_into_another_size(numpy_backend: Backend) -> None:
+    """The flat indices are read in the shape that is asked for, here with one int for both axes."""
+    y, indices = whole((2, 2, 3, 2), 1) + 7, np.arange(24).reshape(2, 2, 3, 2)
+    got = xc.max_unpool(y, indices, 5)
+    checks.demand(numpy_backend, got, oracle.max_unpool(y, indices, 5))
+
+
+@tiled
+def test_adjoint_of_unfold(backend: Backend, mebibytes: int) -> None:
+    x, options = whole((2, 90, 77, 8), 1), {"stride": (2, 1), "padding": "same", "dilation": (1, 4)}
+    with xc.set_options(max_workspace=mebibytes << 20):
+        cols = backend.to_numpy(backend.call(xc.unfold, x, (3, 4), **options))
+        other = whole(cols.shape, 2)
+        folded = backend.to_numpy(backend.call(xc.fold, other, x.shape, (3, 4), **options))
+    assert_adjoint(cols, other, (x, folded))
+
+
+@pytest.mark.needs("torch")
+def test_they_are_pytorchs() -> None:
+    import torch
+
+    nn = torch.nn.functional
+    x, options = whole((2, 4, 9, 7), 1, "float64"), {"layout": FIRST}
+    y, indices = xc.max_pool(x, 2, return_indices=True, **options)
+    theirs = nn.max_unpool2d(torch.asarray(y), torch.asarray(indices), 2, output_size=(9, 7))
+    np.testing.assert_array_equal(xc.max_unpool(y, indices, (9, 7), **options), theirs.numpy())
+    geometry: dict[str, Any] = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
+    cols = xc.unfold(x, (3, 2), **geometry, **options)
+    flat = nn.unfold(torch.asarray(x), (3, 2), **geometry)
+    np.testing.assert_array_equal(cols.reshape(flat.shape), flat.numpy())
+    folded = nn.fold(flat, (9, 7), (3, 2), **geometry)
+    np.testing.assert_array_equal(xc.fold(cols, x.shape, (3, 2), **geometry, **options), folded.numpy())

@@ -1,0 +1,6 @@
+"""cupy.fft"""
+
+from .. import _table
+from . import config as config
+
+globals().update(_table.public("cupy.fft", globals()))
