@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ def first_maxima(
     return _plane_places(work, number, windows, region)
 
 
+@lru_cache(maxsize=1024)
 def finding(windows: Windows, size: int, beside: int = 0) -> tuple[Footprint, int]:
     """Count what finding first maxima among pixels of so many bytes needs, and reads in place.
 
@@ -78,7 +80,7 @@ def _numbers(work: BufferedWorkspace, stages: list[Taps], dtype: Any, careful: b
         full = taps.reading.full
         if not full:
             number.fill(np.iinfo(dtype).max if dtype.itemsize < 8 else NOWHERE)
-        for index, tap in enumerate(taps.reading.taps):
+        for index, tap in enumerate(taps.reading.taps()):
             below = None if before is None else before(tap)
             started = index or not full
             rival = work.buffer("rival", taps.own(best, tap).shape, dtype) if started else number

@@ -45,7 +45,7 @@ class Pixels:
     @property
     def are_read(self) -> bool:
         """Whether any tap meets pixels of the residue."""
-        return all(line.readers_of(rest) for line, rest in zip(self.windows.lines, self.residue, strict=True))
+        return all(line.meeting(rest) for line, rest in zip(self.windows.lines, self.residue, strict=True))
 
     def readings(self) -> Iterator[tuple[Pick, ...]]:
         """Give the windows in turn, out of the readers, that read each pixel."""
@@ -220,6 +220,11 @@ def divisor(work: Workspace, windows: Windows, region: Region, padded: bool) -> 
 
 
 # --- which pixel is the maximum -------------------------------------------------------------------
+
+
+def check_places(call: Call, windows: Windows) -> None:
+    """Refuse planes whose places the library cannot count; those in the padding are a plane below 0 for each axis."""
+    call.space.check_indices(call.name, windows.rank * math.prod(windows.input))
 
 
 def places(work: Workspace, windows: Windows, ranges: Sequence[range]) -> Array:

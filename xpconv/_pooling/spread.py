@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ class MaximumGradient:
     """The gradient of max pooling on tiles of one shape: arrays, and the calls on them, made once.
 
     The axes are taken from the last to the first, so that the first maximum of a window is found axis by axis: the
-    first row that has it, and its first pixel there. With the pixels `x` of a tile it serves that tile only, and no
-    call is kept; if there is a `home` for their gradients too, no copy is made of either.
+    first row that has it, and its first pixel there. With `apart`, the pixels of a tile and the place of their
+    gradients, it serves that tile only: no copy is made of them, and no call is kept.
     """
 
     def __init__(
@@ -32,23 +33,20 @@ class MaximumGradient:
         windows: Windows,
         region: Region,
         sums: Any,
-        x: Array | None = None,
-        home: Array | None = None,
+        apart: tuple[Array, Array] | None = None,
     ) -> None:
-        self.work, self.sums, self._home = work, np.dtype(sums), home
+        self.work, self.sums, self._apart = work, np.dtype(sums), apart
         box = (*(high - low for low, high in windows.pixels(region)), windows.channels)
-        array = work.buffer("pixels", box, rule.dtype) if home is None or x is None else x
+        array = apart[0] if apart else work.buffer("pixels", box, rule.dtype)
         self.stages: list[Taps] = []  # the last axis first
-        self._reduce = None if x is not None else Tape()
+        self._reduce = Tape()
         self._spreads: dict[tuple[str, bool], tuple[Tape, Array]] = {}
         for axis in reversed(range(windows.rank)):
             taps = Taps(array, windows.lines[axis], axis, region[1 + axis])
-            if taps.sorts and home is None:
+            if taps.sorts and not apart:
                 taps.ranked = array
+            array = taps.combine(at_once if apart else self._reduce, work, rule, f"reduced {axis}")
             self.stages.append(taps)
-            if x is not None and len(self.stages) == 1:
-                self._copy(x)
-            array = taps.combine(self._reduce or at_once, work, rule, f"reduced {axis}")
         self.top = array
         self.gradient = work.buffer("gradient", array.shape, sums)
         # as large as they get, so that they stay where they are
@@ -58,16 +56,12 @@ class MaximumGradient:
 
     def find(self, x: Array) -> None:
         """Find the maxima of a box of pixels."""
-        if self._reduce is not None:
-            self._copy(x)
-            self._reduce.play()
-
-    def _copy(self, x: Array) -> None:
         taps = self.stages[0]
         if taps.ranked is not None:
             taps.rank(x, taps.ranked)
-        elif self._home is None:
+        elif not self._apart:
             np.copyto(taps.array, x)
+        self._reduce.play()
 
     def has_nan(self) -> bool:
         """Say whether any maximum is not equal to itself."""
@@ -81,16 +75,14 @@ class MaximumGradient:
         nothing. (The rows of images with one axis are its pixels: all or none.)
         """
         key = ties, careful
-        if self._reduce is None:
-            home = self._give(at_once, *key)
-            if self._home is not None:
-                return
-        else:
-            if key not in self._spreads:
-                tape = Tape()
-                self._spreads[key] = tape, self._give(tape, *key)
-            tape, home = self._spreads[key]
-            tape.play()
+        if self._apart:
+            self._give(at_once, *key)
+            return
+        if key not in self._spreads:
+            tape = Tape()
+            self._spreads[key] = tape, self._give(tape, *key)
+        tape, home = self._spreads[key]
+        tape.play()
         taps = self.stages[0]
         for rows, add in ((slice(0, written), True), (slice(written, None), False)):
             part, place = home[:, rows], target[:, rows]
@@ -107,7 +99,7 @@ class MaximumGradient:
         if ties == "split":
             gradient = self._shared(do, gradient)
         for taps in reversed(self.stages):
-            own = self._home if taps is self.stages[0] else None
+            own = self._apart[1] if self._apart and taps is self.stages[0] else None
             home = self.work.buffer(f"spread {taps.axis}", taps.array.shape, self.sums) if own is None else own
             self._distribute(do, taps, gradient, home, ties == "first", careful, own is not None)
             gradient = home
@@ -117,14 +109,16 @@ class MaximumGradient:
         self, do: Do, taps: Taps, gradient: Array, home: Array, first: bool, careful: bool, held: bool
     ) -> None:
         """Give the windows' gradients to the taps of one axis, beside what is `held` already."""
-        order, left, there = taps.reading.in_order, gradient, False
+        left, there = gradient, False
         writes: set[int] = set()  # the others add
         if not held:
-            ahead = taps.ahead(order)
+            ahead = taps.ahead()
             writes = {tap.number for tap in ahead.values()}
             for rest in taps.rests(home, ahead):
                 do(rest.fill, 0)
-        for tap, after in itertools.zip_longest(order, order[1:]):
+        order: Iterable[Tap | None] = itertools.chain(taps.reading.in_order(), [None])
+        for tap, after in itertools.pairwise(order):
+            assert tap is not None
             view, value = taps.of(home, tap), taps.own(left, tap)
             if first and after is None:  # what is left is its own, and may be there already
                 if tap.number not in writes:
@@ -137,8 +131,8 @@ class MaximumGradient:
             do(np.multiply, bits(value), hit.view(np.int8), out=bits(share))
             if share is not view:
                 do(np.add, view, share, out=view)
-            if first:
-                there = after is order[-1] and after.number in writes and tap.whole and after.whole
+            if first and after is not None:
+                there = after.number == taps.reading.last and after.number in writes and tap.whole and after.whole
                 rest = taps.of(home, after) if there else self._in(self._left, left.shape)
                 left = self._without(do, taps, tap, left, share, rest, left is gradient)
 
@@ -166,7 +160,7 @@ class MaximumGradient:
         for taps in self.stages:
             count = self.work.buffer(f"count {taps.axis}", taps.result.shape, self.sums)
             do(count.fill, 0)
-            for tap in taps.reading.taps:
+            for tap in taps.reading.taps():
                 own = taps.own(count, tap)
                 hit = self._hits(do, taps, tap, False)
                 number = hit
@@ -233,17 +227,22 @@ def _sum_along(
     unit = start // line.stride
     for residue in range(min(line.stride, stop - start)):
         target = out[along(axis, slice(residue, None, line.stride))]
-        count = target.shape[axis + 1]
-        terms = []
-        for _, window in line.readers_of(residue):
-            # the pixels, counted from the first, that are this tap of a window of the output
-            low, high = max(-window - unit, 0), min(line.count - window - unit, count)
+        count, ahead = target.shape[axis + 1], residue + line.before
+        spans = []
+        for tap in line.meeting(residue):
+            window = (ahead - tap * line.dilation) // line.stride + unit  # in which the first of the pixels is this tap
+            low, high = max(-window, 0), min(line.count - window, count)  # the pixels that are it of any window
             if low < high:
-                own = target if high - low == count else target[along(axis, slice(low, high))]
-                shift = window + unit - before
-                terms.append((own, shares[along(axis, slice(low + shift, high + shift))]))
-        terms.sort(key=lambda term: -term[1].shape[axis + 1])
-        filled = not terms or terms[0][0] is not target
+                spans.append((low, high, window - before))
+        spans.sort(key=lambda span: span[0] - span[1])
+        filled = not spans or spans[0][1] - spans[0][0] < count
         if filled:
             target.fill(0)
+        terms = (
+            (
+                target if high - low == count else target[along(axis, slice(low, high))],
+                shares[along(axis, slice(low + shift, high + shift))],
+            )
+            for low, high, shift in spans
+        )
         accumulate(at_once, rule, target, terms, filled=filled)

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -97,24 +98,32 @@ def cut(call: Call, windows: Windows, needs: Footprint, beside: int = 0, *, cach
     pixel, it should fit the cache. The tiles of parts do not depend on the number of threads, because the order of
     their sums depends on the tiles.
     """
+    return _cut(windows, needs, beside, call.options.room, call.options.threads, call.traits.threads, (cache, weight))
+
+
+@lru_cache(maxsize=1024)
+def _cut(
+    windows: Windows, needs: Footprint, beside: int, room: int, threads: int, parallel: bool, costs: tuple[int, int]
+) -> Cut:
     shape = (windows.batch, *(windows.units if needs.gradient else windows.output))
-    room, channels, one = call.options.room - UFUNC_BUFFERS, windows.channels, (1,) * len(shape)
-    threads = call.options.threads if call.traits.threads else 1
+    channels, one, (cache, weight) = windows.channels, (1,) * len(shape), costs
+    whole, room = room, room - UFUNC_BUFFERS
+    threads = threads if parallel else 1
     while channels > 1 and needs.of(windows, one, channels) > room // 2:
         channels = -(-channels // 2)
-    near, own = cache, min(cache, room // (4 if call.traits.threads else 2))
+    near, own = cache, min(cache, room // (4 if parallel else 2))
     comfort = replace(needs, pixels=needs.pixels + beside) if beside else needs
     if windows.overlap:  # one alone would be taken again and again
-        near = max(near, 2 * comfort.of(windows, one, channels))
-        own = max(own, min(2 * needs.of(windows, one, channels), room // 2))
+        near = max(near, 2 * comfort.of(windows, one, channels) - needs.fixed)
+        own = max(own, min(2 * needs.of(windows, one, channels) - needs.fixed, room // 2))
     parts = max(1, min(threads if windows.strided else PARTS, math.prod(shape) * windows.channels * weight // SHARE))
 
     def fitting(turned: bool) -> Ints:
         """Cut the first axis first, or if `turned` the last one."""
-        whole = (shape[0], *reversed(shape[1:])) if turned else shape
+        order = (shape[0], *reversed(shape[1:])) if turned else shape
         pixels = -(-math.prod(shape) // parts)
         while True:
-            tile = block(whole, pixels)
+            tile = block(order, pixels)
             tile = (tile[0], *reversed(tile[1:])) if turned else tile
             pixels = math.prod(tile) // 2
             fits = needs.of(windows, tile, channels) <= own and comfort.of(windows, tile, channels) <= near
@@ -126,7 +135,7 @@ def cut(call: Call, windows: Windows, needs: Footprint, beside: int = 0, *, cach
         other = fitting(True)
         if 2 * needs.effort(windows, other, channels) < needs.effort(windows, tile, channels):
             tile = other
-    workers = min(threads, parts, call.options.room // (needs.of(windows, tile, channels) + UFUNC_BUFFERS))
+    workers = min(threads, parts, whole // (needs.of(windows, tile, channels) + UFUNC_BUFFERS))
     return Cut(shape, tile, channels, max(1, workers))
 
 
@@ -137,7 +146,7 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> N
     """Run a step for each tile of each block of channels, with the windows of that many; `weight`: flops an element."""
     jobs = []
     for start, stop in intervals(windows.channels, cuts.channels):
-        part = replace(windows, channels=stop - start)
+        part = windows if stop - start == windows.channels else replace(windows, channels=stop - start)
 
         def job(region: Region, work: Workspace, part: Windows = part, own: slice = slice(start, stop)) -> None:
             step(work, region, own, part)
@@ -161,4 +170,9 @@ def images_apart(call: Call, windows: Windows, *arrays: Array) -> tuple[Windows,
     if not all(array.flags.c_contiguous for array in first):
         return windows, list(arrays)
     images = windows.batch * windows.channels
-    return replace(windows, batch=images, channels=1), [array.reshape(images, *array.shape[2:], 1) for array in first]
+    return _of_images(windows, images), [array.reshape(images, *array.shape[2:], 1) for array in first]
+
+
+@lru_cache(maxsize=1024)
+def _of_images(windows: Windows, images: int) -> Windows:
+    return replace(windows, batch=images, channels=1)
