@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from array_api_compat import array_namespace
 
+from xpconv._shapes.keywords import keywords, keywords_of, meant
 from xpconv._tools.libraries import Library
 from xpconv.nn.checks import Array, Params, positive_int, positive_number
 from xpconv.nn.loss import SoftmaxCrossEntropy
@@ -30,6 +31,7 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line."""
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels on the host: a training part and a held-out part.
@@ -50,6 +52,7 @@ class Dataset:
     held_out_labels: HostArray
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Settings:
     """What a run is made of; the same settings and data give the same bits on one library and machine.
@@ -87,7 +90,8 @@ class Settings:
         if self.seed < 0:
             raise ValueError(f"Settings: seed is at least 0; got {self.seed}")
         if self.optimizer not in DEFAULT_LR:
-            raise ValueError(f"Settings: optimizer is one of {', '.join(DEFAULT_LR)}; got {self.optimizer!r}")
+            hint = meant(self.optimizer, DEFAULT_LR)
+            raise ValueError(f"Settings: optimizer is one of {', '.join(DEFAULT_LR)}; got {self.optimizer!r}{hint}")
         positive_number("Settings", "lr", self.step_size)
 
     @property
@@ -150,6 +154,7 @@ class _Silent:
     def epoch(self, record: Epoch) -> None: ...
 
 
+@keywords
 def fit(
     model: Sequential,
     dataset: Dataset,

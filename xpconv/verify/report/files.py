@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from xpconv._tools.files import write_atomic
 from xpconv.verify.catalogue import cases
-from xpconv.verify.check.result import Result
+from xpconv.verify.judge.result import Result
 from xpconv.verify.report.outcome import Outcome
 from xpconv.verify.report.summary import HEADINGS, describe, failures, rows, verdict
 
