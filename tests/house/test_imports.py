@@ -58,6 +58,7 @@ OPTIONAL = (
     "rich",
     "matplotlib",
     "safetensors",
+    "shtab",
     "scipy",
     "sklearn",
     "hypothesis",

@@ -130,7 +130,8 @@ def read_npz(where: str, path: str | os.PathLike[str], only: tuple[str, ...] | N
             text = " ".join(str(error).split()) or type(error).__name__
             if "allow_pickle" in text:
                 text = "it holds pickled Python objects or is no archive at all; pickle is refused"
-            raise StorageError(f"{where}: {path} is not a complete .npz archive of plain arrays: {text}") from error
+            named = f"{where}: " if where else ""
+            raise StorageError(f"{named}{path} is not a complete .npz archive of plain arrays: {text}") from error
 
 
 def _read(where: str, path: str | os.PathLike[str]) -> tuple[HostParams, dict[str, str]]:

@@ -22,6 +22,8 @@ from xpconv.nn.optimizers import SGD, Adam, Optimizer
 DEFAULT_LR = {"adam": 0.002, "sgd": 0.05}
 FIRST_LOSSES = 10
 EVALUATION_BATCH = 512
+# times the first batch's loss; runs on the digits that went beyond 260 times never learned anything, 35 times did
+EXPLODED = 100
 PURPOSES = ("split", "weights", "order")
 
 HostArray = np.ndarray[Any, Any]
@@ -189,7 +191,7 @@ def fit(
     Raises
     ------
     TrainingError
-        The loss is no longer finite.
+        The loss explodes: it is not finite, or a hundred times what the first batch had.
 
     Examples
     --------
@@ -276,9 +278,14 @@ class _Loop:
         return self.library.to_numpy(array).item()
 
     def _add(self, loss: float, hits: int, images: int) -> None:
-        if not math.isfinite(loss):
+        start = self.first_losses[0] if self.first_losses else math.inf
+        if not math.isfinite(loss) or loss > EXPLODED * max(start, 1.0):
+            grew = f", {start:.3g} at the start" if math.isfinite(start) else ""
             lr = self.settings.step_size
-            raise TrainingError(f"the loss is {loss} in epoch {self.number}; try a step size (lr) below {lr:g}")
+            raise TrainingError(
+                f"the loss is {loss:.3g} in epoch {self.number}{grew}: the steps are too large; "
+                f"try a step size (lr) below {lr:g}"
+            )
         self.loss, self.hits, self.images = self.loss + loss * images, self.hits + hits, self.images + images
         if len(self.first_losses) < FIRST_LOSSES:
             self.first_losses.append(loss)
