@@ -16,7 +16,7 @@ ROOT = Path(SPEC.origin).parent
 LAYERS = (
     ("_options", "_shapes", "_version", "data"),
     ("_arrays",),
-    ("_work", "_tools"),
+    ("_work", "_tools", "_compiled"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),
@@ -62,6 +62,7 @@ OPTIONAL = (
     "sklearn",
     "hypothesis",
     "array_api_strict",
+    "numba",
 )
 
 
