@@ -16,7 +16,7 @@ ROOT = Path(SPEC.origin).parent
 LAYERS = (
     ("_options", "_shapes", "_version", "data"),
     ("_arrays",),
-    ("_work", "_tools"),
+    ("_work", "_tools", "_compiled"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),
@@ -63,6 +63,7 @@ OPTIONAL = (
     "sklearn",
     "hypothesis",
     "array_api_strict",
+    "numba",
 )
 
 

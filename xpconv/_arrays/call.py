@@ -40,6 +40,7 @@ class Call:
     options: Options
     lens: Lens | None = None
     quarters: int = 4  # of the workspace
+    asks: bool = False  # what would run, and nothing runs
 
     @staticmethod
     def of(name: str, *, layout: str = "channels_last", dtype: DType | str | None = None, **arrays: Array) -> Call:

@@ -11,7 +11,7 @@ from xpconv._arrays.types import Array
 from xpconv._convolution.weight import algorithm_of, beside, prepared
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.results import Kept, Result, Written
-from xpconv._engine.slab import slab
+from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, sizes, slices
 from xpconv._shapes.geometry import Region
@@ -19,6 +19,7 @@ from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.panels import Panels
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms import REGISTRY
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None) -> Array:
@@ -61,6 +62,18 @@ class _Correlation:
     x: Array
     weight: Array | Panels
     fallback: Callable[[], _Correlation] | None = None  # computes a tile again in which values spread: not finite
+
+    @property
+    def clips(self) -> bool:
+        """Say whether the block of a region comes with the bias, of images without their padding."""
+        return REGISTRY[self.plan.algorithm].clips and self.plan.geometry.mode == "zeros"
+
+    def clipped(self, region: Region, work: Workspace, out: Array | None, bias: Array | None) -> Array:
+        """Compute the block of a region with its bias."""
+        geometry, algorithm = self.plan.geometry, algorithm_of(self.call, self.plan)
+        pixels, place = inside(work, self.x, geometry, region, lens=self.call.lens)
+        shape = tuple(stop - start for start, stop in region)
+        return algorithm.clipped(work, pixels, self.weight, bias, geometry, (place, shape), out)
 
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Compute the block (n, *output, F) of a region, in `out` where that is possible."""
@@ -120,8 +133,11 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
         return _Correlation(call, own, pixels, weight, fallback)
 
     def compute(part: _Correlation, region: Region, work: Workspace, place: Result, bias: Array | None) -> None:
-        block = part.block(region, work, place.out(work, region, bias))
-        place.put(work, region, block, bias)
+        out = place.out(work, region, bias)
+        if part.clips:
+            place.put(work, region, part.clipped(region, work, out, bias))
+            return
+        place.put(work, region, part.block(region, work, out), bias)
 
     cuts = channel_blocks(plan.geometry, plan.pieces[1])
     if len(cuts) == 1:

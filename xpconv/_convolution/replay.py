@@ -47,7 +47,8 @@ class Replay:
         """Say whether a plan is small enough, one tile, and of calls that can be noted."""
         geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
         plain = call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"
-        noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
+        whole = geometry.groups == 1 or geometry.depthwise or algorithm.clips
+        noted = algorithm.noted and not plan.single_taps and whole
         one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1
         small = 0 < geometry.flops <= SMALL and plan.workspace <= MOST_BYTES * 2
         return plain and noted and one and small

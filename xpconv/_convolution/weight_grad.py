@@ -11,7 +11,7 @@ from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
 from xpconv._convolution.weight import algorithm_of, beside
 from xpconv._engine.jobs import Jobs, run
-from xpconv._engine.slab import slab
+from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices
 from xpconv._shapes.geometry import Interval, Region
@@ -100,6 +100,9 @@ class _Sums:
         lens = self.call.lens
         if self.call.measures:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
+        if self.algorithm.clips and cut.geometry.mode == "zeros":
+            pixels, place = inside(work, x, cut.geometry, region, lens=lens)
+            return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place)
         if not self.plan.single_taps:
             behind = self.algorithm.behind(cut.geometry)
             pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)
