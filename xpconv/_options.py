@@ -6,7 +6,8 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -119,6 +120,16 @@ def current() -> Options:
     """Give the options in force."""
     block = _block.get()
     return _with(_defaults.options, block) if block else _defaults.options
+
+
+@contextmanager
+def limited(**changed: int) -> Iterator[None]:
+    """Put options in the place of those in force, for this thread and what it starts."""
+    before = _block.set(tuple((dict(_block.get()) | changed).items()))
+    try:
+        yield
+    finally:
+        _block.reset(before)
 
 
 class set_options:

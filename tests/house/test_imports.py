@@ -21,6 +21,7 @@ LAYERS = (
     ("_plan",),
     ("_engine",),
     ("_convolution", "_pooling"),
+    ("_chunks",),
     ("_ops",),
     ("torch", "jax"),
     ("course",),
