@@ -62,10 +62,10 @@ class Draw:
     def call(self) -> Drawn:
         """Draw a call that NumPy arrays are served with."""
         while True:
-            drawn = getattr(self, self.random.choice(KINDS))()
             try:
+                drawn = getattr(self, self.random.choice(KINDS))()
                 drawn.run()
-            except (ValueError, TypeError):
+            except ValueError:
                 continue
             return drawn
 
@@ -226,6 +226,40 @@ class Draw:
     def lp_pool_vjp(self) -> Drawn:
         return self._pool_vjp(self._pool("lp_pool", ("float32",), p=self.random.choice((1, 2))), "lp_pool_vjp")
 
+    def _adaptive(self, name: str, dtypes: tuple[str, ...], **more: Any) -> Drawn:
+        self.geometry()
+        self.dtype = self.random.choice(dtypes)
+        parts = tuple(self.random.randint(1, n if self.random.random() < 0.8 else 2 * n) for n in self.size)
+        parts = self.random.choice((1, parts, parts, parts))
+        options = {"output_shape": parts, "layout": self.layout, **more}
+        return Drawn(name, {"x": self.images(self.size, self.depth)}, options, self.dtype)
+
+    def adaptive_avg_pool(self) -> Drawn:
+        return self._adaptive("adaptive_avg_pool", ("float32", "float16", "complex64"))
+
+    def adaptive_avg_pool_vjp(self) -> Drawn:
+        return self._pool_vjp(self.adaptive_avg_pool(), "adaptive_avg_pool_vjp")
+
+    def adaptive_max_pool(self) -> Drawn:
+        indices = self.random.random() < 0.6
+        return self._adaptive("adaptive_max_pool", ("float32", "int8", "float16"), return_indices=indices)
+
+    def adaptive_max_pool_vjp(self) -> Drawn:
+        pooled = self._adaptive("adaptive_max_pool", ("float32", "int32", "float16"))
+        return self._pool_vjp(pooled, "adaptive_max_pool_vjp")
+
+    def max_unpool(self) -> Drawn:
+        drawn = self.max_pool()
+        drawn.options["return_indices"] = True
+        drawn.options["stride"] = None  # so that windows share no pixel, and no index occurs twice
+        drawn.options["dilation"] = 1
+        drawn.options["padding"] = 0
+        y, indices = drawn.run()
+        sizes = drawn.arrays["x"].shape[1:-1] if self.layout == "channels_last" else drawn.arrays["x"].shape[2:]
+        return Drawn(
+            "max_unpool", {"y": y, "indices": indices}, {"output_shape": sizes, "layout": self.layout}, y.dtype.name
+        )
+
     def unfold(self) -> Drawn:
         self.geometry()
         options = {"window": self.kernel, "stride": self.stride, "padding": self.padding("same", "causal")}
@@ -269,6 +303,11 @@ KINDS = (
     "avg_pool_vjp",
     "lp_pool",
     "lp_pool_vjp",
+    "adaptive_avg_pool",
+    "adaptive_avg_pool_vjp",
+    "adaptive_max_pool",
+    "adaptive_max_pool_vjp",
+    "max_unpool",
     "unfold",
     "fold",
     "pad",

@@ -126,8 +126,9 @@ def pool_vjp(asked: Asked) -> Array:
     """Give the gradient of a pooling's images."""
     own = "x" in asked.given
     shape, name = (asked["x"].shape, "x.shape") if own else (asked["input_shape"], "input_shape")
-    geometry = read.pool(asked.name, shape, asked["window"], asked.windowing, name)
-    read.gradient(asked.name, "dy", asked["dy"].shape, geometry, asked.layout)
+    function = asked.name.removeprefix("apart_")
+    geometry = read.pool(function, shape, asked["window"], asked.windowing, name)
+    read.gradient(function, "dy", asked["dy"].shape, geometry, asked.layout)
     like = asked.like
     if not geometry.batch:
         return asked.nothing()

@@ -7,8 +7,8 @@ gradient has a partial sum for each block of windows; they are added up in trees
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from xpconv._arrays.types import Array
@@ -206,6 +206,8 @@ class WeightGradient:
     layer: Layer
     like: Array
     what: str
+    function: Callable[..., Array] = local.weight_gradient
+    more: Mapping[str, Any] = field(default_factory=dict)  # settings of another function
 
     def run(self) -> Array:
         """Make the graph."""
@@ -275,8 +277,9 @@ class _Partial:
         settings = {
             "geometry": windows_of(run.geometry, pixels, one.size, one.groups),
             "layer": run.layer._replace(dtype=self.sums),
+            **run.more,
         }
-        return graph.add(key, run.asked.block(local.weight_gradient, (laid, gradient), settings), *arguments, *more)
+        return graph.add(key, run.asked.block(run.function, (laid, gradient), settings), *arguments, *more)
 
 
 def weight_grad(asked: Asked) -> Array:
@@ -294,7 +297,13 @@ def _weight_grad(asked: Asked, geometry: Geometry, like: Array, what: str = "wei
     return WeightGradient(asked, geometry, images, grads, layer, like, what).run()
 
 
-def _bias_grad(asked: Asked, rank: int, like: Array) -> Array:
+def bias_grad(
+    asked: Asked,
+    rank: int,
+    like: Array,
+    function: Callable[..., Array] = local.bias_gradient,
+    more: Mapping[str, Any] | None = None,
+) -> Array:
     """Sum the gradient of an output over batch and pixels: a partial sum for each chunk."""
     source, graph, what = asked.images("dz", rank), asked.graph("bias"), "bias"
     dtype, sums = names(like)
@@ -305,7 +314,7 @@ def _bias_grad(asked: Asked, rank: int, like: Array) -> Array:
         for place, region in enumerate(itertools.product(*ranges[:-1])):
             axes = (*region, filters)
             arguments, laid = slab(graph, source, axes)
-            block = asked.block(local.bias_gradient, (laid,), {"layer": layer})
+            block = asked.block(function, (laid,), {"layer": layer, **(more or {})})
             parts.append(graph.add((graph.name("bias-part"), number, place), block, *arguments))
         found = graph.tree("bias-sum", (number,), parts)
         graph.add((name, number), tasks.summed, *found, count=len(found), finish=tasks.Finish(dtype))
@@ -323,7 +332,7 @@ def vjp(asked: Asked) -> tuple[Array, Array, Array]:
     return (
         _input_grad(asked, geometry, dx, "input"),
         _weight_grad(asked, geometry, dw),
-        _bias_grad(asked, geometry.rank, db),
+        bias_grad(asked, geometry.rank, db),
     )
 
 
@@ -345,5 +354,5 @@ def transpose_vjp(asked: Asked) -> tuple[Array, Array, Array]:
     return (
         Correlation(asked, geometry, images, layer, "input", grads.bounds).run(w, None),
         WeightGradient(asked, geometry, images, grads, summing, dw, "weight").run(),
-        _bias_grad(asked, geometry.rank, db),
+        bias_grad(asked, geometry.rank, db),
     )

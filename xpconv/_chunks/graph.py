@@ -185,21 +185,33 @@ class Graph:
             parts, level = heads, level + 1
         return self.refs(parts)
 
-    def array(self, name: str, chunks: tuple[Ints, ...], like: Array) -> Array:
-        """Give the array whose chunks are the tasks of this name."""
+    def array(self, name: str, chunks: tuple[Ints, ...], like: Array, own: dict[Key, Any] | None = None) -> Array:
+        """Give the array whose chunks are the tasks of this name, or tasks of its own beside the graph's."""
         import dask.array as da
         from dask.highlevelgraph import HighLevelGraph
 
+        rest = self.tasks
+        if own is None:
+            own = {key: task for key, task in self.tasks.items() if key[0] == name}
+            rest = {key: task for key, task in self.tasks.items() if key not in own}
         if getattr(da, "_array_expr_enabled", bool)():
             from dask.array._array_expr._collection import from_graph
 
             layer: dict[Key, Any] = {}
             for source in self.sources:
                 layer.update(source.__dask_graph__())
-            layer.update(self.tasks)
-            return from_graph(layer, like, chunks, {key for key in self.tasks if key[0] == name}, name)
-        graph = HighLevelGraph.from_collections(self.name(), self.tasks, dependencies=self.sources)
-        return da.Array(graph, name, chunks, meta=like)
+            return from_graph(layer | rest | own, like, chunks, set(own), name)
+        # what is read, and what is made of it: an array's own layer has its name
+        base = self.name("parts")
+        below = HighLevelGraph.from_collections(base, rest, dependencies=self.sources)
+        above = HighLevelGraph.from_collections(name, own, dependencies=self.sources)
+        layers = {**below.layers, name: above.layers[name]}
+        dependencies = {**below.dependencies, name: {*above.dependencies[name], base}}
+        return da.Array(HighLevelGraph(layers, dependencies), name, chunks, meta=like)
+
+    def item(self, key: Key, source: Key, number: int) -> Any:
+        """Make a task that takes one of several results."""
+        return self._task(key, tasks.item, self._ref(source), number)
 
 
 def _form(line: Sequence[Piece]) -> Any:

@@ -21,7 +21,8 @@ OPTIONS = ("p", "window", "stride", "dilation", "layout", "ties", "count_include
 def options_of(asked: Asked, geometry: Geometry, reads: Sequence[Read]) -> dict[str, Any]:
     """Give the options of a block's own call, with the padding that its windows read."""
     found = {name: asked[name] for name in OPTIONS if name in asked.given}
-    found["padding"] = tuple(one.padding for one in reads)
+    if "padding" in asked.given:
+        found["padding"] = tuple(one.padding for one in reads)
     if "ceil_mode" in asked.given:
         # windows that stick out beyond the declared padding: what lies there is none
         pairs: Pairs = geometry.padding
@@ -62,9 +63,9 @@ def pairs_of(graph: Graph, grid: Grid, name: str, found: Any) -> tuple[Any, ...]
     keys = [key for key in graph.tasks if key[0] == name]
     given = []
     for number, what in enumerate(("values", "indices")):
-        for key in keys:
-            graph.add((graph.name(what), *key[1:]), tasks.item, graph.ref(key), number)
-        given.append(graph.array(graph.name(what), grid.chunks, empty(found[number])))
+        own = {(graph.name(what), *key[1:]): key for key in keys}
+        items = {key: graph.item(key, source, number) for key, source in own.items()}
+        given.append(graph.array(graph.name(what), grid.chunks, empty(found[number]), items))
     return tuple(given)
 
 

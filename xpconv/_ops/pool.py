@@ -196,6 +196,8 @@ def max_pool_vjp(
 
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+    if is_chunked(dy, x):
+        return by_blocks(apart_max_pool_vjp, locals())
     name = "max_pool_vjp"
     mixed_space(name, x=x, dy=dy)
     call = Call.of(name, dy=dy)
