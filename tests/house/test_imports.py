@@ -26,6 +26,7 @@ LAYERS = (
     ("torch", "jax"),
     ("course",),
     ("nn",),
+    ("dask",),
     ("_train",),
     ("bounds",),
     ("testing",),

@@ -31,6 +31,7 @@ class Asked:
         if halo not in HALOS:
             raise ValueError(f"{self.name}: halo is one of {', '.join(map(repr, HALOS))}; got halo={halo!r}")
         self.halo, self.chunks = halo, chunks
+        self.graphs: list[Graph] = []  # that were begun
         for name in (*IMAGES, *KERNELS):
             if is_chunked(array := self.given.get(name)):
                 self._check_known(name, array)
@@ -57,6 +58,11 @@ class Asked:
             return array  # the operation itself says what is wrong with it
         array = in_chunks(array)
         return from_store(array) if not is_chunked(array) and self.halo in ("strips", "blocks") else array
+
+    @property
+    def reloads(self) -> bool:
+        """Whether tasks read an array in a store."""
+        return any(hasattr(self.given.get(name), "shape") and not is_chunked(self.given[name]) for name in IMAGES)
 
     def __getitem__(self, name: str) -> Any:
         return self.given[name]
@@ -126,7 +132,8 @@ class Asked:
         options = _options.current()
         given = [(name, self.given[name]) for name in sorted(self.given)]
         pairs = [item for pair in given for item in pair]
-        return Graph(self.name, *pairs, self.halo, self.chunks, options.max_workspace, *more)
+        self.graphs.append(Graph(self.name, *pairs, self.halo, self.chunks, options.max_workspace, *more))
+        return self.graphs[-1]
 
     def block(self, function: Callable[..., Any], slabs: Sequence[Slab | None], settings: Mapping[str, Any]) -> Block:
         """Describe a call that a task makes."""

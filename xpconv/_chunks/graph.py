@@ -69,8 +69,10 @@ class Source:
         self.bounds = tuple(bounds(_sizes_of(array, axis)) for axis in self.order)
         self.shape = tuple(b[-1] for b in self.bounds)
         self.meta = meta(array)
-        self.name = None if self.stored else array.name
+        self.name = None if self.stored else task_name(array)
         self.cuts = self.bounds  # where reads are cut
+        self.itemsize = int(array.dtype.itemsize)
+        self.nbytes = math.prod(self.shape) * self.itemsize
         if self.stored and math.prod(max(sizes(b), default=0) for b in self.bounds) * array.dtype.itemsize < LARGE:
             self.cuts = tuple((0, n) for n in self.shape)
 
@@ -84,6 +86,14 @@ class Source:
     def pieces(self, axis: int, found: Iterable[Run]) -> list[Piece]:
         """Cut what is read along an axis where its chunks end."""
         return pieces(self.cuts[axis], found)
+
+
+def task_name(array: Array) -> str:
+    """Name the tasks that make an array's chunks; an expression has other names once it is a graph."""
+    keys = array.__dask_keys__()
+    while isinstance(keys, list):
+        keys = keys[0]
+    return str(keys[0])
 
 
 def _sizes_of(array: Array, axis: int) -> Ints:
@@ -107,6 +117,11 @@ class Graph:
         self.label, self.token = f"xpconv-{name}", tokenize(*map(_token, token))
         self.tasks: dict[Key, Any] = {}
         self.sources: list[Array] = []  # arrays in chunks whose tasks these depend on
+        self.moved = 0  # bytes that slabs are laid from
+        self.once = 0  # bytes of the arrays that they are taken from
+        self.largest = 0  # bytes that a task reads and lays side by side
+        self._pending = 0
+        self._counted: set[int] = set()
         self._layouts: dict[Any, _Layout] = {}
         self._strips: dict[Any, int] = {}
         self._halo = self.name("halo")
@@ -119,6 +134,7 @@ class Graph:
     def add(self, key: Key, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Key:
         """Add a task; its arguments are what `ref`, `small` and `slab` give, or constants."""
         self.tasks[key] = self._task(key, function, *arguments, **settings)
+        self.largest, self._pending = max(self.largest, self._pending), 0
         return key
 
     def ref(self, key: Key) -> Any:
@@ -139,9 +155,9 @@ class Graph:
         if id(array) in self._small:
             return self._small[id(array)][0]
         if is_chunked(array):
-            one = array if array.npartitions == 1 else array.rechunk(array.shape)
+            one = array if math.prod(array.numblocks) == 1 else array.rechunk(array.shape)
             self.depend(one)
-            found = self._ref((one.name, *(0,) * one.ndim))
+            found = self._ref((task_name(one), *(0,) * one.ndim))
         else:
             key = (self.name("array"), len(self._small))
             if compat.is_array_api_obj(array):
@@ -158,6 +174,7 @@ class Graph:
         layout = self._layouts.get(form)
         if layout is None:
             layout = self._layouts[form] = _Layout(source, lines, source.physical(shape), self._strips)
+        self._count(source, layout)
         if source.stored:
             return [self.small(source.array)] * len(layout.slab.places), layout.slab_at(source, lines)
         self.depend(source.array)
@@ -173,6 +190,13 @@ class Graph:
                 key = own
             found.append(ref(key))
         return found, layout.slab
+
+    def _count(self, source: Source, layout: _Layout) -> None:
+        self.moved += layout.moved
+        self._pending += layout.moved + layout.laid
+        if id(source.array) not in self._counted:
+            self._counted.add(id(source.array))
+            self.once += source.nbytes
 
     def tree(self, what: str, place: tuple[int, ...], parts: list[Key], arity: int = ARITY) -> list[Any]:
         """Add results up, in a tree whose shape depends on their number alone; refer to what the root adds."""
@@ -224,6 +248,7 @@ class _Layout:
 
     def __init__(self, source: Source, lines: Lines, shape: Ints, strips: dict[Any, int]) -> None:
         self.strips: list[tuple[int, tuple[slice, ...]] | None] = []
+        self.moved = 0  # bytes
         places = []
         for combination in itertools.product(*lines):
             spot: tuple[slice, ...] | None = tuple([slice(*piece.spot) for piece in combination])
@@ -237,9 +262,11 @@ class _Layout:
             elif not source.stored and count == size:
                 spot = None
             self.strips.append(strip)
+            self.moved += (size if strip is None and not source.stored else count) * source.itemsize
             flipped = tuple([axis for axis, piece in enumerate(combination) if piece.flipped])
             places.append(Place(tuple([piece.place for piece in combination]), spot, flipped))
         self.slab = Slab(shape, tuple(places))
+        self.laid = math.prod(shape) * source.itemsize
 
     def slab_at(self, source: Source, lines: Lines) -> Slab:
         """Give the layout of pieces that lie in a whole array, not in a chunk of their own."""
