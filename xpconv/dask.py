@@ -22,8 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import xpconv as _xc
-from xpconv import _options
+from xpconv import _options, bounds
 from xpconv._arrays.call import Call as _Call
 from xpconv._arrays.space import space_of as _space_of
 from xpconv._arrays.types import Array
@@ -32,6 +31,7 @@ from xpconv._chunks.asked import Asked as _Asked
 from xpconv._chunks.blocks import BUILDERS as _BUILDERS
 from xpconv._chunks.chain import Link as _Link
 from xpconv._chunks.graph import meta as _meta
+from xpconv._ops import adaptive, conv, lp, padding, pool, transpose, unpool, windows
 from xpconv._plan.choose import choose as _choose
 from xpconv._shapes import read as _read
 from xpconv._shapes.chunks import output_bounds as _output_bounds
@@ -41,6 +41,12 @@ from xpconv.nn.model import Sequential
 from xpconv.nn.windowed import AvgPool as _AvgPool
 from xpconv.nn.windowed import Conv as _Conv
 from xpconv.nn.windowed import MaxPool as _MaxPool
+
+_HOMES = adaptive, conv, lp, padding, pool, transpose, unpool, windows, bounds
+_PLAIN: dict[str, Callable[..., Any]] = {
+    name: found for name in _BUILDERS for home in _HOMES if callable(found := getattr(home, name, None))
+}
+del adaptive, conv, lp, padding, pool, transpose, unpool, windows, bounds
 
 _EXTRA = """
 
@@ -56,7 +62,7 @@ _MORE = tuple(
 
 def _in_chunks(name: str) -> Callable[..., Any]:
     """Give an operation on arrays in chunks."""
-    plain = getattr(_xc, name)
+    plain = _PLAIN[name]
     signature = inspect.signature(plain)
 
     def operation(*arguments: Any, halo: str = "auto", chunks: Any = None, **options: Any) -> Any:
@@ -71,13 +77,13 @@ def _in_chunks(name: str) -> Callable[..., Any]:
 
 
 def _asked(name: str, arguments: Any, options: Mapping[str, Any], halo: str, chunks: Any) -> _Asked:
-    plain = getattr(_xc, name)
+    plain = _PLAIN[name]
     given = inspect.signature(plain).bind(*arguments, **options)
     given.apply_defaults()
     return _Asked(plain, given.arguments, halo, chunks)
 
 
-_NAMES = tuple(name for name in _xc.__all__ if name in _BUILDERS)
+_NAMES = tuple(sorted(name for name in _PLAIN if not name.startswith("apart")))
 globals().update({name: _in_chunks(name) for name in _NAMES})
 
 __all__ = [*_NAMES, "Explanation", "explain", "predict"]
@@ -245,7 +251,7 @@ def explain(
     >>> x = da.zeros((1, 4096, 4096, 1), chunks=(1, 1024, 1024, 1), dtype="float32")
     >>> found = xpconv.dask.explain("conv", x, np.ones((3, 3, 1, 1), "float32"), padding="same")
     >>> found.blocks, found.tasks, found.halo_bytes
-    (16, 101, 197136)
+    (16, 101, 196752)
 
     """
     name = operation if isinstance(operation, str) else operation.__name__

@@ -36,10 +36,12 @@ def whole_numbers(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 def test_every_operation_has_the_two_keywords() -> None:
     import xpconv.dask as module
 
-    operations = [name for name in module.__all__ if hasattr(xc, name) and name != "explain"]
-    assert {"conv", "conv_vjp", "max_unpool", "fold", "pad_vjp", "error_bound"} <= set(operations)
+    operations = set(module.__all__) - {"Explanation", "explain", "predict"}
+    others = {"explain", "prepare_conv", "set_options", *xc.course.__all__}
+    assert operations == {*xc.__all__, *xc.bounds.__all__} - others
     for name in operations:
-        plain, own = (inspect.signature(getattr(home, name)).parameters for home in (xc, module))
+        home = xc if hasattr(xc, name) else xc.bounds
+        plain, own = (inspect.signature(getattr(place, name)).parameters for place in (home, module))
         assert list(own) == [*plain, "halo", "chunks"], name
         assert (own["halo"].default, own["chunks"].default) == ("auto", None)
         assert inspect.getdoc(getattr(module, name))
