@@ -6,7 +6,8 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.space import mixed_space
+from xpconv._arrays.space import is_chunked, mixed_space
+from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
@@ -117,6 +118,8 @@ def max_pool(
     (array([3., 2., 5.]), array([1, 2, 4]))
 
     """
+    if is_chunked(x):
+        return by_blocks(max_pool, locals())
     name = "max_pool"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     check_order(call, x.dtype)
@@ -183,6 +186,8 @@ def max_pool_vjp(
     array([0., 2., 2., 0.])
 
     """
+    if is_chunked(dy, x):
+        return by_blocks(max_pool_vjp, locals())
     name = "max_pool_vjp"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     check_order(call, x.dtype)
@@ -196,6 +201,8 @@ def max_pool_vjp(
 
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+    if is_chunked(dy, x):
+        return by_blocks(apart_max_pool_vjp, locals())
     name = "max_pool_vjp"
     mixed_space(name, x=x, dy=dy)
     call = Call.of(name, dy=dy)
@@ -260,6 +267,8 @@ def avg_pool(
     array([2., 3., 4.])
 
     """
+    if is_chunked(x):
+        return by_blocks(avg_pool, locals())
     name = "avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
@@ -314,6 +323,8 @@ def avg_pool_vjp(
     array([0.5, 1. , 0.5])
 
     """
+    if is_chunked(dy):
+        return by_blocks(avg_pool_vjp, locals())
     name = "avg_pool_vjp"
     call = Call.of(name, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
