@@ -5,6 +5,7 @@ from __future__ import annotations
 import array_api_extra as xpx
 import numpy as np
 
+from xpconv._arrays.dtypes import native
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
 
@@ -27,7 +28,7 @@ def scatter(function: str, space: Space, values: Array, places: Array, size: int
         return _scatter_sorted(space, values, places, size)
     image = xp.reshape(space.arange(n, places.dtype), (n, 1, 1))
     channel = xp.reshape(space.arange(c, places.dtype), (1, 1, c))
-    target = space.zeros((n, size + 1, c), values.dtype)
+    target = space.zeros((n, size + 1, c), native(values.dtype))
     return xpx.at(target)[image, places, channel].set(values, xp=xp)[:, :size, :]
 
 
@@ -38,7 +39,7 @@ def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Ar
             f"{function}: indices lie from -1 to {size - 1} for an output of {size} pixels; "
             f"got {places.min()} to {places.max()}"
         )
-    target = np.zeros((n, size, c), values.dtype)
+    target = np.zeros((n, size, c), native(values.dtype))
     step = max((1 << 15) // c, 1)  # few at once, for the memory that the indices take
     for image in range(n):
         for start in range(0, values.shape[1], step):

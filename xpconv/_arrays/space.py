@@ -14,7 +14,7 @@ import array_api_extra as xpx
 import numpy as np
 
 from xpconv._arrays import cublas
-from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, read_dtype
+from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, native, read_dtype
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
 from xpconv._arrays.views import window_steps
 
@@ -339,7 +339,7 @@ def common_space(function: str, arrays: Mapping[str, Array], *, one_dtype: bool 
     space = numpy_space() if plain else _common(function, arrays)
     if one_dtype:
         for name, array in rest:
-            if array.dtype != x.dtype:
+            if array.dtype != x.dtype and native(array.dtype) != native(x.dtype):
                 raise TypeError(
                     f"{function}: the arrays of one call have one dtype; got {first}.dtype={dtype_name(x.dtype)}, "
                     f"{name}.dtype={dtype_name(array.dtype)}; convert one with astype"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._arrays.dtypes import dtype_name, is_kind
+from xpconv._arrays.dtypes import dtype_name, is_kind, native
 from xpconv._arrays.scatter import scatter
 from xpconv._arrays.space import mixed_space
 from xpconv._arrays.views import contiguous, from_channels_last
@@ -77,7 +77,7 @@ def max_unpool(
     batch, *pooled, channels = channels_last(shape, layout)
     facts.countable("output_shape", (batch, *sizes, channels))
     if batch == 0:
-        return from_channels_last(xp, space.zeros((0, *sizes, channels), y.dtype), layout)
+        return from_channels_last(xp, space.zeros((0, *sizes, channels), native(y.dtype)), layout)
     if layout == "channels_first":  # (N, C, *pooled) -> (N·C, pooled, 1), without a copy
         flat = (batch * channels, math.prod(pooled), 1)
         found = scatter(name, space, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
