@@ -14,7 +14,7 @@ import array_api_extra as xpx
 import numpy as np
 
 from xpconv._arrays import cublas
-from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, read_dtype
+from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, native, read_dtype
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
 from xpconv._arrays.views import window_steps
 
@@ -27,6 +27,10 @@ TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, i
 CUPY = Traits("cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True)
 PLAIN_CUPY = replace(CUPY, overlaps=False)
 TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+TORCH_MANY = Traits(
+    "torch", cache=4 * MIB, indexed=True, in_order=True
+)  # tensors that stand for many: nothing is written in place
+TRACES = ("FakeTensor", "FunctionalTensor")
 MOST_WORK = 1000  # candidates that are looked at for an element that two arrays share
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
@@ -40,12 +44,24 @@ def _traits(array: Array, device: Device) -> Traits:
     if compat.is_cupy_array(array):
         return CUPY if cublas.available() else PLAIN_CUPY
     if compat.is_torch_array(array):
-        return TORCH if str(device).startswith("cpu") else TORCH_CUDA
+        return _torch_traits(array, device)
     if compat.is_jax_array(array):
         return JAX
     if compat.is_dask_array(array):
         return DASK
     return OTHER
+
+
+def _torch_traits(array: Array, device: Device) -> Traits:
+    """Choose what can be done with a tensor, which may stand for many (`vmap`) or be a trace (`torch.export`)."""
+    import torch  # it is loaded: the array is its own
+
+    usual = TORCH if str(device).startswith("cpu") else TORCH_CUDA
+    stack = torch._C._functorch.get_interpreter_stack()
+    if stack and any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack):
+        return replace(TORCH_MANY, kind=usual.kind)
+    trace = torch.compiler.is_compiling() or type(array).__name__ in TRACES
+    return replace(usual, looks=False) if trace else usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +238,17 @@ class Space:
             return bool(cupy.may_share_memory(a, b))
         return False
 
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Multiply matrices in their own dtype, whatever PyTorch's autocast would do."""
+        if self.traits.name == "torch":
+            import torch  # it is loaded: the array is its own
+
+            kind = a.device.type
+            if torch.is_autocast_enabled(kind):
+                with torch.autocast(kind, enabled=False):
+                    return torch.matmul(a, b)
+        return self.xp.matmul(a, b)
+
     def add_to(self, target: Array, region: tuple[slice, ...], block: Array) -> Array:
         """Add a block to a region of an array that was made in the same call; use the array given back."""
         block = cast(self.xp, block, target.dtype)
@@ -252,6 +279,8 @@ class Space:
             import cupy  # it is loaded: the array is its own
 
             return cupy.where(array == array, cupy.sign(array), array)
+        if self.traits.name == "torch" and not self.traits.mutable:  # theirs puts NaN in place
+            return self.xp.where(array == array, array.sign(), array)
         return self.xp.sign(array)
 
     @property
@@ -348,7 +377,7 @@ def common_space(function: str, arrays: Mapping[str, Array], *, one_dtype: bool 
     space = numpy_space() if plain else _common(function, arrays)
     if one_dtype:
         for name, array in rest:
-            if array.dtype != x.dtype:
+            if array.dtype != x.dtype and native(array.dtype) != native(x.dtype):
                 raise TypeError(
                     f"{function}: the arrays of one call have one dtype; got {first}.dtype={dtype_name(x.dtype)}, "
                     f"{name}.dtype={dtype_name(array.dtype)}; convert one with astype"

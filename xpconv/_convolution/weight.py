@@ -10,6 +10,7 @@ import numpy as np
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import native
 from xpconv._arrays.types import Array, Namespace
 from xpconv._engine.jobs import Jobs, run
 from xpconv._plan.record import Plan
@@ -134,11 +135,11 @@ def side_by_side(call: Call, plan: Plan, w: Array, held: Held) -> Array:
         return w
     if not copied and w.nbytes > call.options.room // BESIDE:
         return w
-    target = held.empty(w.shape, w.dtype)
+    target = held.empty(w.shape, native(w.dtype))
 
     def copy(cut: Interval, work: Workspace) -> None:
         target[..., slice(*cut)] = w[..., slice(*cut)]
 
     cuts, flops = intervals(columns, panels.LINE), panels.MOVED * math.prod(w.shape)
-    run([Jobs(copy, cuts)], call.space, Arithmetic.plain(call.xp, w.dtype), plan.workers, flops)
+    run([Jobs(copy, cuts)], call.space, Arithmetic.plain(call.xp, native(w.dtype)), plan.workers, flops)
     return target

@@ -6,6 +6,7 @@ from typing import Any
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Lens
+from xpconv._arrays.dtypes import native
 from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints, Region, runs
 from xpconv._work.buffered import workspace
@@ -37,7 +38,7 @@ def slab(
         if lens is None:
             part = work.repeat("slab", source, pieces)
             return work.pad_behind(part, ((0, 0),) * part.ndim, behind) if behind else part
-        alone = workspace(work.space, Arithmetic.plain(work.xp, x.dtype))
+        alone = workspace(work.space, Arithmetic.plain(work.xp, native(x.dtype)))
         try:
             part = lens.look(alone.repeat("", source, pieces))  # a new array
         finally:

@@ -80,7 +80,7 @@ class Workspace:
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         """Multiply (stacks of) matrices, into `out` if the library can write there."""
-        return self.xp.matmul(a, b)
+        return self.space.matmul(a, b)
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         """Give a range of bits of whole numbers as floating ones."""
