@@ -155,6 +155,7 @@ LACKS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("strict", "strict-device1"), NARROW),
     "strict-no-float64": NARROW | {"float64", "complex128"},
     "torch": UNSIGNED,
+    "dpnp": frozenset({"bfloat16"}),
     **dict.fromkeys(("jax", "jax-jit"), WIDE),
 }
 # name -> library, device, whether its arrays are read-only

@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("xpconv")
 # what a test may need beside the extra "test": names for people, what to install
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
+    "sycl": ({"dpnp": "dpnp"}, '"xpconv[sycl]"'),
     "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
 }
 # fixtures that are a library

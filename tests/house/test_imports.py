@@ -55,6 +55,8 @@ OPTIONAL = (
     "jax",
     "cupy",
     "dask",
+    "dpnp",
+    "dpctl",
     "rich",
     "matplotlib",
     "safetensors",

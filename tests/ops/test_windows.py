@@ -18,7 +18,7 @@ NAMES = ("2", "3-stride-2-padded", "no-tap-inside", "empty-batch", "1d-first", "
 
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "dask", "cupy", "dpnp"], indirect=True)
 def test_max_unpool_puts_maxima_back(backend: Backend, name: str, dtype: str) -> None:
     """What was a maximum is back where it was; an index of -1 puts nothing anywhere."""
     case = POOL[name]

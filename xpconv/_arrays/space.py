@@ -24,9 +24,12 @@ NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, 
 TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True)
 # Few, large kernels: a host starts one in some 8 us, in which a GPU moves 30 MB, so no cache holds what the last one
 # wrote; half of the workspace at the start.
-CUPY = Traits("cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True)
+CUPY = Traits(
+    "cupy", mutable=True, strided=True, outs=True, casts=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True
+)
 PLAIN_CUPY = replace(CUPY, overlaps=False)
 TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+DPNP = replace(PLAIN_CUPY, name="dpnp", casts=False, kind="sycl")  # on a CPU, too: it runs what a GPU would
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
 DASK = Traits("dask", lazy=True)
@@ -44,6 +47,8 @@ def _traits(array: Array, device: Device) -> Traits:
         return JAX
     if compat.is_dask_array(array):
         return DASK
+    if compat.is_dpnp_array(array):
+        return DPNP
     return OTHER
 
 
@@ -81,16 +86,17 @@ class Space:
     def array(self, values: Any, dtype: DType) -> Array:
         """Move a NumPy array, or a short sequence of Python numbers, to the device."""
         values = values if isinstance(values, np.ndarray) else list(values)
-        if self.traits.name == "cupy":
+        if self.traits.outs:
             return self._kept(np.asarray(values), dtype)
         return self.xp.asarray(values, dtype=dtype, **self._place)
 
     def _kept(self, values: np.ndarray[Any, Any], dtype: DType) -> Array:
-        """Give an array on a GPU that stays there: it is copied once, however often it is asked for."""
+        """Give an array on a device that stays there: it is copied once, however often it is asked for."""
+        assert self.device is not None
         place = (
             self.xp.__name__,
             dtype_name(dtype),
-            str(self.device),
+            self.device,  # of dpnp, with the queue, as it is equal to no device with another
             values.shape,
             values.dtype.str,
             values.tobytes(),
@@ -98,11 +104,12 @@ class Space:
         found = _KEPT.get(place)
         if found is None:
             if len(_KEPT) >= MOST_KEPT:
-                assert self.device is not None
-                self.device.synchronize()  # another stream may be reading one
+                if self.traits.name == "cupy":
+                    self.device.synchronize()  # another stream may be reading one
                 _KEPT.clear()
-            # whatever stream reads it, it is there
-            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, blocking=True)
+            # whatever stream reads it, it is there; dpnp waits for what comes from the host anyway
+            waiting = {"blocking": True} if self.traits.name == "cupy" else self._place
+            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, **waiting)
         return found
 
     def constant(self, key: Any, values: np.ndarray[Any, Any], dtype: DType) -> Array:
@@ -123,6 +130,9 @@ class Space:
     @cached_property
     def memory(self) -> int | None:
         """Count the bytes of a GPU's memory; None on a host."""
+        if self.traits.kind == "sycl" and self.device is not None:
+            device = self.device.sycl_device
+            return int(device.global_mem_size) if device.is_gpu else None
         if self.traits.kind != "cuda":
             return None
         if self.traits.name == "cupy" and self.device is not None:
@@ -188,9 +198,12 @@ class Space:
             return np.lib.stride_tricks.as_strided(slab, shape, steps, writeable=False)
         if hasattr(slab, "as_strided"):
             return slab.as_strided(shape, window_steps(slab.stride(), stride, dilation), slab.storage_offset())
+        steps = window_steps(slab.strides, stride, dilation)
+        if self.traits.name == "dpnp":
+            return self.xp.ndarray(shape, dtype=slab.dtype, buffer=slab, strides=steps)
         from cupy.lib.stride_tricks import as_strided  # CuPy is loaded: the slab is its array
 
-        return as_strided(slab, shape, window_steps(slab.strides, stride, dilation))
+        return as_strided(slab, shape, steps)
 
     def add_to(self, target: Array, region: tuple[slice, ...], block: Array) -> Array:
         """Add a block to a region of an array that was made in the same call; use the array given back."""

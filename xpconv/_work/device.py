@@ -90,7 +90,9 @@ class DeviceWorkspace(Workspace):
         there = block.data.ptr == out.data.ptr and block.strides == out.strides
         if there and self._added and self._place == out.data.ptr:
             return
-        if bias is not None:
+        if bias is not None and not self.traits.casts and out.dtype != block.dtype:
+            out[...] = block + bias
+        elif bias is not None:
             self.xp.add(out if there else block, bias, out=out)
         elif not there:
             out[...] = block
