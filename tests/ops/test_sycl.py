@@ -66,3 +66,12 @@ def test_work_memory_is_a_host_s_on_a_processor(dpnp: Any) -> None:
     memory = space_of(x).memory
     assert (memory is None) is not x.sycl_device.is_gpu
     assert xc.conv(x, dpnp.ones((3, 3, 1, 1))).shape == (1, 2, 2, 1)
+
+
+def test_a_prepared_convolution_does_not_write_over_its_images(dpnp: Any) -> None:
+    memory = dpnp.ones((2, 4, 4, 1))
+    prepared = xc.prepare_conv(dpnp.ones((1, 1, 1, 1)), input_shape=(1, 4, 4, 1))
+    for out in (memory[:1], memory[:1, ::-1]):
+        with pytest.raises(ValueError, match="memory"):
+            prepared(memory[:1], out=out)
+    assert prepared(memory[:1], out=memory[1:]) is not None

@@ -30,6 +30,7 @@ CUPY = Traits(
 PLAIN_CUPY = replace(CUPY, overlaps=False)
 TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
 DPNP = replace(PLAIN_CUPY, name="dpnp", casts=False, kind="sycl")  # on a CPU, too: it runs what a GPU would
+MOST_WORK = 1000  # candidates that are looked at for an element that two arrays share
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
 DASK = Traits("dask", lazy=True)
@@ -205,6 +206,30 @@ class Space:
 
         return as_strided(slab, shape, steps)
 
+    def can_write(self, array: Array) -> bool:
+        """Say whether results can be written into an array."""
+        return self.traits.mutable and (bool(array.flags.writeable) if isinstance(array, np.ndarray) else True)
+
+    def share_memory(self, a: Array, b: Array) -> bool:
+        """Say whether two arrays share memory, or where that is much work to find out, whether they may."""
+        if isinstance(a, np.ndarray):
+            if not np.may_share_memory(a, b):
+                return False
+            try:
+                return np.shares_memory(a, b, max_work=MOST_WORK)  # type: ignore[arg-type] # any number, says NumPy
+            except np.exceptions.TooHardError:
+                return True
+        if self.traits.name == "torch":
+            return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() != 0)
+        if self.traits.name == "cupy":
+            import cupy  # it is loaded: the array is its own
+
+            return bool(cupy.may_share_memory(a, b))
+        if self.traits.name == "dpnp":
+            (low, high), (first, last) = _addresses(a), _addresses(b)
+            return low < last and first < high
+        return False
+
     def add_to(self, target: Array, region: tuple[slice, ...], block: Array) -> Array:
         """Add a block to a region of an array that was made in the same call; use the array given back."""
         block = cast(self.xp, block, target.dtype)
@@ -242,6 +267,16 @@ class Space:
             return str(self.device).startswith("cuda") and _torch_allows_tf32()
         # on a GPU the default of JAX is TF32
         return self.traits.name == "jax" and _jax_allows_tf32()
+
+
+def _addresses(array: Array) -> tuple[int, int]:
+    """Give the first address of an array's bytes, and the one behind them."""
+    low = high = int(array.data.ptr)
+    if not array.size:
+        return low, low
+    for n, step in zip(array.shape, array.strides, strict=True):
+        low, high = low + min((n - 1) * step, 0), high + max((n - 1) * step, 0)
+    return low, high + int(array.itemsize)
 
 
 _CONSTANTS: dict[Any, Array] = {}
