@@ -97,7 +97,8 @@ class Space:
         place = (
             self.xp.__name__,
             dtype_name(dtype),
-            self.device,  # of dpnp, with the queue, as it is equal to no device with another
+            # CuPy's has no hash; that of dpnp is equal to none with another queue
+            self.device if self.traits.name == "dpnp" else str(self.device),
             values.shape,
             values.dtype.str,
             values.tobytes(),
@@ -242,13 +243,13 @@ class Space:
     def clip(self, array: Array, low: float | None, high: float | None) -> Array:
         """Clip values.
 
-        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device.
+        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device; CuPy's own
+        knows no end of bfloat16 where one is left out.
         """
-        if self.traits.name == "cupy":
-            import cupy  # it is loaded: the array is its own
-
-            return cupy.clip(array, low, high)
-        return self.xp.clip(array, low, high)
+        if self.traits.name != "cupy":
+            return self.xp.clip(array, low, high)
+        array = array if low is None else self.xp.maximum(array, low)
+        return array if high is None else self.xp.minimum(array, high)
 
     def sign(self, array: Array) -> Array:
         """Give 1, 0 or -1, or NaN; for CuPy the compatibility layer's own way waits for the device."""
