@@ -11,7 +11,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from tests import standin
+from tests import nvrtc, standin
 from xpconv._tools import guises as _guises
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError
@@ -187,6 +187,8 @@ def load(name: str) -> Backend:
 def usable(library: str) -> bool:
     """Whether tests of a library can run here: it is installed, or a stand-in is; nothing is imported."""
     stands_in = library == "cupy" and standin.is_installed()
+    if library == "nvrtc":
+        return nvrtc.path() is not None
     return stands_in or importlib.util.find_spec(PACKAGES.get(library, library)) is not None
 
 

@@ -26,6 +26,7 @@ hypothesis.settings.load_profile("xpconv")
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
     "sycl": ({"dpnp": "dpnp"}, '"xpconv[sycl]"'),
+    "nvrtc": ({"nvrtc": "CUDA's compiler"}, "nvidia-cuda-nvrtc"),
     "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
 }
 # fixtures that are a library
