@@ -142,6 +142,20 @@ def test_two_streams_need_not_wait_for_each_other(cp: Any, operation: Operation)
             kept.append(operation(given))
 
 
+@pytest.mark.usefixtures("no_constants")
+def test_constants_that_give_way_are_no_longer_read(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their memory goes back to the stream that made them, which may write to it while another still reads."""
+    given = ready(cp.asarray)
+    cp.cuda.Device().synchronize()
+    makes, reads = cp.cuda.Stream(non_blocking=True), cp.cuda.Stream(non_blocking=True)
+    kept = []
+    for stream, name in ((makes, "conv, reflect"), (reads, "conv, reflect"), (makes, "conv, winograd")):
+        if name == "conv, winograd":
+            monkeypatch.setattr(space, "MOST_KEPT", 1)
+        with stream:
+            kept.append(OPERATIONS[name](given))
+
+
 @each({})
 def test_memory_is_given_back(cp: Any, operation: Operation) -> None:
     given = ready(cp.asarray)
