@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
 
+from xpconv._shapes.keywords import keywords_of
+
 MIB = 1 << 20
 MIN_WORKSPACE = MIB  # below this not even one row of an ordinary layer fits
 DEVICE_WORKSPACE, DEVICE_SHARE = 1024 * MIB, 16  # on a GPU, at most so much, and at most this part of its memory
@@ -121,6 +123,7 @@ def current() -> Options:
     return _with(_defaults.options, block) if block else _defaults.options
 
 
+@keywords_of
 class set_options:
     """Change the defaults of the process at once, and for a block when used as a context manager.
 

@@ -38,7 +38,7 @@ INSIDE = {
     "verify": (
         ("definition", "faults"),
         ("catalogue",),
-        ("check",),
+        ("judge",),
         ("report",),
         ("run", "selftest", "target"),
         ("command",),
@@ -60,6 +60,7 @@ OPTIONAL = (
     "rich",
     "matplotlib",
     "safetensors",
+    "shtab",
     "scipy",
     "sklearn",
     "hypothesis",
@@ -124,7 +125,7 @@ def test_nothing_imports_upward(name: str) -> None:
 
 
 def room(name: str) -> str:
-    """Name the innermost part of the house that a module belongs to: ``verify.check``, or ``_engine``."""
+    """Name the innermost part of the house that a module belongs to: ``verify.judge``, or ``_engine``."""
     outer, *inner = name.split(".")[1:] or [""]
     return f"{outer}.{inner[0]}" if outer in INSIDE and inner else outer
 

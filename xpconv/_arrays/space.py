@@ -162,6 +162,14 @@ class Space:
             return self.xp.int64
         return self.xp.__array_namespace_info__().default_dtypes(device=self.device)["indexing"]
 
+    def check_indices(self, function: str, most: int) -> None:
+        """Refuse to count so many pixels in an index dtype of 32 bits; there is no other than int64 and that."""
+        if most >= 1 << 31 and dtype_name(self.index_dtype) == "int32":
+            raise ValueError(
+                f"{function}: places in a plane of so many pixels take 64 bits, which {self.traits.name} has switched "
+                f"off; got {most} places; switch them on, with jax.config.update('jax_enable_x64', True)"
+            )
+
     @property
     def default_float(self) -> DType:
         """Give the floating dtype that the library makes of integers when it divides them."""

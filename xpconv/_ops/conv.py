@@ -14,10 +14,12 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 
+@keywords
 def conv(
     x: Array,
     w: Array,
@@ -57,7 +59,9 @@ def conv(
         What the padding holds: ``"zeros"`` (default), or pixels of the image: ``"reflect"`` (mirrored at the border
         pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, at most n).
     layout : str
-        ``"channels_last"`` (default) or ``"channels_first"``.
+        ``"channels_last"`` (default) or ``"channels_first"``. It is w's layout too: PyTorch's weight, (F, C/G, kh, kw),
+        belongs to ``"channels_first"``. Read as ``"channels_last"`` it is another kernel, which is an error only where
+        its numbers do not fit.
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
         ``"gemm"``, ``"toeplitz"`` (several neighbouring outputs in one row of the product, for few channels),
@@ -113,6 +117,7 @@ def conv(
     return call.give(correlate(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
+@keywords
 def conv_input_grad(
     dz: Array,
     w: Array,
@@ -179,6 +184,7 @@ def conv_input_grad(
     return _input_grad(call, geometry, algorithm, dz, w)
 
 
+@keywords
 def conv_weight_grad(
     dz: Array,
     x: Array,
@@ -242,6 +248,7 @@ def conv_weight_grad(
     return _weight_grad(call, geometry, algorithm, dz, x)
 
 
+@keywords
 def conv_vjp(
     dz: Array,
     x: Array,

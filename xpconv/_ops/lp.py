@@ -9,6 +9,7 @@ from xpconv._arrays.dtypes import dtype_name, is_kind
 from xpconv._pooling import norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 
@@ -26,6 +27,7 @@ def check_norm(call: Call, dtype: Any, p: Any) -> float:
     return float(p)
 
 
+@keywords
 def lp_pool(
     x: Array,
     p: float,
@@ -83,6 +85,7 @@ def lp_pool(
     return call.give(norms.lp_pool(call, windows, call.images(x), p))
 
 
+@keywords
 def lp_pool_vjp(
     dy: Array,
     x: Array,

@@ -15,12 +15,14 @@ from xpconv._engine.fold import add_strip
 from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, runs
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, PaddingMode
 from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
 
 
+@keywords
 def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layout = "channels_last") -> Array:
     """Pad the spatial axes of a batch of images (1, 2 or 3 spatial axes).
 
@@ -101,6 +103,7 @@ def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     return target
 
 
+@keywords
 def pad_vjp(
     dy: Array,
     input_shape: tuple[int, ...],

@@ -10,6 +10,7 @@ from xpconv._arrays.space import mixed_space
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords, meant
 from xpconv._shapes.options import TIES, Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 
@@ -36,7 +37,9 @@ def check_divisible(call: Call, name: str, dtype: Any) -> None:
 def check_ties(call: Call, dtype: Any, ties: str) -> None:
     """Check what becomes of equal maxima; shares are no integers."""
     if ties not in TIES:
-        raise ValueError(f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
+        raise ValueError(
+            f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}{meant(ties, TIES)}"
+        )
     if ties == "split":
         check_divisible(call, "dy", dtype)
 
@@ -47,6 +50,7 @@ def give_maxima(call: Call, found: tuple[Array, ...]) -> Array | tuple[Array, Ar
     return (call.give(y), call.in_dtype(places[0].dtype).give(places[0])) if places else call.give(y)
 
 
+@keywords
 def max_pool(
     x: Array,
     window: Size,
@@ -121,6 +125,7 @@ def max_pool(
     return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
+@keywords
 def max_pool_vjp(
     dy: Array,
     x: Array,
@@ -202,6 +207,7 @@ def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array
     return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties="all"))
 
 
+@keywords
 def avg_pool(
     x: Array,
     window: Size,
@@ -262,6 +268,7 @@ def avg_pool(
     return call.give(averages.avg_pool(call, windows, call.images(x), bool(count_include_pad)))
 
 
+@keywords
 def avg_pool_vjp(
     dy: Array,
     input_shape: tuple[int, ...],

@@ -10,12 +10,14 @@ from xpconv._arrays.scatter import scatter
 from xpconv._arrays.space import mixed_space
 from xpconv._arrays.views import contiguous, from_channels_last
 from xpconv._shapes.errors import Facts, freeze
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import channels_last
 from xpconv._shapes.options import LAYOUTS, Layout
 
 Array = Any
 
 
+@keywords
 def max_unpool(
     y: Array, indices: Array, output_shape: int | tuple[int, ...], *, layout: Layout = "channels_last"
 ) -> Array:

@@ -12,6 +12,7 @@ from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
 from xpconv._shapes.geometry import Geometry, Ints, Region
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 from xpconv._work.workspace import Workspace
@@ -35,6 +36,7 @@ def _order(geometry: Geometry, layout: str) -> Ints:
     return (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
 
 
+@keywords
 def unfold(
     x: Array,
     window: Size,
@@ -112,6 +114,7 @@ def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
     return call.xp.permute_dims(found, order) if target is None else target
 
 
+@keywords
 def fold(
     cols: Array,
     input_shape: tuple[int, ...],

@@ -14,6 +14,7 @@ from xpconv._pooling import averages, maxima, norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import Steps, bounded, terms
@@ -34,6 +35,7 @@ def _bounded(call: Call, size: Array, steps: Steps) -> Array:
     return call.of_magnitudes(call.xp.abs).give(found)
 
 
+@keywords
 def max_pool_vjp_error_bound(
     dy: Array,
     x: Array,
@@ -97,6 +99,7 @@ def max_pool_vjp_error_bound(
     return _bounded(call, size, Steps(max(_readers(geometry) + (1 if ties == "split" else -1), 1)))
 
 
+@keywords
 def avg_pool_error_bound(
     x: Array,
     window: Size,
@@ -151,6 +154,7 @@ def avg_pool_error_bound(
     return _bounded(call, size, Steps(windows.taps + 3))
 
 
+@keywords
 def avg_pool_vjp_error_bound(
     dy: Array,
     input_shape: tuple[int, ...],
@@ -209,6 +213,7 @@ def avg_pool_vjp_error_bound(
     return _bounded(call, size, Steps(_readers(geometry) + 3))
 
 
+@keywords
 def lp_pool_error_bound(
     x: Array,
     p: float,
