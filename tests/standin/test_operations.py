@@ -173,8 +173,9 @@ LARGE = 1 << 20  # bytes of workspace, for which windows of a large image are ta
 CLIPPED: dict[str, tuple[str, Callable[[Any, Given], Any]]] = {
     "max_pool, indices": ("clip", lambda cp, a: xc.max_pool(a.x, 3, stride=2, padding=1, return_indices=True)),
     "max_pool_vjp, split, in tiles": ("clip", lambda cp, a: split_in_tiles(cp)),
-    "lp_pool_vjp, infinity": ("clip", lambda cp, a: xc.lp_pool_vjp(a.dy, a.x, np.inf, 2)),
     "lp_pool_vjp": ("sign", lambda cp, a: xc.lp_pool_vjp(a.dy, a.x, 3, 2)),
+    "lp_pool_vjp, in tiles": ("sign", lambda cp, a: norm_in_tiles(cp, 3)),
+    "lp_pool_vjp, infinity, in tiles": ("clip", lambda cp, a: norm_in_tiles(cp, np.inf)),
     "error_bound": ("clip", lambda cp, a: xc.error_bound(a.x, a.w, a.b, padding=1)),
     "error_bound, fft": ("clip", lambda cp, a: xc.error_bound(a.x, a.w, a.b, padding=1, algorithm="fft")),
 }
@@ -183,6 +184,11 @@ CLIPPED: dict[str, tuple[str, Callable[[Any, Given], Any]]] = {
 def split_in_tiles(cp: Any) -> Any:
     with xc.set_options(max_workspace=LARGE):
         return xc.max_pool_vjp(cp.ones((1, 128, 128, 1), "f"), cp.ones((1, 256, 256, 1), "f"), 2, ties="split")
+
+
+def norm_in_tiles(cp: Any, p: float) -> Any:
+    with xc.set_options(max_workspace=LARGE):
+        return xc.lp_pool_vjp(cp.ones((1, 128, 128, 1), "f"), cp.ones((1, 256, 256, 1), "f"), p, 2)
 
 
 @pytest.mark.parametrize("compatibility", [False, True], ids=["xpconv's", "array-api-compat's"])
