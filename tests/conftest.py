@@ -27,6 +27,8 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
     "fast": ({"numba": "Numba"}, '"xpconv[fast]"'),
     "clusters": ({"distributed": "Dask's clusters", "zarr": "Zarr"}, '"xpconv[dask]" zarr'),
+    "sycl": ({"dpnp": "dpnp"}, '"xpconv[sycl]"'),
+    "nvrtc": ({"nvrtc": "CUDA's compiler"}, "nvidia-cuda-nvrtc"),
     "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
 }
 # fixtures that are a library

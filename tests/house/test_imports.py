@@ -57,6 +57,8 @@ OPTIONAL = (
     "jax",
     "cupy",
     "dask",
+    "dpnp",
+    "dpctl",
     "rich",
     "matplotlib",
     "safetensors",

@@ -95,6 +95,11 @@ class Call:
         return replace(self, arithmetic=self.arithmetic.magnitudes, lens=Lens(factor, magnitudes=True))
 
     @property
+    def narrow(self) -> bool:
+        """Say whether the library multiplies factors of 16 bits as they are, and sums in 32."""
+        return self.traits.overlaps and self.arithmetic.narrow and not self.measures
+
+    @property
     def measures(self) -> bool:
         """Say whether the call is on magnitudes, to measure a rounding error by."""
         return self.lens is not None and self.lens.magnitudes
