@@ -25,7 +25,8 @@ hypothesis.settings.load_profile("xpconv")
 # what a test may need beside the extra "test": names for people, what to install
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
-    "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
+    "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
+    "peers": ({"onnxruntime": "ONNX Runtime"}, "onnxruntime"),
 }
 # fixtures that are a library
 FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}

@@ -34,6 +34,7 @@ if _typing.TYPE_CHECKING:
     from xpconv import data as data
     from xpconv import jax as jax
     from xpconv import nn as nn
+    from xpconv import onnx as onnx
     from xpconv import testing as testing
     from xpconv import torch as torch
     from xpconv import verify as verify
@@ -76,7 +77,7 @@ __all__ = [
 ]
 
 _SUBMODULES = ("algorithms", "bounds", "course", "data", "nn", "testing", "verify")
-_BINDINGS = {"torch": "PyTorch", "jax": "JAX"}  # each imports the library of its name
+_BINDINGS = {"torch": "PyTorch", "jax": "JAX", "onnx": "ONNX"}  # each imports the library of its name
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ COMMANDS = {
     "info": ("xpconv._tools.info", "versions, backends found, devices, BLAS and threads"),
     "train": ("xpconv._train", "train the course's network on digits or on your images"),
     "verify": ("xpconv.verify", "check every operation on every backend found"),
+    "run": ("xpconv.onnx.command", "run an ONNX model"),
 }
+NEEDS = {"run": ("onnx", "ONNX")}  # name -> an optional package that its module imports, and its name for people
 
 
 def _parser() -> Parser:
@@ -39,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"wants a command, one of {', '.join(COMMANDS)}; see xpconv --help")
     try:
         command = parser.parse_args(arguments[:1]).command
+        package, words = NEEDS.get(command, ("", ""))
+        if package and importlib.util.find_spec(package) is None:
+            parser.error(f"{command} needs {words}, which is not installed: python -m pip install {package}")
         status: int = importlib.import_module(COMMANDS[command][0]).main(arguments[1:])
         sys.stdout.flush()
         return status

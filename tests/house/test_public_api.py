@@ -127,11 +127,13 @@ def package_modules() -> list[str]:
     return ["xpconv", *found]
 
 
-BINDINGS = {"xpconv.torch": "torch", "xpconv.jax": "jax"}  # which import their library
-MODULES = [
-    pytest.param(name, marks=[pytest.mark.needs(BINDINGS[name])] if name in BINDINGS else [])
-    for name in package_modules()
-]
+def needed(name: str) -> list[pytest.MarkDecorator]:
+    """Give the mark of a module that imports a library, all of whose part of the package does."""
+    part = name.split(".")[1:2]
+    return [pytest.mark.needs(*part)] if part in (["torch"], ["jax"], ["onnx"]) else []
+
+
+MODULES = [pytest.param(name, marks=needed(name)) for name in package_modules()]
 
 
 @pytest.mark.parametrize("name", MODULES)
