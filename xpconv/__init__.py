@@ -10,6 +10,7 @@ from xpconv._ops.explain import explain
 from xpconv._ops.lp import lp_pool, lp_pool_vjp
 from xpconv._ops.padding import pad, pad_vjp
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv._ops.prepare import prepare_conv
 from xpconv._ops.transpose import conv_transpose, conv_transpose_vjp
 from xpconv._ops.unpool import max_unpool
 from xpconv._ops.windows import fold, unfold
@@ -71,6 +72,7 @@ __all__ = [
     "pad_vjp",
     "pool_backward",
     "pool_forward",
+    "prepare_conv",
     "set_options",
     "unfold",
     "zero_pad",

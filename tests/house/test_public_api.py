@@ -44,6 +44,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "conv_vjp": ({"dz": EMPTY, "x": EMPTY, "w": EMPTY}, CONV),
     "conv_input_grad": ({"dz": EMPTY, "w": EMPTY, "input_shape": EMPTY}, CONV),
     "conv_weight_grad": ({"dz": EMPTY, "x": EMPTY, "kernel_shape": EMPTY}, CONV),
+    "prepare_conv": ({"w": EMPTY, "b": None}, {"input_shape": EMPTY, **CONV}),
     "conv_transpose": ({"x": EMPTY, "w": EMPTY, "b": None}, TRANSPOSE),
     "conv_transpose_vjp": ({"dz": EMPTY, "x": EMPTY, "w": EMPTY}, TRANSPOSE),
     "max_pool": ({"x": EMPTY, "window": EMPTY}, {**POOL, "return_indices": False}),

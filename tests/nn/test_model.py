@@ -1,5 +1,7 @@
 """The chain of layers: names, first weights, gradients of the whole network, tracing."""
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -231,3 +233,59 @@ def test_subclasses_inherit_no_promise() -> None:
     y, caches = model.forward(params, x)
     assert caches[0][1].min() < 0
     assert y.min() == 0
+
+
+# --- predict --------------------------------------------------------------------------------------
+
+WIDE = Sequential((Conv(32, 3, padding="same"), ReLU(), Conv(64, 3, padding="same"), Flatten(), Dense(3)))
+
+
+def changes(params):
+    """Change parameters in place, and put others in their places."""
+    yield "nothing"
+    params["conv1.weight"][0, 0, 0, 0] += 1
+    yield "a weight"
+    params["conv2.bias"][1] = -0.0
+    yield "the sign of a zero"
+    params["conv2.weight"] = params["conv2.weight"] * 2
+    yield "another array"
+    params["conv1.weight"][0, 0, 0, 1] = np.nan
+    yield "a NaN"
+
+
+@pytest.mark.parametrize("network", [NETWORK, WIDE], ids=["small", "wide"])
+def test_predict_has_the_bits_of_forward_and_sees_every_change(network):
+    rng = np.random.default_rng(5)
+    params = network.init(rng, (16, 16, 3))
+    images = rng.standard_normal((4, 16, 16, 3), np.float32)
+    for change in changes(params):
+        for batch in (4, 1, 4):
+            found = network.predict(params, images[:batch])
+            assert found.tobytes() == network.forward(params, images[:batch])[0].tobytes(), change
+
+
+def test_predict_keeps_what_is_worth_keeping(monkeypatch):
+    rng = np.random.default_rng(5)
+    params, images = WIDE.init(rng, (64, 64, 32)), rng.standard_normal((1, 64, 64, 32), np.float32)
+    first = WIDE.predict(params, images)
+    made = []
+    monkeypatch.setattr("xpconv.nn.prepared._prepare", lambda *a: made.append(a))
+    assert WIDE.predict(params, images).tobytes() == first.tobytes()
+    assert not made
+
+
+def test_predict_refuses_in_the_words_of_conv():
+    params = draw("float32")
+    with pytest.raises(ValueError, match=r"^conv: the kernel has 1 input channels, x has 2"):
+        NETWORK.predict(params, np.zeros((1, 8, 8, 2), np.float32))
+    with pytest.raises(TypeError, match=r"^conv: the arrays of one call have one dtype"):
+        NETWORK.predict(params, np.zeros((1, 8, 8, 1)))
+
+
+def test_a_copy_of_a_network_begins_with_nothing_kept():
+    params, x = draw("float32"), np.zeros((1, 8, 8, 1), np.float32)
+    NETWORK.predict(params, x)
+    for other in (pickle.loads(pickle.dumps(NETWORK)), copy.deepcopy(NETWORK)):
+        assert other == NETWORK
+        assert not vars(other)["_prepared"]._kept
+        assert other.predict(params, x).tobytes() == NETWORK.predict(params, x).tobytes()

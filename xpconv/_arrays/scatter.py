@@ -20,6 +20,7 @@ def scatter(function: str, space: Space, values: Array, places: Array, size: int
             shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
         )  # fmt: skip
     n, _, c = values.shape
+    space.check_indices(function, size + 1)
     places = xp.astype(places, space.index_dtype)
     places = xp.where(places < 0, xp.full_like(places, size), places)  # a row of its own, cut off below
     if not traits.indexed:

@@ -27,6 +27,7 @@ TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, i
 CUPY = Traits("cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True)
 PLAIN_CUPY = replace(CUPY, overlaps=False)
 TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+MOST_WORK = 1000  # candidates that are looked at for an element that two arrays share
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
 DASK = Traits("dask", lazy=True)
@@ -150,6 +151,14 @@ class Space:
             return self.xp.int64
         return self.xp.__array_namespace_info__().default_dtypes(device=self.device)["indexing"]
 
+    def check_indices(self, function: str, most: int) -> None:
+        """Refuse to count so many pixels in an index dtype of 32 bits; there is no other than int64 and that."""
+        if most >= 1 << 31 and dtype_name(self.index_dtype) == "int32":
+            raise ValueError(
+                f"{function}: places in a plane of so many pixels take 64 bits, which {self.traits.name} has switched "
+                f"off; got {most} places; switch them on, with jax.config.update('jax_enable_x64', True)"
+            )
+
     @property
     def default_float(self) -> DType:
         """Give the floating dtype that the library makes of integers when it divides them."""
@@ -191,6 +200,27 @@ class Space:
         from cupy.lib.stride_tricks import as_strided  # CuPy is loaded: the slab is its array
 
         return as_strided(slab, shape, window_steps(slab.strides, stride, dilation))
+
+    def can_write(self, array: Array) -> bool:
+        """Say whether results can be written into an array."""
+        return self.traits.mutable and (bool(array.flags.writeable) if isinstance(array, np.ndarray) else True)
+
+    def share_memory(self, a: Array, b: Array) -> bool:
+        """Say whether two arrays share memory, or where that is much work to find out, whether they may."""
+        if isinstance(a, np.ndarray):
+            if not np.may_share_memory(a, b):
+                return False
+            try:
+                return np.shares_memory(a, b, max_work=MOST_WORK)  # type: ignore[arg-type] # any number, says NumPy
+            except np.exceptions.TooHardError:
+                return True
+        if self.traits.name == "torch":
+            return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr() != 0)
+        if self.traits.name == "cupy":
+            import cupy  # it is loaded: the array is its own
+
+            return bool(cupy.may_share_memory(a, b))
+        return False
 
     def add_to(self, target: Array, region: tuple[slice, ...], block: Array) -> Array:
         """Add a block to a region of an array that was made in the same call; use the array given back."""

@@ -23,11 +23,17 @@ from xpconv._work.workspace import Workspace
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None) -> Array:
     """(N, *I, C), (*K, C/G, F), (F,) -> (N, *O, F), in the layout of the call and its result's dtype."""
+    return perform(Task(call, plan, x, w, b))
+
+
+def perform(task: Task, out: Array | None = None) -> Array:
+    """Do a task, in an array (N, *O, F) of the result's dtype if there is one."""
+    call, plan = task.call, task.plan
     if plan.geometry.positions == 0:
-        return call.zeros(plan.geometry.output_shape)
-    result = Result.of(call, plan.geometry.output_shape)
+        return call.zeros(plan.geometry.output_shape) if out is None else out
+    result = Result.of(call, plan.geometry.output_shape, out)
     with Held(beside(plan)) as held:
-        jobs = correlate_jobs(Task(call, plan, x, w, b), result, held)
+        jobs = correlate_jobs(task, result, held)
         run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops)
     return result.array()
 
@@ -41,6 +47,9 @@ class Task:
     x: Array
     w: Array
     b: Array | None = None
+    ready: tuple[
+        Array | Panels, ...
+    ] = ()  # the weight of each block of channels in its algorithm's form, if it is kept
 
 
 @dataclass(frozen=True)
@@ -116,19 +125,21 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
 
     cuts = channel_blocks(plan.geometry, plan.pieces[1])
     if len(cuts) == 1:
-        whole = correlation(cuts[0], prepared(call, plan, w, held))
+        whole = correlation(cuts[0], task.ready[0] if task.ready else prepared(call, plan, w, held))
         result.expect(tiles)
         return Jobs(lambda region, work: compute(whole, region, work, result, b), tiles)
     places = result.channels([cut.filters for cut in cuts])
 
-    def compute_all(item: tuple[Cut, Result], work: Workspace) -> None:
+    def compute_all(item: tuple[Cut, Result, Array | Panels | None], work: Workspace) -> None:
         """Take some of the channels through all tiles."""
-        cut, place = item
-        with work.quiet():
-            part = correlation(cut, algorithm_of(call, plan).prepare(work, w[cut.weights], cut.geometry))
+        cut, place, weight = item
+        if weight is None:
+            with work.quiet():
+                weight = algorithm_of(call, plan).prepare(work, w[cut.weights], cut.geometry)
+        part = correlation(cut, weight)
         place.expect(tiles)
         bias = None if b is None else b[cut.filters]
         for region in tiles:
             compute(part, region, work, place, bias)
 
-    return Jobs(compute_all, list(zip(cuts, places, strict=True)))
+    return Jobs(compute_all, list(zip(cuts, places, task.ready or [None] * len(cuts), strict=True)))

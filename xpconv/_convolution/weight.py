@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +13,11 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, Namespace
 from xpconv._engine.jobs import Jobs, run
 from xpconv._plan.record import Plan
-from xpconv._shapes.cuts import intervals
+from xpconv._shapes.cuts import channel_blocks, intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work import panels, products
 from xpconv._work.buffered import workspace
-from xpconv._work.memory import Held
+from xpconv._work.memory import Held, Lasting
 from xpconv._work.panels import Panels
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY, Algorithm
@@ -56,6 +58,21 @@ def prepared(call: Call, plan: Plan, w: Array, held: Held) -> Array | Panels:
     flops = 2 * math.prod(shape) * geometry.taps
     run([Jobs(compute, cuts)], call.space, arithmetic, plan.workers, flops)
     return target
+
+
+def ready(call: Call, plan: Plan, w: Array) -> tuple[Array | Panels, ...]:
+    """Prepare the weight of each block of channels, in memory that lasts."""
+    held, cuts = Lasting(), channel_blocks(plan.geometry, plan.pieces[1])
+    if len(cuts) == 1:
+        return (prepared(call, plan, w, held),)
+    one = replace(plan, pieces=(1, 1))
+    return tuple(prepared(call, replace(one, geometry=cut.geometry), w[cut.weights], held) for cut in cuts)
+
+
+def form(call: Call, plan: Plan, w: Array) -> tuple[Any, ...]:
+    """Say in which form `ready` prepares a weight: equal for two plans that can share it."""
+    columns = plan.panels if plan.panels and panels.repaid(w, plan.geometry.positions) else 0
+    return plan.algorithm, algorithm_of(call, plan).form(plan.geometry), plan.pieces[1], plan.panels, columns
 
 
 def _in_panels(call: Call, plan: Plan, w: Array, shape: Ints | None, held: Held) -> Panels:

@@ -26,8 +26,13 @@ class Result(ABC):
     """A result (N, *O, F), or a part of one, that the tiles of a call make; channels last, whatever the layout."""
 
     @staticmethod
-    def of(call: Call, shape: Ints) -> Result:
-        """Begin a result of a call, in its layout and the dtype that its sums are rounded to."""
+    def of(call: Call, shape: Ints, out: Array | None = None) -> Result:
+        """Begin a result of a call, in its layout and the dtype that its sums are rounded to; in `out` if there is one.
+
+        That one is channels last and of the shape and dtype of the result.
+        """
+        if out is not None:
+            return Written(out)
         if call.traits.mutable:
             return Written(call.space.empty(shape, call.arithmetic.result, call.layout))
         return Kept(call.space, call.arithmetic, rounded=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, Runs, Taps, pixels_of, reduced, shape_along
-from xpconv._pooling.sweep import Count, Footprint
+from xpconv._pooling.sweep import Footprint
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 
@@ -42,18 +42,17 @@ def first_maxima(
     return _plane_places(work, number, windows, region)
 
 
-def finding(windows: Windows, size: int, beside: int = 0) -> tuple[Count, Count]:
-    """Count what finding first maxima among pixels of so many bytes takes, comfortably and at least.
+@lru_cache(maxsize=1024)
+def finding(windows: Windows, size: int, beside: int = 0) -> tuple[Footprint, int]:
+    """Count what finding first maxima among pixels of so many bytes needs, and reads in place.
 
     And so many bytes beside it for each window.
     """
     if not windows.strided:
-        least = Footprint(pixels=1, stages=size + 8, scratch=2 * size + 10, results=beside, last_first=True)
-        return least.of(windows), least.of(windows)
+        return Footprint(pixels=1, stages=size + 8, scratch=2 * size + 10, results=beside, last_first=True), 0
     wide = number_dtype(windows).itemsize
-    results = 32 + 4 * wide + beside
-    least = Footprint(stages=size + wide, sorted=size + wide, scratch=2 + 2 * wide + size, results=results)
-    return replace(least, pixels=size).of(windows), least.of(windows)
+    scratch, results = 2 + 2 * wide + size, 32 + 4 * wide + beside
+    return Footprint(stages=size + wide, sorted=size + wide, scratch=scratch, results=results), size
 
 
 def number_dtype(windows: Windows) -> Any:
@@ -81,7 +80,7 @@ def _numbers(work: BufferedWorkspace, stages: list[Taps], dtype: Any, careful: b
         full = taps.reading.full
         if not full:
             number.fill(np.iinfo(dtype).max if dtype.itemsize < 8 else NOWHERE)
-        for index, tap in enumerate(taps.reading.taps):
+        for index, tap in enumerate(taps.reading.taps()):
             below = None if before is None else before(tap)
             started = index or not full
             rival = work.buffer("rival", taps.own(best, tap).shape, dtype) if started else number

@@ -64,8 +64,7 @@ def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
         return y
     windows, (pixels, target) = images_apart(call, windows, x, y)
     rule = Rule(np.add, sums, absolute=absolute)
-    counts = reducing(windows, x.dtype.itemsize, sums.itemsize, absolute)
-    cuts = cut(call, windows, (windows.batch, *windows.output), *counts)
+    cuts = cut(call, windows, *reducing(windows, x.dtype.itemsize, sums.itemsize, absolute))
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)
@@ -85,10 +84,9 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
         return dx
     windows, (grads, target) = images_apart(call, windows, dy, dx)
     wide = sums.itemsize
-    footprint = Footprint(
-        pixels=wide, stages=wide, largest=0 if windows.strided else 2 * wide, last_first=True, gradient=True
-    ).of(windows)
-    cuts = cut(call, windows, (windows.batch, *windows.units), footprint, footprint)
+    largest = 0 if windows.strided else 2 * wide
+    needs = Footprint(pixels=wide, stages=wide, largest=largest, last_first=True, gradient=True)
+    cuts = cut(call, windows, needs)
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)

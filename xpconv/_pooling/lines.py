@@ -7,7 +7,7 @@ windows may go beyond the last one, for libraries whose arrays are padded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -33,25 +33,65 @@ class Tap:
     sorted: slice  # of the box's pixels, sorted by residue
 
 
-@dataclass(frozen=True)
 class Reading:
-    """The taps of a range of windows along one axis."""
+    """The taps of a range of windows along one axis; those of long windows are made when they are asked for."""
 
-    pixels: Interval  # the box: what lies inside the image, at least one
-    full: bool  # a tap lies inside for every window of the axis
-    taps: tuple[Tap, ...]  # in order, but with one that lies inside for every window first
-    windows: int
+    def __init__(self, line: Strided, windows: Interval) -> None:
+        self.line, self.windows, self.pixels = line, windows, line.pixels(windows)  # the box: inside, at least one
+        self.full = line.full  # a tap lies inside for every window of the axis
+
+    def tap(self, number: int) -> Tap | None:
+        """Give a tap if it lies inside for any window."""
+        line, (start, stop), (low, high) = self.line, self.windows, self.pixels
+        step, offset = line.stride, number * line.dilation - line.before
+        first = max(-(offset // step), start)
+        count = min((line.size - 1 - offset) // step + 1, stop) - first
+        if count <= 0:
+            return None
+        place = first * step + offset - low
+        share, longer = divmod(high - low, step)  # pixels of a residue, and the residues that have one more
+        residue = place % step
+        rank = residue * share + min(residue, longer) + place // step
+        own = slice(first - start, first - start + count)
+        pixels = slice(place, place + (count - 1) * step + 1, step)
+        return Tap(number, own, count == stop - start, pixels, slice(rank, rank + count))
+
+    def in_order(self) -> Iterable[Tap]:
+        """Give the taps in order."""
+        return self._noted if self.line.kernel <= SHORT else self._made()
+
+    def taps(self) -> Iterable[Tap]:
+        """Give the taps in order, but the least one that lies inside for every window first."""
+        return self._noted_ahead if self.line.kernel <= SHORT else self._ahead()
+
+    @cached_property
+    def _noted(self) -> tuple[Tap, ...]:
+        return tuple(self._made())
+
+    @cached_property
+    def _noted_ahead(self) -> tuple[Tap, ...]:
+        return tuple(self._ahead())
+
+    def _made(self) -> Iterator[Tap]:
+        return filter(None, map(self.tap, range(self.line.kernel)))
+
+    def _ahead(self) -> Iterator[Tap]:
+        least = self.line.least if self.full else -1
+        ahead = self.tap(least) if self.full else None
+        if ahead is not None:
+            yield ahead
+        yield from (tap for tap in self.in_order() if tap.number != least)
+
+    @cached_property
+    def last(self) -> int:
+        """The number of the last tap that lies inside for any window."""
+        return next(number for number in reversed(range(self.line.kernel)) if self.tap(number))
 
     @cached_property
     def form(self) -> tuple[Any, ...]:
         """What is the same for ranges of windows that differ in their place only."""
-        taps = ((t.number, t.windows.start, t.windows.stop, t.sorted.start) for t in self.taps)
-        return self.pixels[1] - self.pixels[0], self.windows, *taps
-
-    @property
-    def in_order(self) -> list[Tap]:
-        """The taps in order."""
-        return sorted(self.taps, key=lambda tap: tap.number)
+        taps = ((t.number, t.windows.start, t.windows.stop, t.sorted.start) for t in self.taps())
+        return self.pixels[1] - self.pixels[0], self.windows[1] - self.windows[0], *taps
 
 
 @dataclass(frozen=True)
@@ -141,18 +181,17 @@ class Strided:
 
     def readings(self, residue: int, units: Interval, first: int) -> Iterator[Pick]:
         """Give the windows in turn, counted from `first`, that read each pixel of a residue in a range of units."""
-        for tap, window in reversed(self.readers_of(residue)):
-            shift = window - first
+        for tap in reversed(self.meeting(residue)):
+            shift = (residue + self.before - tap * self.dilation) // self.stride - first
             yield Pick(slice(units[0] + shift, units[1] + shift), tap=tap)
 
-    def readers_of(self, residue: int) -> list[tuple[int, int]]:
-        """Give each tap that meets the pixels of a residue, and the window in which their first one is that tap."""
+    def meeting(self, residue: int) -> range:
+        """Give the taps that meet the pixels of a residue."""
         common, ahead = math.gcd(self.stride, self.dilation), residue + self.before
         if ahead % common:
-            return []
+            return range(0)
         step = self.stride // common  # from one such tap to the next
-        least = ahead // common * pow(self.dilation // common, -1, step) % step
-        return [(tap, (ahead - tap * self.dilation) // self.stride) for tap in range(least, self.kernel, step)]
+        return range(ahead // common * pow(self.dilation // common, -1, step) % step, self.kernel, step)
 
     @property
     def reads_all(self) -> bool:
@@ -172,31 +211,10 @@ class Strided:
 
     def reading(self, windows: Interval) -> Reading:
         """Give the taps of a range of windows."""
-        return (_kept_reading if self.kernel <= SHORT else _reading)(self, windows)
+        return (_kept_reading if self.kernel <= SHORT else Reading)(self, windows)
 
 
-def _reading(line: Strided, windows: Interval) -> Reading:
-    (start, stop), step, (low, high) = windows, line.stride, line.pixels(windows)
-    share, longer = divmod(high - low, step)  # pixels of a residue, and the residues that have one more
-    taps = []
-    for tap in range(line.kernel):
-        offset = tap * line.dilation - line.before
-        first = max(-(offset // step), start)
-        count = min((line.size - 1 - offset) // step + 1, stop) - first
-        if count <= 0:
-            continue
-        place = first * step + offset - low
-        residue = place % step
-        rank = residue * share + min(residue, longer) + place // step
-        own = slice(first - start, first - start + count)
-        pixels = slice(place, place + (count - 1) * step + 1, step)
-        taps.append(Tap(tap, own, count == stop - start, pixels, slice(rank, rank + count)))
-    if line.full:
-        taps.sort(key=lambda tap: tap.number != line.least)
-    return Reading((low, high), line.full, tuple(taps), stop - start)
-
-
-_kept_reading = lru_cache(maxsize=1024)(_reading)
+_kept_reading = lru_cache(maxsize=1024)(Reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +317,15 @@ class Windows:
     channels: int
     lines: tuple[Strided, ...]  # or all of them parts
 
+    def __hash__(self) -> int:
+        return self._hash  # what is planned for windows is kept, and found by them
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.batch, self.channels, self.lines))
+
     @staticmethod
+    @lru_cache(maxsize=1024)
     def of(geometry: Geometry) -> Windows:
         """Give the windows of a geometry."""
         sizes = geometry.input, geometry.output, geometry.kernel, geometry.stride, geometry.dilation, geometry.padding
@@ -307,6 +333,7 @@ class Windows:
         return Windows(geometry.batch, geometry.channels, _in_order(lines))
 
     @staticmethod
+    @lru_cache(maxsize=1024)
     def parts(images: Ints, output: Ints) -> Windows:
         """Cut the axes of images (N, *spatial, C) into so many windows; they lie at a stride if all are cut evenly."""
         axes = list(zip(images[1:-1], output, strict=True))
@@ -323,6 +350,11 @@ class Windows:
     def strided(self) -> bool:
         """Whether windows lie at a stride; if not, they are parts of the axes."""
         return not self.cut
+
+    @cached_property
+    def overlap(self) -> bool:
+        """Whether windows at a stride share pixels."""
+        return self.strided and any(line.stride < line.span for line in self.lines)
 
     @property
     def turned(self) -> Windows:

@@ -36,6 +36,8 @@ def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> t
     calls = (call, call.in_dtype(call.space.index_dtype))[: 1 + indices]
     if call.traits.buffers:
         return _on_numpy(calls, windows, x, fill)
+    if indices or not windows.strided:
+        portable.check_places(call, windows)
 
     def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
         slab = portable.slab(work, windows, region, x[..., own], fill)
@@ -64,6 +66,7 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
     dx = whole.max_pool_vjp(call, windows, dy, x, compared, ties)
     if dx is not None:
         return dx
+    portable.check_places(call, windows)
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(compared, windows, readers, x[..., own], fill)
@@ -97,8 +100,7 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
     rule, size = Rule(np.maximum, x.dtype, fill), x.dtype.itemsize
-    counts = finding(windows, size) if indices else reducing(windows, size, size, False)
-    cuts = cut(call, windows, (windows.batch, *windows.output), *counts)
+    cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)

@@ -24,7 +24,7 @@ from xpconv._engine.results import Result
 from xpconv._engine.slab import surrounded
 from xpconv._pooling.lines import Pick, Windows
 from xpconv._pooling.reduce import along
-from xpconv._pooling.sweep import cut, sweep
+from xpconv._pooling.sweep import Footprint, cut, sweep
 from xpconv._shapes.cuts import Tiles, intervals
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.workspace import Workspace
@@ -45,7 +45,7 @@ class Pixels:
     @property
     def are_read(self) -> bool:
         """Whether any tap meets pixels of the residue."""
-        return all(line.readers_of(rest) for line, rest in zip(self.windows.lines, self.residue, strict=True))
+        return all(line.meeting(rest) for line, rest in zip(self.windows.lines, self.residue, strict=True))
 
     def readings(self) -> Iterator[tuple[Pick, ...]]:
         """Give the windows in turn, out of the readers, that read each pixel."""
@@ -128,19 +128,11 @@ def _over(
     phases: Callable[[Result], Sequence[Result]] | None,
 ) -> None:
     """Sweep over the windows, or in phases over units of pixels; each block of channels has results of its own."""
-    wide, unit = itemsize(call.xp, call.arithmetic.sums), math.prod(windows.stride)
-
-    def comfortable(tile: Ints, channels: int) -> int:
-        return math.prod(tile) * (unit + arrays) * channels * wide
-
-    def needed(tile: Ints, channels: int) -> int:
-        axes = zip(windows.lines, tile[1:], strict=True)
-        sizes = [line.most_pixels(line.most_readers(n) if phases else n) for line, n in axes]
-        own = math.prod(tile) * arrays * (unit if phases else 1)
-        return (own + 2 * tile[0] * math.prod(sizes)) * channels * wide
-
-    shape, cache = windows.units if phases else windows.output, call.traits.cache or call.options.room
-    cuts = cut(call, windows, (windows.batch, *shape), comfortable, needed, cache=cache, weight=arrays)
+    wide = itemsize(call.xp, call.arithmetic.sums)
+    needs = Footprint(pixels=wide, results=arrays * wide)
+    if phases:
+        needs = replace(needs, reached=wide, gradient=True)
+    cuts = cut(call, windows, needs, cache=call.traits.cache or call.options.room, weight=arrays)
     blocks = [slice(*interval) for interval in intervals(windows.channels, cuts.channels)]
     places: dict[int, list[Result]] = {block.start: [] for block in blocks}
     for result in results:
@@ -228,6 +220,11 @@ def divisor(work: Workspace, windows: Windows, region: Region, padded: bool) -> 
 
 
 # --- which pixel is the maximum -------------------------------------------------------------------
+
+
+def check_places(call: Call, windows: Windows) -> None:
+    """Refuse planes whose places the library cannot count; those in the padding are a plane below 0 for each axis."""
+    call.space.check_indices(call.name, windows.rank * math.prod(windows.input))
 
 
 def places(work: Workspace, windows: Windows, ranges: Sequence[range]) -> Array:

@@ -11,7 +11,7 @@ first finds the first of equal maxima by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -115,10 +115,10 @@ class Taps:
             start = stop
         return found
 
-    def ahead(self, order: list[Tap]) -> dict[int, Tap]:
+    def ahead(self) -> dict[int, Tap]:
         """Give the first of the taps that share pixels, by their residue."""
         found: dict[int, Tap] = {}
-        for tap in order:
+        for tap in self.reading.in_order():
             found.setdefault(tap.pixels.start % self.line.stride, tap)
         return found
 
@@ -160,25 +160,27 @@ class Taps:
 
     def combine(self, do: Do, work: BufferedWorkspace, rule: Rule, name: str, out: Array | None = None) -> Array:
         """Combine the taps of each window; a buffer of this name has the result if `out` does not."""
-        taps, full = self.reading.taps, self.reading.full and not rule.absolute
+        full = self.reading.full and not rule.absolute
         if full and self.line.kernel == 1 and out is None:
-            self.result = self(taps[0])
+            self.result = self(next(iter(self.reading.taps())))
             return self.result
         total = work.buffer(name, shape_along(self.array, self.axis, self.count), rule.dtype) if out is None else out
         self.result = total
         if not full:
             do(total.fill, rule.fill)
-        terms = ((self.own(total, tap), self._seen(do, work, rule, self(tap))) for tap in taps)
+        look = self._magnitudes(do, work, rule) if rule.absolute else self
+        terms = ((self.own(total, tap), look(tap)) for tap in self.reading.taps())
         accumulate(do, rule, total, terms, filled=not full)
         return total
 
-    @staticmethod
-    def _seen(do: Do, work: BufferedWorkspace, rule: Rule, pixels: Array) -> Array:
-        if not rule.absolute:
-            return pixels
-        magnitudes = work.buffer("sizes", pixels.shape, rule.dtype)
-        do(np.abs, pixels, out=magnitudes)
-        return magnitudes
+    def _magnitudes(self, do: Do, work: BufferedWorkspace, rule: Rule) -> Callable[[Tap], Array]:
+        def look(tap: Tap) -> Array:
+            pixels = self(tap)
+            magnitudes = work.buffer("sizes", pixels.shape, rule.dtype)
+            do(np.abs, pixels, out=magnitudes)
+            return magnitudes
+
+        return look
 
 
 # --- parts of the axes ----------------------------------------------------------------------------
@@ -314,6 +316,8 @@ def reduced(
 
 def divisor(windows: Windows, region: Region, padded: bool, dtype: Any) -> Any:
     """Give what an average divides by: a number, or one for each window, to broadcast."""
+    if windows.strided and windows.inside(region):
+        return dtype.type(windows.taps)
     total: Any = None
     for axis, (line, places) in enumerate(zip(windows.lines, region[1:], strict=True)):
         count = np.maximum(line.lengths(places, padded), 1).astype(dtype)  # a window without taps gives 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
-from xpconv._pooling.sweep import Cut, Footprint, cut, images_apart, sweep
+from xpconv._pooling.sweep import CACHE, Cut, Footprint, cut, images_apart, sweep
 from xpconv._shapes.cuts import Tiles, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
@@ -27,8 +28,9 @@ from xpconv._work.workspace import Workspace
 
 Array = np.ndarray[Any, Any]
 
-PROGRAMS = 4  # kinds of tiles whose calls a thread keeps
-CALLS = 6 << 10  # bytes that the calls take for each tap of each axis
+# kinds of tiles whose calls a thread keeps, and the bytes that those take for each tap of each axis; where that is more
+# than a part of what a tile may take, no call is kept
+PROGRAMS, CALLS, KEPT = 4, 6 << 10, 0.75
 
 
 class Routes:
@@ -42,7 +44,7 @@ class Routes:
         disjoint = windows.strided and all(line.stride >= line.span for line in windows.lines)
         # sums need no rounding
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
-        self.large = False  # the pixels of a window are too many for a copy
+        self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
 
     def gradient(self) -> Array | None:
@@ -62,7 +64,7 @@ class Routes:
         elif windows.batch < 4 and cuts.workers > 1:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
-        if self.direct and (self.large or not self._in_rows() or not all(line.reads_all for line in windows.lines)):
+        if self.direct and (self.apart or not self._in_rows() or not all(line.reads_all for line in windows.lines)):
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
@@ -73,21 +75,12 @@ class Routes:
         return self.windows.strided and self.tile[-1] == output[-1] and self.tile[2:] == output[1:]
 
     def _by_places(self) -> Cut:
-        windows = self.windows
-        counts = finding(windows, self.pixels.dtype.itemsize, self.sums.itemsize)
-        return cut(self.call, windows, (windows.batch, *windows.output), *counts)
+        return cut(self.call, self.windows, *finding(self.windows, self.pixels.dtype.itemsize, self.sums.itemsize))
 
     def _by_axes(self) -> Cut:
-        windows, size, wide = self.windows, self.pixels.dtype.itemsize, self.sums.itemsize
-        shape = (windows.batch, *windows.output)
-        stages = size + wide * (1 + (self.ties == "split"))
-        beside = 2 + 2 * wide
-        count = Footprint(pixels=size + wide, stages=stages, scratch=beside, results=beside, last_first=True)
-        calls = PROGRAMS * CALLS * sum(line.kernel for line in windows.lines)
-        most = (self.call.options.room - UFUNC_BUFFERS) // 2
-        self.large = calls + count.of(windows)((1,) * len(shape), windows.channels) > most
-        count = replace(count, pixels=0) if self.large else replace(count, fixed=calls)
-        return cut(self.call, windows, shape, count.of(windows), count.of(windows))
+        sizes = self.pixels.dtype.itemsize, self.sums.itemsize
+        needs, self.apart = _needs(self.windows, *sizes, self.ties == "split", self.call.options.room)
+        return cut(self.call, self.windows, needs)
 
     def _step(self, work: Workspace, region: Region, own: slice, part: Windows) -> None:
         """Take some images, and channels, tile by tile."""
@@ -156,7 +149,7 @@ class Routes:
 
     def _tile(self, work: BufferedWorkspace, home: Array, box: Array, part: Windows, region: Region) -> MaximumGradient:
         """Make what a tile's gradient takes, once for all tiles of one form."""
-        if self.large:
+        if self.apart:
             return MaximumGradient(work, self.rule, part, region, self.sums, (box, home))
         forms = (line.reading(places).form for line, places in zip(part.lines, region[1:], strict=True))
         key = "spread", region[0][1] - region[0][0], part.channels, *forms
@@ -166,3 +159,15 @@ class Routes:
             work.programs[key] = MaximumGradient(work, self.rule, part, region, self.sums)
         found: MaximumGradient = work.programs[key]
         return found
+
+
+@lru_cache(maxsize=1024)
+def _needs(windows: Windows, size: int, wide: int, split: bool, room: int) -> tuple[Footprint, bool]:
+    """Count what a tile takes, and say whether there is no room for a copy of its pixels and for its calls."""
+    beside, room = 2 + 2 * wide, room - UFUNC_BUFFERS
+    stages = size + wide * (1 + split)
+    needs = Footprint(pixels=size + wide, stages=stages, scratch=beside, results=beside, last_first=True)
+    calls = PROGRAMS * CALLS * sum(line.kernel for line in windows.lines)
+    least = calls + needs.of(windows, (1,) * (windows.rank + 1), windows.channels)
+    apart = calls > KEPT * min(CACHE, room // 4) or least > room // 2
+    return replace(needs, pixels=0) if apart else replace(needs, fixed=calls), apart

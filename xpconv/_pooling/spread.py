@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ class MaximumGradient:
     """The gradient of max pooling on tiles of one shape: arrays, and the calls on them, made once.
 
     The axes are taken from the last to the first, so that the first maximum of a window is found axis by axis: the
-    first row that has it, and its first pixel there. Where windows are too large for copies of their pixels, `apart`
-    has those of one tile and the place of their gradients; it serves that tile only, and no call is kept.
+    first row that has it, and its first pixel there. With `apart`, the pixels of a tile and the place of their
+    gradients, it serves that tile only: no copy is made of them, and no call is kept.
     """
 
     def __init__(
@@ -35,26 +36,21 @@ class MaximumGradient:
         apart: tuple[Array, Array] | None = None,
     ) -> None:
         self.work, self.sums, self._apart = work, np.dtype(sums), apart
-        if apart is None:
-            box = (*(high - low for low, high in windows.pixels(region)), windows.channels)
-            self.pixels = work.buffer("pixels", box, rule.dtype)
-        else:
-            self.pixels = apart[0]
-        array = self.pixels
+        box = (*(high - low for low, high in windows.pixels(region)), windows.channels)
+        array = apart[0] if apart else work.buffer("pixels", box, rule.dtype)
         self.stages: list[Taps] = []  # the last axis first
         self._reduce = Tape()
         self._spreads: dict[tuple[str, bool], tuple[Tape, Array]] = {}
         for axis in reversed(range(windows.rank)):
             taps = Taps(array, windows.lines[axis], axis, region[1 + axis])
-            if taps.sorts and apart is None:
+            if taps.sorts and not apart:
                 taps.ranked = array
-            array = taps.combine(self._reduce if apart is None else at_once, work, rule, f"reduced {axis}")
+            array = taps.combine(at_once if apart else self._reduce, work, rule, f"reduced {axis}")
             self.stages.append(taps)
         self.top = array
         self.gradient = work.buffer("gradient", array.shape, sums)
-        most = (
-            max(taps.result.size for taps in self.stages),
-        )  # as large as they get, so that they stay where they are
+        # as large as they get, so that they stay where they are
+        most = (max(taps.result.size for taps in self.stages),)
         self._hit, self._lost = (work.buffer(name, most, np.dtype(np.bool_)) for name in ("hit", "lost"))
         self._left, self._share = (work.buffer(name, most, self.sums) for name in ("left", "share"))
 
@@ -62,9 +58,9 @@ class MaximumGradient:
         """Find the maxima of a box of pixels."""
         taps = self.stages[0]
         if taps.ranked is not None:
-            taps.rank(x, self.pixels)
-        elif self._apart is None:
-            np.copyto(self.pixels, x)
+            taps.rank(x, taps.ranked)
+        elif not self._apart:
+            np.copyto(taps.array, x)
         self._reduce.play()
 
     def has_nan(self) -> bool:
@@ -78,10 +74,10 @@ class MaximumGradient:
         If `careful`, NaN counts as a maximum. The first `written` rows of the target hold sums to add to, the others
         nothing. (The rows of images with one axis are its pixels: all or none.)
         """
-        if self._apart is not None:
-            self._give(at_once, ties, careful)
-            return
         key = ties, careful
+        if self._apart:
+            self._give(at_once, *key)
+            return
         if key not in self._spreads:
             tape = Tape()
             self._spreads[key] = tape, self._give(tape, *key)
@@ -103,7 +99,7 @@ class MaximumGradient:
         if ties == "split":
             gradient = self._shared(do, gradient)
         for taps in reversed(self.stages):
-            own = self._apart[1] if self._apart is not None and taps is self.stages[0] else None
+            own = self._apart[1] if self._apart and taps is self.stages[0] else None
             home = self.work.buffer(f"spread {taps.axis}", taps.array.shape, self.sums) if own is None else own
             self._distribute(do, taps, gradient, home, ties == "first", careful, own is not None)
             gradient = home
@@ -113,14 +109,16 @@ class MaximumGradient:
         self, do: Do, taps: Taps, gradient: Array, home: Array, first: bool, careful: bool, held: bool
     ) -> None:
         """Give the windows' gradients to the taps of one axis, beside what is `held` already."""
-        order, left, there = taps.reading.in_order, gradient, False
+        left, there = gradient, False
         writes: set[int] = set()  # the others add
         if not held:
-            ahead = taps.ahead(order)
+            ahead = taps.ahead()
             writes = {tap.number for tap in ahead.values()}
             for rest in taps.rests(home, ahead):
                 do(rest.fill, 0)
-        for tap, after in itertools.zip_longest(order, order[1:]):
+        order: Iterable[Tap | None] = itertools.chain(taps.reading.in_order(), [None])
+        for tap, after in itertools.pairwise(order):
+            assert tap is not None
             view, value = taps.of(home, tap), taps.own(left, tap)
             if first and after is None:  # what is left is its own, and may be there already
                 if tap.number not in writes:
@@ -133,8 +131,8 @@ class MaximumGradient:
             do(np.multiply, bits(value), hit.view(np.int8), out=bits(share))
             if share is not view:
                 do(np.add, view, share, out=view)
-            if first:
-                there = after is order[-1] and after.number in writes and tap.whole and after.whole
+            if first and after is not None:
+                there = after.number == taps.reading.last and after.number in writes and tap.whole and after.whole
                 rest = taps.of(home, after) if there else self._in(self._left, left.shape)
                 left = self._without(do, taps, tap, left, share, rest, left is gradient)
 
@@ -162,7 +160,7 @@ class MaximumGradient:
         for taps in self.stages:
             count = self.work.buffer(f"count {taps.axis}", taps.result.shape, self.sums)
             do(count.fill, 0)
-            for tap in taps.reading.taps:
+            for tap in taps.reading.taps():
                 own = taps.own(count, tap)
                 hit = self._hits(do, taps, tap, False)
                 number = hit
@@ -229,17 +227,22 @@ def _sum_along(
     unit = start // line.stride
     for residue in range(min(line.stride, stop - start)):
         target = out[along(axis, slice(residue, None, line.stride))]
-        count = target.shape[axis + 1]
-        terms = []
-        for _, window in line.readers_of(residue):
-            # the pixels, counted from the first, that are this tap of a window of the output
-            low, high = max(-window - unit, 0), min(line.count - window - unit, count)
+        count, ahead = target.shape[axis + 1], residue + line.before
+        spans = []
+        for tap in line.meeting(residue):
+            window = (ahead - tap * line.dilation) // line.stride + unit  # in which the first of the pixels is this tap
+            low, high = max(-window, 0), min(line.count - window, count)  # the pixels that are it of any window
             if low < high:
-                own = target if high - low == count else target[along(axis, slice(low, high))]
-                shift = window + unit - before
-                terms.append((own, shares[along(axis, slice(low + shift, high + shift))]))
-        terms.sort(key=lambda term: -term[1].shape[axis + 1])
-        filled = not terms or terms[0][0] is not target
+                spans.append((low, high, window - before))
+        spans.sort(key=lambda span: span[0] - span[1])
+        filled = not spans or spans[0][1] - spans[0][0] < count
         if filled:
             target.fill(0)
+        terms = (
+            (
+                target if high - low == count else target[along(axis, slice(low, high))],
+                shares[along(axis, slice(low + shift, high + shift))],
+            )
+            for low, high, shift in spans
+        )
         accumulate(at_once, rule, target, terms, filled=filled)

@@ -6,9 +6,11 @@ is in buffers, which `Footprint` counts, so that all threads together stay in th
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,7 +28,7 @@ CACHE = 12 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the f
 # 0.4 million two threads were no faster than one, of a million by 1.3 times
 SHARE = 1 << 18
 
-Count = Callable[[Ints, int], int]  # of a tile (n, *sizes) and so many channels: bytes
+SHORT = 16  # elements of a row that take as long as the start of another one
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Footprint:
     """Bytes that a tile takes, for each element of an axis's sources, of its result, and of the last one's."""
 
     pixels: int = 0  # of the box that the tile reads
+    reached: int = 0  # of the pixels that the windows of a gradient's tile read
     stages: int = 0  # of each axis's result
     sorted: int = 0  # of the pixels of the last axis, if they are sorted by residue
     scratch: int = 0  # of the largest axis's result
@@ -43,38 +46,39 @@ class Footprint:
     last_first: bool = False  # the order of the axes
     gradient: bool = False  # a tile is of units of pixels, and what it reads are windows
 
-    def of(self, windows: Windows) -> Count:
-        """Give the count for tiles of these windows, or of the pixels that they read."""
-        lines, axes = windows.lines, list(range(windows.rank))
-        if self.last_first:
-            axes.reverse()
-        sorts = windows.strided and lines[-1].stride > 1
+    def sizes(self, windows: Windows, tile: Ints) -> Iterator[list[int]]:
+        """Give the sizes of the box that a tile (n, *sizes) reads, and of each axis's result in turn."""
+        lines, places = windows.lines, list(tile[1:])
+        if self.gradient:
+            sizes = [line.most_readers(n) for line, n in zip(lines, places, strict=True)]
+            places = [min(n * line.stride, line.size) for line, n in zip(lines, places, strict=True)]
+        else:
+            sizes = [line.most_pixels(n) for line, n in zip(lines, places, strict=True)]
+        yield sizes
+        for axis in reversed(range(windows.rank)) if self.last_first else range(windows.rank):
+            sizes[axis] = places[axis]
+            yield sizes
 
-        def count(tile: Ints, channels: int) -> int:
-            images, places = tile[0] * channels, list(tile[1:])
-            if self.gradient:
-                sizes = [line.most_readers(n) for line, n in zip(lines, places, strict=True)]
-                places = [min(n * line.stride, line.size) for line, n in zip(lines, places, strict=True)]
-            else:
-                sizes = [line.most_pixels(n) for line, n in zip(lines, places, strict=True)]
-            box = images * math.prod(sizes)
-            stages, last = [], 0
-            for axis in axes:
-                if sorts and axis == windows.rank - 1:
-                    last = images * math.prod(sizes)
-                sizes[axis] = places[axis]
-                stages.append(images * math.prod(sizes))
-            return (
-                self.fixed
-                + self.pixels * box
-                + self.stages * sum(stages)
-                + self.sorted * last
-                + self.scratch * max(stages)
-                + self.largest * max(box, *stages)
-                + self.results * stages[-1]
-            )
+    def of(self, windows: Windows, tile: Ints, channels: int) -> int:
+        """Count the bytes of a tile of so many channels."""
+        box, *stages = (tile[0] * channels * math.prod(sizes) for sizes in self.sizes(windows, tile))
+        found = self.fixed + self.pixels * box + self.stages * sum(stages) + self.results * stages[-1]
+        found += self.scratch * max(stages) + self.largest * max(box, *stages)
+        if self.sorted and windows.lines[-1].stride > 1:
+            found += self.sorted * (box if self.last_first else (box, *stages)[-2])
+        if self.reached:
+            axes = zip(windows.lines, tile[1:], strict=True)
+            reached = math.prod(line.most_pixels(line.most_readers(n)) for line, n in axes)
+            found += self.reached * tile[0] * channels * reached
+        return found
 
-        return count
+    def effort(self, windows: Windows, tile: Ints, channels: int) -> float:
+        """Count what each window costs: the elements that an axis's taps touch, short rows more."""
+        axes = reversed(windows.lines) if self.last_first else windows.lines
+        found = 0.0
+        for line, sizes in zip(axes, itertools.islice(self.sizes(windows, tile), 1, None), strict=True):
+            found += line.kernel * math.prod(sizes) * (1 + SHORT / (sizes[-1] * channels))
+        return found / math.prod(tile[1:])
 
 
 @dataclass(frozen=True)
@@ -87,31 +91,51 @@ class Cut:
     workers: int
 
 
-def cut(
-    call: Call,
-    windows: Windows,
-    shape: Ints,
-    comfortable: Count,
-    needed: Count,
-    *,
-    cache: int = CACHE,
-    weight: int = 1,
-) -> Cut:
-    """Cut `shape`, of windows or of units of pixels; `weight` is the work on an element.
+def cut(call: Call, windows: Windows, needs: Footprint, beside: int = 0, *, cache: int = CACHE, weight: int = 1) -> Cut:
+    """Cut the windows, or for a gradient the units of pixels, into tiles; `weight` is the work on an element.
 
-    What a tile takes comfortably should fit the cache, what it needs has to fit the workspace. The tiles of parts do
-    not depend on the number of threads, because the order in which their sums are taken depends on the tiles.
+    What a tile needs has to fit a part of the workspace, and with what it reads in place, `beside` bytes for each
+    pixel, it should fit the cache. The tiles of parts do not depend on the number of threads, because the order of
+    their sums depends on the tiles.
     """
-    room, channels = call.options.room - UFUNC_BUFFERS, windows.channels
-    threads = call.options.threads if call.traits.threads else 1
-    cache, one = min(cache, room // (4 if call.traits.threads else 2)), (1,) * len(shape)
-    while channels > 1 and needed(one, channels) > room // 2:
+    return _cut(windows, needs, beside, call.options.room, call.options.threads, call.traits.threads, (cache, weight))
+
+
+@lru_cache(maxsize=1024)
+def _cut(
+    windows: Windows, needs: Footprint, beside: int, room: int, threads: int, parallel: bool, costs: tuple[int, int]
+) -> Cut:
+    shape = (windows.batch, *(windows.units if needs.gradient else windows.output))
+    channels, one, (cache, weight) = windows.channels, (1,) * len(shape), costs
+    whole, room = room, room - UFUNC_BUFFERS
+    threads = threads if parallel else 1
+    while channels > 1 and needs.of(windows, one, channels) > room // 2:
         channels = -(-channels // 2)
+    near, own = cache, min(cache, room // (4 if parallel else 2))
+    comfort = replace(needs, pixels=needs.pixels + beside) if beside else needs
+    if windows.overlap:  # one alone would be taken again and again
+        near = max(near, 2 * comfort.of(windows, one, channels) - needs.fixed)
+        own = max(own, min(2 * needs.of(windows, one, channels) - needs.fixed, room // 2))
     parts = max(1, min(threads if windows.strided else PARTS, math.prod(shape) * windows.channels * weight // SHARE))
-    tile = block(shape, -(-math.prod(shape) // parts))
-    while math.prod(tile) > 1 and (comfortable(tile, channels) > cache or needed(tile, channels) > room // 2):
-        tile = block(shape, math.prod(tile) // 2)
-    workers = min(threads, parts, call.options.room // (needed(tile, channels) + UFUNC_BUFFERS))
+
+    def fitting(turned: bool) -> Ints:
+        """Cut the first axis first, or if `turned` the last one."""
+        order = (shape[0], *reversed(shape[1:])) if turned else shape
+        pixels = -(-math.prod(shape) // parts)
+        while True:
+            tile = block(order, pixels)
+            tile = (tile[0], *reversed(tile[1:])) if turned else tile
+            pixels = math.prod(tile) // 2
+            fits = needs.of(windows, tile, channels) <= own and comfort.of(windows, tile, channels) <= near
+            if fits or pixels == 0:
+                return tile
+
+    tile = fitting(False)
+    if needs.last_first and windows.overlap and tile[1] < shape[1]:  # few rows are read again and again
+        other = fitting(True)
+        if 2 * needs.effort(windows, other, channels) < needs.effort(windows, tile, channels):
+            tile = other
+    workers = min(threads, parts, whole // (needs.of(windows, tile, channels) + UFUNC_BUFFERS))
     return Cut(shape, tile, channels, max(1, workers))
 
 
@@ -122,7 +146,7 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> N
     """Run a step for each tile of each block of channels, with the windows of that many; `weight`: flops an element."""
     jobs = []
     for start, stop in intervals(windows.channels, cuts.channels):
-        part = replace(windows, channels=stop - start)
+        part = windows if stop - start == windows.channels else replace(windows, channels=stop - start)
 
         def job(region: Region, work: Workspace, part: Windows = part, own: slice = slice(start, stop)) -> None:
             step(work, region, own, part)
@@ -131,13 +155,11 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> N
     run(jobs, call.space, call.arithmetic, cuts.workers, math.prod(cuts.shape) * windows.channels * weight)
 
 
-def reducing(windows: Windows, size: int, wide: int, absolute: bool) -> tuple[Count, Count]:
-    """Count what combining pixels of so many bytes in wider ones takes, comfortably and at least."""
+def reducing(windows: Windows, size: int, wide: int, absolute: bool = False) -> tuple[Footprint, int]:
+    """Count what combining pixels of so many bytes in wider ones needs, and reads in place."""
     if not windows.strided:
-        count = Footprint(pixels=wide, stages=wide, largest=2 * wide).of(windows)
-        return count, count
-    least = Footprint(stages=wide, sorted=max(wide, size), scratch=wide * (1 + absolute))
-    return replace(least, pixels=size).of(windows), least.of(windows)
+        return Footprint(pixels=wide, stages=wide, largest=2 * wide), 0
+    return Footprint(stages=wide, sorted=max(wide, size), scratch=wide * (1 + absolute)), size
 
 
 def images_apart(call: Call, windows: Windows, *arrays: Array) -> tuple[Windows, list[Array]]:
@@ -148,4 +170,9 @@ def images_apart(call: Call, windows: Windows, *arrays: Array) -> tuple[Windows,
     if not all(array.flags.c_contiguous for array in first):
         return windows, list(arrays)
     images = windows.batch * windows.channels
-    return replace(windows, batch=images, channels=1), [array.reshape(images, *array.shape[2:], 1) for array in first]
+    return _of_images(windows, images), [array.reshape(images, *array.shape[2:], 1) for array in first]
+
+
+@lru_cache(maxsize=1024)
+def _of_images(windows: Windows, images: int) -> Windows:
+    return replace(windows, batch=images, channels=1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,21 @@ class BufferedWorkspace(Workspace):
             self.forget()
             self._moved += 1
             self._buffers.pop(name, None)
-            pool.drop(self._blocks.pop(name))
+            self._drop(self._blocks.pop(name))
         if name not in self._blocks:
-            self._blocks[name] = pool.take(size)
+            self._blocks[name] = self._take(size)
         return self._blocks[name][:size]
+
+    def _take(self, size: int) -> np.ndarray[Any, Any]:
+        return pool.take(size)
+
+    def _drop(self, block: np.ndarray[Any, Any]) -> None:
+        pool.drop(block)
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of the buffers."""
+        return sum(block.size for block in self._blocks.values())
 
     def begin(self) -> None:
         self._stretch = np.setbufsize(STRETCH)
@@ -94,14 +106,14 @@ class BufferedWorkspace(Workspace):
         if view.flags.c_contiguous and view.dtype == dtype:
             return view.reshape(shape)
         target = self.buffer(name, view.shape, dtype)
-        np.copyto(target, view)
+        self.do(np.copyto, target, view)
         return target.reshape(shape)
 
     def pixels(self, name: str, part: Array) -> Array:
         if part.dtype == self.dtype and (part.strides[-1] == part.itemsize or part.shape[-1] == 1):
             return part
         target = self.buffer(name, part.shape)
-        np.copyto(target, part)
+        self.do(np.copyto, target, part)
         return target
 
     def destination(self, target: Array, region: tuple[slice, ...], bias: Array | None = None) -> Array | None:
@@ -126,9 +138,9 @@ class BufferedWorkspace(Workspace):
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         out = target[region]
         if bias is not None:
-            np.add(block, bias, out=out, casting="same_kind")
+            self.do(np.add, block, bias, out=out, casting="same_kind")
         elif not np.may_share_memory(out, block):
-            np.copyto(out, block, casting="same_kind")
+            self.do(np.copyto, out, block, casting="same_kind")
 
     def keep(self, block: Array) -> Array:
         return block.copy()
@@ -157,6 +169,15 @@ class BufferedWorkspace(Workspace):
         finally:
             self._tape = None
         return found
+
+    @contextlib.contextmanager
+    def noting(self, tape: Tape) -> Iterator[None]:
+        """Note the calls of a block, of an algorithm that is `noted`; they hold while the buffers stay in place."""
+        self._tape = tape
+        try:
+            yield
+        finally:
+            self._tape = None
 
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None:
@@ -201,7 +222,7 @@ class BufferedWorkspace(Workspace):
         return out
 
     def do(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
-        """Make a call on buffers, which `again` notes."""
+        """Make a call on buffers, which `again` and `noting` note."""
         function(*arguments, **keywords)
         if self._tape is not None:
             self._tape(function, *arguments, **keywords)
@@ -258,9 +279,10 @@ class BufferedWorkspace(Workspace):
     def add(self, name: str, a: Array | None, b: Array) -> Array:
         target = self.buffer(name, b.shape, self.sums)
         if a is None:
-            np.copyto(target, b)
-            return target
-        return np.add(a, b, out=target)
+            self.do(np.copyto, target, b)
+        else:
+            self.do(np.add, a, b, out=target)
+        return target
 
     def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
         key = "pad", name, part.shape, tuple(widths), fill
@@ -284,7 +306,7 @@ class BufferedWorkspace(Workspace):
             for border in borders:
                 border[...] = fill
             self._bordered[name] = key
-        np.copyto(middle, part)
+        self.do(np.copyto, middle, part)
         return target
 
     def gather(self, name: str, slab: Array, size: Sequence[int], step: Sequence[int], output: Sequence[int]) -> Array:
@@ -321,7 +343,7 @@ class BufferedWorkspace(Workspace):
         if out is None:
             out = self.buffer(name, (slab.shape[0], *output, w.shape[-1]), self.sums)
         slab = self.copy("thin", slab, slab.shape, self.sums) if slab.dtype != self.sums else slab
-        _fused.window_products(slab, w, output, geometry.stride, geometry.dilation, out)
+        self.do(_fused.window_products, slab, w, output, geometry.stride, geometry.dilation, out)
         return out
 
     def window_products_grad(self, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:

@@ -48,11 +48,7 @@ class Pool:
                 return block
             self._used += size
             self._trim()
-        if size < SMALLEST:
-            return np.empty(size, np.uint8)
-        whole = np.empty(size + ALIGNMENT, np.uint8)
-        start = -whole.ctypes.data % ALIGNMENT
-        return whole[start : start + size]
+        return np.empty(size, np.uint8) if size < SMALLEST else _aligned(size)
 
     def give(self, blocks: Iterable[Memory]) -> None:
         """Take blocks back."""
@@ -93,6 +89,12 @@ class Pool:
         self.__init__()  # type: ignore[misc]
 
 
+def _aligned(size: int) -> Memory:
+    whole = np.empty(size + ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + size]
+
+
 pool = Pool()
 
 if hasattr(os, "register_at_fork"):
@@ -127,3 +129,12 @@ class Held:
         blocks, self._blocks = self._blocks, []
         pool.reserve(-self._beside)
         pool.give(blocks)
+
+
+class Lasting(Held):
+    """Arrays in memory of their own, for as long as somebody has them."""
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+        dtype, size = np.dtype(dtype), math.prod(shape) * np.dtype(dtype).itemsize
+        found: np.ndarray[Any, Any] = _aligned(size).view(dtype).reshape(shape)
+        return found

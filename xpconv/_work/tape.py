@@ -27,6 +27,11 @@ class Tape:
         """Remember a call."""
         self._calls.append(partial(function, *arguments, **keywords))
 
+    @property
+    def calls(self) -> tuple[Callable[[], Any], ...]:
+        """The calls, in order."""
+        return tuple(self._calls)
+
     def play(self) -> None:
         """Make the calls, in order."""
         for call in self._calls:

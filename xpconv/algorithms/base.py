@@ -22,6 +22,7 @@ class Algorithm(ABC):
     transforms = False  # it multiplies in another domain: larger errors, not exact on whole numbers, many array calls
     fourier = False  # it needs the library's Fourier transforms
     by_tap = False  # it serves a kernel as the sum of its taps, each by itself
+    noted = False  # with one group its calls are all made by the workspace, which can note them
     copies_weight = False  # it lays a weight of several taps out anew, as a copy
 
     overlaps = False  # it multiplies overlapping matrices where they lie, which takes a library that can
@@ -84,6 +85,10 @@ class Algorithm(ABC):
         It is then done for some channels at a time. None where the weight is only laid out anew.
         """
         return None
+
+    def form(self, geometry: Geometry) -> Ints:
+        """Give what the form of a prepared weight depends on, beside the weight: other numbers, another form."""
+        return ()
 
     @abstractmethod
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:

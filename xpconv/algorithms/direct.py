@@ -32,7 +32,7 @@ FEW = 8  # output channels up to which all taps are multiplied with every pixel
 class Direct(Algorithm):
     """The algorithm."""
 
-    by_tap = True
+    by_tap = noted = True
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Copy each tap's pixels, multiply, add up."""

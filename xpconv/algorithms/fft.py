@@ -174,6 +174,10 @@ class Fourier(Algorithm):
         points = math.prod(counts[:-1]) * (counts[-1] if complex_data else counts[-1] // 2 + 1)
         return (points, geometry.channels // geometry.groups, geometry.filters)
 
+    def form(self, geometry: Geometry) -> Ints:
+        """Give the lengths of the transform."""
+        return self.lengths(geometry)
+
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C/G, F) -> (P, C/G, F): conj(√N F w), zeros between the taps of a dilated kernel."""
         w = work.copy("kernel", w, w.shape, work.sums)

@@ -41,7 +41,7 @@ class Toeplitz(Gemm):
 
     exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
     spreads = True  # a NaN times the zeros of the weight
-    copies_weight = False
+    copies_weight = noted = False
 
     def panelled(self, geometry: Geometry) -> Ints | None:
         """None: the weight is small, and most of it zeros."""
@@ -62,6 +62,10 @@ class Toeplitz(Gemm):
             )
         work = _work(geometry)
         return replace(work, fixed_moved=2 * work.domain)
+
+    def form(self, geometry: Geometry) -> Ints:
+        """Give the outputs in a row."""
+        return (outputs(geometry),)
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C, F) -> (K'·C, b·F): a shifted copy for each output in a row, beside each other."""

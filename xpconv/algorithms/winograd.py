@@ -253,6 +253,10 @@ class Winograd(Algorithm):
         """(P, C, F), or (P, 1, C) for one channel in each group."""
         return (math.prod(self.points(geometry)), geometry.channels // geometry.groups, geometry.filters)
 
+    def form(self, geometry: Geometry) -> Ints:
+        """Give the points along each axis."""
+        return self.points(geometry)
+
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C, F) -> (P, C, F): G w."""
         found = self._apply(work, "weight", work.copy("left", w, w.shape, work.sums), geometry, out=out)

@@ -12,6 +12,7 @@ import numpy as np
 from xpconv._tools.libraries import Library, load
 from xpconv.nn.checks import Array, Params
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
+from xpconv.nn.prepared import PreparedLayers
 from xpconv.nn.windowed import Conv, MaxPool
 
 
@@ -47,6 +48,7 @@ class Sequential:
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         object.__setattr__(self, "layers", tuple(layers))
+        object.__setattr__(self, "_prepared", PreparedLayers())
         if not self.layers:
             raise ValueError("Sequential: layers holds at least one layer; got none")
 
@@ -137,8 +139,20 @@ class Sequential:
         return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}
 
     def predict(self, params: Params, x: Array) -> Array:
-        """Run every layer: ``-> the last one's output``."""
-        return self.forward(params, x)[0]
+        """Run every layer: ``-> the last one's output``, the bits of `forward`.
+
+        On NumPy the convolutions of the last call are kept, prepared (see `xpconv.prepare_conv`), with copies of their
+        parameters, and serve again as long as the parameters hold the same bits. A layer keeps at most a copy of its
+        parameters and ``max_workspace`` bytes.
+        """
+        prepared: PreparedLayers = vars(self)["_prepared"]
+        spare = False  # whether x is not the caller's
+        for number, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
+            own = _own(params, name)
+            y = prepared.forward(number, layer, own, x) if type(layer) is Conv else None
+            x = _step(layer, "forward", spare)(own, x)[0] if y is None else y
+            spare = _promises_new(layer)
+        return x
 
     def activations(self, params: Params, x: Array) -> dict[str, Array]:
         """Run every layer and keep its output under its name, first to last."""

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import xpconv
+from xpconv._pooling import maxima
 from xpconv.verify.catalogue.tasks import NAMES
-from xpconv.verify.faults.fault import forced, planted
+from xpconv.verify.faults.fault import forced, library, planted
 from xpconv.verify.selftest import FAULTS
 
 CONJUGATE = next(fault for fault in FAULTS if fault.name == "conjugate forgotten")
@@ -84,3 +85,20 @@ def test_a_parameter_that_the_function_does_not_have_is_an_error_when_it_is_plan
     with pytest.raises(ValueError, match="has no parameter depth that a fault could force"), planted(fault):
         pass
     assert xpconv.pad is area
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda xp, wanted: 0,
+        lambda dtype, xp: 0,
+        lambda xp, dtype, spare=None: 0,
+    ],
+)
+def test_a_fault_bears_the_names_of_what_it_replaces(wrong):
+    """Otherwise a parameter put between two others turns one fault into another unseen."""
+    right = maxima.least
+    fault = library("the least", "zero", ("max_pool",), ("xpconv._pooling.maxima:least", lambda _: wrong))
+    with pytest.raises(ValueError, match="has the parameters xp, dtype, its fault has "), planted(fault):
+        pass
+    assert maxima.least is right

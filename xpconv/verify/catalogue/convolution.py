@@ -8,7 +8,7 @@ from operator import methodcaller
 import numpy as np
 
 from xpconv.verify.catalogue.cases import CONV, TRANSPOSE
-from xpconv.verify.catalogue.operation import Adjoint, Arrays, Asks, Name, Operation, Sums, asks
+from xpconv.verify.catalogue.operation import Adjoint, Arrays, Asks, Call, Name, Operation, Sums, asks, keywords
 from xpconv.verify.catalogue.setups import Conv, Transpose
 from xpconv.verify.definition import convolution as definition
 from xpconv.verify.definition.windows import Array
@@ -60,12 +60,27 @@ def _affine(function: str) -> Asks:
     return lambda s, algorithm: (with_bias if s.bias else without)(s, algorithm)
 
 
+def _prepared(s: Conv, algorithm: str) -> Call:
+    arguments = (W, B) if s.bias else (W,)
+    return Call("prepare_conv", arguments, keywords(s, algorithm, input_shape=s.shape("x")), then=(X,))
+
+
 CONVOLUTION = (
     Operation(
         name="conv",
         table=CONV,
         results=("z",),
         call=_affine("conv"),
+        define=conv,
+        sums=Sums(("x", "w", "b"), conv_steps, degrees=(2,)),
+        algorithms=True,
+        promise=_affine("error_bound"),
+    ),
+    Operation(
+        name="prepare_conv",
+        table=CONV,
+        results=("z",),
+        call=_prepared,
         define=conv,
         sums=Sums(("x", "w", "b"), conv_steps, degrees=(2,)),
         algorithms=True,

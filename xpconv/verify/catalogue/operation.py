@@ -31,6 +31,7 @@ class Call:
     function: str
     arguments: tuple[Any, ...]  # a `Name` stands for an array; tuples may hold names
     keywords: dict[str, Any] = field(default_factory=dict)
+    then: tuple[Any, ...] = ()  # the arguments that its result is called with, if it is a function
 
     def names(self) -> tuple[str, ...]:
         """Name the arrays that the call needs, in order."""
@@ -44,6 +45,7 @@ class Call:
                     search(item)
 
         search(self.arguments)
+        search(self.then)
         return tuple(found)
 
     def run(self, arrays: Arrays) -> Any:
@@ -54,11 +56,12 @@ class Call:
                 return arrays[value]
             return tuple(map(fill, value)) if isinstance(value, tuple) else value
 
-        return operator.attrgetter(self.function)(xpconv)(*map(fill, self.arguments), **self.keywords)
+        found = operator.attrgetter(self.function)(xpconv)(*map(fill, self.arguments), **self.keywords)
+        return found(*map(fill, self.then)) if self.then else found
 
     def __str__(self) -> str:
         words = [*map(repr, self.arguments), *(f"{name}={value!r}" for name, value in self.keywords.items())]
-        return f"xc.{self.function}({', '.join(words)})"
+        return f"xc.{self.function}({', '.join(words)})" + (f"({', '.join(map(repr, self.then))})" if self.then else "")
 
 
 Asks = Callable[[Any, str], Call]  # makes a call of a setup and an algorithm, which may be empty

@@ -201,6 +201,15 @@ FAULTS: tuple[Fault, ...] = (
         (SLAB, changed(_coarse)),
         sign="off by more",
     ),
+    library(
+        "bias of a prepared convolution forgotten",
+        "what is kept is the weight alone",
+        ("prepare_conv",),
+        (
+            "xpconv._ops.prepare:prepared_conv",
+            lambda right: lambda call, geometry, name, w, b: right(call, geometry, name, w, None),
+        ),
+    ),
     library("zeros", "the result is never filled", CONV, ("xpconv:conv", changed(lambda z: 0 * z))),
     library(
         "kernel not flipped in the gradient",

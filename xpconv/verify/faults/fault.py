@@ -94,5 +94,22 @@ def planted(fault: Fault) -> Iterator[None]:
                 holder = operator.attrgetter(".".join(holders))(holder)
             right = vars(holder)[name]
             undo.callback(setattr, holder, name, right)
-            setattr(holder, name, wrap(right))
+            wrong = wrap(right)
+            if module.startswith("xpconv._"):
+                _same_names(place, right, wrong)
+            setattr(holder, name, wrong)
         yield
+
+
+def _same_names(place: str, right: Function, wrong: Function) -> None:
+    """Refuse a wrong function whose parameters bear other names than those of the right one in their places.
+
+    A parameter that is put before others later would else be taken for one of them, and another fault be planted than
+    the one that is named.
+    """
+    there = list(inspect.signature(right).parameters)
+    parameters = inspect.signature(wrong).parameters.values()
+    given = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    first = there[:1] == ["self"]  # which a fault may call what it is
+    if given[first:] != there[first : len(given)]:
+        raise ValueError(f"{place} has the parameters {', '.join(there)}, its fault has {', '.join(given)}")
