@@ -26,6 +26,7 @@ hypothesis.settings.load_profile("xpconv")
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
     "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
+    "docs": ({"faker": "Faker", "IPython": "IPython"}, '"xpconv[docs]"'),
     "peers": ({"onnxruntime": "ONNX Runtime"}, "onnxruntime"),
 }
 # fixtures that are a library

@@ -44,7 +44,9 @@ def test_the_cells_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytest
 def test_every_page_is_in_a_list_of_contents() -> None:
     reached = {DOCS / "index.md"}
     for path in PAGES:
-        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for block in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
             lines = [line for line in block.splitlines() if line and not line.startswith(":")]
             reached |= {(path.parent / line).resolve().with_suffix(".md") for line in lines}
     assert set(PAGES) == reached
