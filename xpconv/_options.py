@@ -6,13 +6,16 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
+
+from xpconv._shapes.keywords import keywords_of
 
 MIB = 1 << 20
 MIN_WORKSPACE = MIB  # below this not even one row of an ordinary layer fits
@@ -136,6 +139,20 @@ def current() -> Options:
     return _with(_defaults.options, block) if block else _defaults.options
 
 
+<<<<<<< HEAD
+@keywords_of
+=======
+@contextmanager
+def limited(**changed: int) -> Iterator[None]:
+    """Put options in the place of those in force, for this thread and what it starts."""
+    before = _block.set(tuple((dict(_block.get()) | changed).items()))
+    try:
+        yield
+    finally:
+        _block.reset(before)
+
+
+>>>>>>> chunks
 class set_options:
     """Change the defaults of the process at once, and for a block when used as a context manager.
 

@@ -21,12 +21,14 @@ LAYERS = (
     ("_plan",),
     ("_engine",),
     ("_convolution", "_pooling"),
+    ("_chunks",),
     ("_ops",),
     ("torch", "jax"),
     ("course",),
     ("nn",),
     ("_train",),
     ("bounds",),
+    ("dask",),
     ("testing",),
     ("pytest_plugin",),
     ("verify",),
@@ -38,7 +40,7 @@ INSIDE = {
     "verify": (
         ("definition", "faults"),
         ("catalogue",),
-        ("check",),
+        ("judge",),
         ("report",),
         ("run", "selftest", "target"),
         ("command",),
@@ -58,6 +60,7 @@ OPTIONAL = (
     "rich",
     "matplotlib",
     "safetensors",
+    "shtab",
     "scipy",
     "sklearn",
     "hypothesis",
@@ -123,7 +126,7 @@ def test_nothing_imports_upward(name: str) -> None:
 
 
 def room(name: str) -> str:
-    """Name the innermost part of the house that a module belongs to: ``verify.check``, or ``_engine``."""
+    """Name the innermost part of the house that a module belongs to: ``verify.judge``, or ``_engine``."""
     outer, *inner = name.split(".")[1:] or [""]
     return f"{outer}.{inner[0]}" if outer in INSIDE and inner else outer
 

@@ -29,7 +29,7 @@ else:
     sys.exit("the metadata are not hidden")
 """
 MODULES = ("algorithms", "bounds", "course", "data", "nn", "testing", "verify")
-LIBRARIES = ("torch", "jax")
+LIBRARIES = ("torch", "jax", "dask")
 
 
 def run(code: str, *arguments: str) -> str:

@@ -128,7 +128,7 @@ def package_modules() -> list[str]:
     return ["xpconv", *found]
 
 
-BINDINGS = {"xpconv.torch": "torch", "xpconv.jax": "jax"}  # which import their library
+BINDINGS = {"xpconv.torch": "torch", "xpconv.jax": "jax", "xpconv.dask": "dask"}  # which import their library
 MODULES = [
     pytest.param(name, marks=[pytest.mark.needs(BINDINGS[name])] if name in BINDINGS else [])
     for name in package_modules()

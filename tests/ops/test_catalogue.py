@@ -15,8 +15,8 @@ from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify.catalogue import cases as catalogue
 from xpconv.verify.catalogue.dtypes import DTYPES
 from xpconv.verify.catalogue.tasks import EXACT, OPERATIONS, Task, tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
 
 ORACLE = Oracle(0)
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these

@@ -320,6 +320,11 @@ def _device(array: Array) -> Device | None:
         return None
 
 
+def is_chunked(*arrays: Array) -> bool:
+    """Say whether any of these is cut into chunks, and computed when somebody asks for it."""
+    return "dask.array" in sys.modules and any(compat.is_dask_array(array) for array in arrays)
+
+
 def described_space(function: str, device: Any, dtype: DType | str) -> tuple[Space, DType]:
     """Stand in for arrays that are only described: NumPy's traits, or CuPy's for a CUDA device."""
     kind = str(getattr(device, "type", device) or "cpu").lower().partition(":")[0]

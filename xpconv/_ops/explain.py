@@ -12,12 +12,14 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords, meant
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 PASSES = ("conv", "input_grad", "weight_grad")
 
 
+@keywords
 def explain(
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
@@ -77,7 +79,7 @@ def explain(
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
     geometry = read.conv(name, x_shape, w_shape, asked, ("x_shape", "w_shape"))
     if of not in PASSES:
-        raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}")
+        raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}{meant(of, PASSES)}")
     space, found = described_space(name, device, dtype)
     arithmetic, options = Arithmetic.of(space.xp, found, found, True), _options.current().on(space.memory)
     call = Call(name, space, arithmetic, layout, options, asks=True)

@@ -6,12 +6,15 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
+from xpconv._arrays.space import is_chunked
+from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
 from xpconv._pooling import portable
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
 from xpconv._shapes.geometry import Geometry, Ints, Region
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 from xpconv._work.workspace import Workspace
@@ -35,6 +38,7 @@ def _order(geometry: Geometry, layout: str) -> Ints:
     return (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
 
 
+@keywords
 def unfold(
     x: Array,
     window: Size,
@@ -84,6 +88,8 @@ def unfold(
     array([[0., 1.],
            [2., 3.]])
     """
+    if is_chunked(x):
+        return by_blocks(unfold, locals())
     name = "unfold"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     geometry = read.windows(name, x.shape, window, Windowing(stride, padding, dilation, layout=layout))
@@ -112,6 +118,7 @@ def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
     return call.xp.permute_dims(found, order) if target is None else target
 
 
+@keywords
 def fold(
     cols: Array,
     input_shape: tuple[int, ...],
@@ -155,6 +162,8 @@ def fold(
     >>> xc.fold(np.ones((1, 3, 2, 1)), (1, 4, 1), 2)[0, :, 0]
     array([1., 2., 2., 1.])
     """
+    if is_chunked(cols):
+        return by_blocks(fold, locals())
     name = "fold"
     call = Call.of(name, cols=cols, layout=layout)
     asked = Windowing(stride, padding, dilation, layout=layout)

@@ -14,6 +14,7 @@ from xpconv._plan.fit import fit
 from xpconv._plan.rates import RATES, UNMEASURED, exact_work, predict
 from xpconv._plan.record import Candidate, Plan
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import meant
 from xpconv.algorithms import REGISTRY
 
 CHOICES = ("auto", *REGISTRY)
@@ -31,6 +32,7 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
     if algorithm not in CHOICES:
         raise ValueError(
             f"{call.name}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
+            f"{meant(algorithm, CHOICES)}"
         )
     case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient)
     if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
 import numpy as np
+
+from xpconv._shapes.keywords import near
 
 Array = Any
 
@@ -32,6 +34,9 @@ PACKAGES = {
     "strict": "array_api_strict",
     "dask": "dask",
 }
+
+# what pip is asked for, where that is not the package's own name
+DISTRIBUTIONS = {"cupy": "xpconv[cuda13]", "strict": "array-api-strict", "dask": "dask[array]"}
 
 
 class LibraryError(RuntimeError):
@@ -102,13 +107,29 @@ def installed() -> list[str]:
     return [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
 
 
+def install_line(name: str) -> str:
+    """Say how to install a library."""
+    wanted = DISTRIBUTIONS.get(name, PACKAGES[name])
+    hint = ", or xpconv[cuda12] for a driver of CUDA 12" if name == "cupy" else ""
+    return f"python -m pip install {repr(wanted) if '[' in wanted else wanted}{hint}"
+
+
+def unknown_backend(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such backend, and which was meant or which there are."""
+    close = near(name, known)
+    hint = f"; did you mean {close}?" if close else ""
+    return f"unknown backend {name!r}; choose one of {', '.join(known)}{hint}"
+
+
 def load(name: str, device: str | None = None) -> Library:
     """Import the library `name` and give it with its device; LibraryError says in one line why not."""
     if name not in MODULES:
-        raise LibraryError(f"unknown backend {name!r}; choose one of {', '.join(MODULES)}")
+        raise LibraryError(unknown_backend(name, MODULES))
     try:
         xp = importlib.import_module(MODULES[name])
     except ImportError as error:
+        if name not in installed():
+            raise LibraryError(f"backend {name!r} is not installed: {install_line(name)}") from error
         raise LibraryError(f"backend {name!r} cannot be imported: {error}") from error
     if name == "cupy" and not xp.cuda.is_available():
         raise LibraryError("backend 'cupy' is installed, but no CUDA device is available")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from array_api_compat import device
 
+from xpconv._shapes.keywords import keywords_of
 from xpconv._work import threads as _threads
 from xpconv.nn import rectify as _rectify
 from xpconv.nn.checks import Array, Params, entry, positive_int, real_floating, same_shape
@@ -48,6 +49,7 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dty
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
 
 
+@keywords_of
 @dataclass(frozen=True)
 class ReLU:
     """Rectify: max(x, 0), elementwise, on any shape.
@@ -100,6 +102,7 @@ class ReLU:
         return xp.where(cache > 0, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Flatten:
     """Join all axes but the first: ``(N, *rest) -> (N, prod(rest))``, in row-major order.
@@ -133,6 +136,7 @@ class Flatten:
         return xp.reshape(dy, cache), {}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Dense:
     """Multiply by a matrix and add a bias: y = x @ weight + bias, ``(N, D), (D, F), (F,) -> (N, F)``.

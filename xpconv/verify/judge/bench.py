@@ -14,12 +14,12 @@ from xpconv.testing import Mismatch, assert_adjoint, assert_exact, assert_within
 from xpconv.verify.catalogue.dtypes import DTYPES, host, nearest
 from xpconv.verify.catalogue.operation import Arrays, Call, Operation
 from xpconv.verify.catalogue.tasks import Task
-from xpconv.verify.check import reproduce
-from xpconv.verify.check.digest import digest
-from xpconv.verify.check.oracle import Exact, Oracle
-from xpconv.verify.check.result import Finding, Result
-from xpconv.verify.check.spread import promises, spreads
 from xpconv.verify.definition.windows import Array
+from xpconv.verify.judge import reproduce
+from xpconv.verify.judge.digest import digest
+from xpconv.verify.judge.oracle import Exact, Oracle
+from xpconv.verify.judge.result import Finding, Result
+from xpconv.verify.judge.spread import promises, spreads
 
 LOOSE = 4  # a promised bound may be so many times the verifier's own
 
