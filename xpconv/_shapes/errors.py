@@ -106,8 +106,6 @@ class Facts:
         for n, pair in zip(size, pairs, strict=True):
             if mode == "reflect" and max(pair) >= n:
                 self.fail(f"{name} 'reflect' takes at most n - 1 pixels, here {n - 1}; got padding {pair}")
-            if mode == "circular" and max(pair) > n:
-                self.fail(f"{name} 'circular' takes at most n pixels, here {n}; got padding {pair}")
 
     def padding(self, value: Any, size: Ints, span: Ints, stride: Ints) -> Pairs:
         """Read any form of padding and give (before, after) pairs."""
