@@ -142,7 +142,7 @@ def _remedy(function: str, shape: Ints) -> str:
     if unknown and not isinstance(unknown[0], float) and isinstance(shape[0], _Unfit) and len(unknown) == 1:
         return (
             "; where the number of images is not known, as in an export for any batch, give them one by one: "
-            f"jax.vmap(lambda image: {function}(image[None], …)[0])(x)"
+            f"vmap(lambda image: {function}(image[None], …)[0])(x)"
         )
     if unknown and not isinstance(unknown[0], float):
         return "; sizes of pixels and channels have to be known: export the function once for each of them"
