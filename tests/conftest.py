@@ -27,7 +27,10 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
     "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
     "docs": ({"faker": "Faker", "IPython": "IPython"}, '"xpconv[docs]"'),
-    "peers": ({"onnxruntime": "ONNX Runtime"}, "onnxruntime"),
+    "peers": (
+        {"onnxruntime": "ONNX Runtime", "skimage": "scikit-image", "sigpy": "SigPy", "keras": "Keras"},
+        "onnxruntime scikit-image sigpy keras",
+    ),
 }
 # fixtures that are a library
 FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}
