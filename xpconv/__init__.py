@@ -32,6 +32,7 @@ if _typing.TYPE_CHECKING:
     from xpconv import algorithms as algorithms
     from xpconv import bounds as bounds
     from xpconv import course as course
+    from xpconv import dask as dask
     from xpconv import data as data
     from xpconv import jax as jax
     from xpconv import nn as nn
@@ -79,7 +80,8 @@ __all__ = [
 ]
 
 _SUBMODULES = ("algorithms", "bounds", "course", "data", "nn", "testing", "verify")
-_BINDINGS = {"torch": "PyTorch", "jax": "JAX", "onnx": "ONNX"}  # each imports the library of its name
+# each imports the library of its name
+_BINDINGS = {"torch": "PyTorch", "jax": "JAX", "dask": "Dask", "onnx": "ONNX"}
 
 
 def __dir__() -> list[str]:

@@ -16,17 +16,19 @@ ROOT = Path(SPEC.origin).parent
 LAYERS = (
     ("_options", "_shapes", "_version", "data"),
     ("_arrays",),
-    ("_work", "_tools"),
+    ("_work", "_tools", "_compiled"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),
     ("_convolution", "_pooling"),
+    ("_chunks",),
     ("_ops",),
     ("torch", "jax", "onnx"),
     ("course",),
     ("nn",),
     ("_train",),
     ("bounds",),
+    ("dask",),
     ("testing",),
     ("pytest_plugin",),
     ("verify",),
@@ -38,7 +40,7 @@ INSIDE = {
     "verify": (
         ("definition", "faults"),
         ("catalogue",),
-        ("check",),
+        ("judge",),
         ("report",),
         ("run", "selftest", "target"),
         ("command",),
@@ -56,13 +58,17 @@ OPTIONAL = (
     "onnx",
     "cupy",
     "dask",
+    "dpnp",
+    "dpctl",
     "rich",
     "matplotlib",
     "safetensors",
+    "shtab",
     "scipy",
     "sklearn",
     "hypothesis",
     "array_api_strict",
+    "numba",
 )
 
 
@@ -123,7 +129,7 @@ def test_nothing_imports_upward(name: str) -> None:
 
 
 def room(name: str) -> str:
-    """Name the innermost part of the house that a module belongs to: ``verify.check``, or ``_engine``."""
+    """Name the innermost part of the house that a module belongs to: ``verify.judge``, or ``_engine``."""
     outer, *inner = name.split(".")[1:] or [""]
     return f"{outer}.{inner[0]}" if outer in INSIDE and inner else outer
 

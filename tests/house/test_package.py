@@ -29,7 +29,8 @@ else:
     sys.exit("the metadata are not hidden")
 """
 MODULES = ("algorithms", "bounds", "course", "data", "nn", "testing", "verify")
-LIBRARIES = {"torch": "conv", "jax": "conv", "onnx": "evaluator"}  # with a name that is in each
+# with a name that is in each
+LIBRARIES = {"torch": "conv", "jax": "conv", "dask": "conv", "onnx": "evaluator"}
 
 
 def run(code: str, *arguments: str) -> str:

@@ -64,7 +64,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pad_vjp": ({"dy": EMPTY, "input_shape": EMPTY, "padding": EMPTY}, {"mode": "zeros", **LAYOUT}),
     "explain": ({"x_shape": EMPTY, "w_shape": EMPTY}, {**CONV, "dtype": ANY, "of": "conv", "device": None}),
     "error_bound": ({"x": EMPTY, "w": EMPTY, "b": None}, CONV),
-    "set_options": ({}, {"max_workspace": None, "threads": None}),
+    "set_options": ({}, {"max_workspace": None, "threads": None, "compiled": None}),
     "zero_pad": ({"X": EMPTY, "pad": EMPTY}, {}),
     "conv_single_step": ({"a_slice_prev": EMPTY, "W": EMPTY, "b": EMPTY}, {}),
     "conv_forward": ({"A_prev": EMPTY, "W": EMPTY, "b": EMPTY, "hparameters": EMPTY}, {}),
@@ -131,7 +131,7 @@ def package_modules() -> list[str]:
 def needed(name: str) -> list[pytest.MarkDecorator]:
     """Give the mark of a module that imports a library, all of whose part of the package does."""
     part = name.split(".")[1:2]
-    return [pytest.mark.needs(*part)] if part in (["torch"], ["jax"], ["onnx"]) else []
+    return [pytest.mark.needs(*part)] if part in (["torch"], ["jax"], ["dask"], ["onnx"]) else []
 
 
 MODULES = [pytest.param(name, marks=needed(name)) for name in package_modules()]

@@ -26,7 +26,20 @@ def test_kerass_own_layer_tests(folder: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.py").write_text(code, encoding="utf-8")
     suites = [f"keras.src.layers.{folder}.{suite}" for suite in SUITES[folder]]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "recipe", "-p", "no:cacheprovider", "-m", TRAINED, "--pyargs", *suites],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "recipe",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            TRAINED,
+            "--pyargs",
+            *suites,
+        ],
         capture_output=True,
         text=True,
         check=False,

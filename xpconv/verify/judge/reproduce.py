@@ -7,7 +7,7 @@ from typing import Any
 from xpconv._tools import libraries
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.tasks import Task, find
-from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.judge.oracle import Oracle
 
 Array = Any
 

@@ -14,9 +14,9 @@ from xpconv._tools.libraries import LibraryError
 from xpconv.verify import draw
 from xpconv.verify.catalogue.dtypes import COMPLEX, DTYPES, INTEGERS
 from xpconv.verify.catalogue.tasks import tasks
-from xpconv.verify.check import bench as check
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Exact, Oracle, _bound
+from xpconv.verify.judge import bench
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Exact, Oracle, _bound
 
 ORACLE = Oracle(0)
 
@@ -100,9 +100,9 @@ def test_draw_gives_the_data_of_the_run():
 def test_the_bound_sees_more_digits_than_float64():
     """1 + 2**-60 in float64 is 1, which is off by 2**-60: the rest of the exact result is not lost."""
     exact = Exact(np.array([1.0]), np.array([2.0**-60]))
-    assert check._demand_bound("z", 0, np.array([1.0]), exact, np.array([2.0**-58])) == 0.25
-    with pytest.raises(check.Finding):
-        check._demand_bound("z", 0, np.array([1.0]), exact, np.array([2.0**-61]))
+    assert bench._demand_bound("z", 0, np.array([1.0]), exact, np.array([2.0**-58])) == 0.25
+    with pytest.raises(bench.Finding):
+        bench._demand_bound("z", 0, np.array([1.0]), exact, np.array([2.0**-61]))
 
 
 def test_exact_results_are_split_without_loss():

@@ -18,7 +18,7 @@ from xpconv.algorithms import EVERYWHERE
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.operation import Call, Operation
 from xpconv.verify.catalogue.tasks import OPERATIONS, Task
-from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.judge.oracle import Oracle
 
 OTHERS = "other than its default"
 

@@ -9,8 +9,8 @@ import xpconv
 from tests.verify.planted import FAULTS, GOOD, halves, saturating, unconjugated, view
 from xpconv._tools import libraries as _libraries
 from xpconv.verify.catalogue.tasks import tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
 
 ORACLE = Oracle(0)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from xpconv.verify.catalogue.setups import EXTENTS
 from xpconv.verify.catalogue.tasks import Task
-from xpconv.verify.check.result import Result
+from xpconv.verify.judge.result import Result
 
 PATIENCE = 3.0  # seconds for one failure
 

@@ -11,9 +11,9 @@ from xpconv._tools import libraries as _libraries
 from xpconv.verify import draw
 from xpconv.verify.catalogue.setups import resized
 from xpconv.verify.catalogue.tasks import find, tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
-from xpconv.verify.check.shrink import shrink, smaller
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
+from xpconv.verify.judge.shrink import shrink, smaller
 
 
 def size(task):

@@ -7,9 +7,9 @@ from xpconv._tools import libraries as _libraries
 from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify import main
 from xpconv.verify.catalogue.tasks import tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
-from xpconv.verify.check.untested import untested
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
+from xpconv.verify.judge.untested import untested
 
 ORACLE = Oracle(0)
 
