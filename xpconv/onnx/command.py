@@ -26,7 +26,7 @@ class ModelError(ValueError):
     """A model cannot be run; the message is one line."""
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         description="Run an ONNX model on NumPy with ONNX's reference evaluator and xpconv's convolutions, pools and "
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         0, 1 if a node failed, 2 for bad input.
 
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     try:
         model = _load(Path(options.model))
         runner = _evaluator(model, options.model)
