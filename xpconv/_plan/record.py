@@ -59,7 +59,7 @@ class Plan:
         return f"<Plan {self.head}>"
 
     def _rows(self) -> list[tuple[str, ...]]:
-        rows = [("algorithm", "predicted", "workspace", "error", "")]
+        rows: list[tuple[str, ...]] = [("algorithm", "predicted", "workspace", "error", "")]
         for c in self.candidates:
             known = math.isfinite(c.seconds)
             time, room = (f"{c.seconds * 1e3:.3g} ms", size(c.workspace)) if known else ("-", "-")
