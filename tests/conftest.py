@@ -25,11 +25,8 @@ hypothesis.settings.load_profile("xpconv")
 # what a test may need beside the extra "test": names for people, what to install
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
-<<<<<<< HEAD
     "fast": ({"numba": "Numba"}, '"xpconv[fast]"'),
-=======
     "clusters": ({"distributed": "Dask's clusters", "zarr": "Zarr"}, '"xpconv[dask]" zarr'),
->>>>>>> chunks
     "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
 }
 # fixtures that are a library

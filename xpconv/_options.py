@@ -139,9 +139,6 @@ def current() -> Options:
     return _with(_defaults.options, block) if block else _defaults.options
 
 
-<<<<<<< HEAD
-@keywords_of
-=======
 @contextmanager
 def limited(**changed: int) -> Iterator[None]:
     """Put options in the place of those in force, for this thread and what it starts."""
@@ -152,7 +149,7 @@ def limited(**changed: int) -> Iterator[None]:
         _block.reset(before)
 
 
->>>>>>> chunks
+@keywords_of
 class set_options:
     """Change the defaults of the process at once, and for a block when used as a context manager.
 

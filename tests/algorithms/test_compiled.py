@@ -23,8 +23,8 @@ from xpconv.bounds import conv_input_grad_error_bound, conv_weight_grad_error_bo
 from xpconv.verify.catalogue import cases as catalogue
 from xpconv.verify.catalogue.setups import Conv
 from xpconv.verify.catalogue.tasks import tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
 
 MIB = 1 << 20
 # layers of all three kinds of loops; rows and channels that are no multiple of what is taken together
