@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 import xpconv
-from tests import standin
+from tests import nvrtc, standin
 from xpconv._tools import guises as _guises
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError
@@ -161,6 +161,7 @@ LACKS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("strict", "strict-device1"), NARROW),
     "strict-no-float64": NARROW | {"float64", "complex128"},
     "torch": UNSIGNED,
+    "dpnp": frozenset({"bfloat16"}),
     **dict.fromkeys(("jax", "jax-jit"), WIDE),
 }
 # name -> library, device, whether its arrays are read-only
@@ -193,6 +194,8 @@ def load(name: str) -> Backend:
 def usable(library: str) -> bool:
     """Whether tests of a library can run here: it is installed, or a stand-in is; nothing is imported."""
     stands_in = library == "cupy" and standin.is_installed()
+    if library == "nvrtc":
+        return nvrtc.path() is not None
     return stands_in or importlib.util.find_spec(PACKAGES.get(library, library)) is not None
 
 

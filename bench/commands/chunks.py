@@ -147,9 +147,10 @@ def ratios(found: Sequence[Measurement], quantity: str, way: str, others: Sequen
                 for one in found
                 if (one.case, one.facts["scheduler"]) == (case, scheduler)
             }
-            least = min((here[name] for name in others if here.get(name)), default=None)
-            if here.get(way) and least:
-                result[f"{case}, {scheduler}"] = here[way] / least
+            least = min((float(value) for name in others if (value := here.get(name))), default=None)
+            own = here.get(way)
+            if own and least:
+                result[f"{case}, {scheduler}"] = float(own) / least
     return result
 
 

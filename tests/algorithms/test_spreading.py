@@ -25,7 +25,7 @@ ALGORITHMS = ("toeplitz", "winograd", "fft")
 CASES = {name: case for name, case in CONV.items() if case.padding_mode == "zeros" and case.dtype is None}
 CASES = {name: case for name, case in CASES.items() if case.positions < 1000}
 CORE = ("pairs", "depthwise", "empty-batch", "1d-causal-dilated", "stride-2")
-OTHERS = ["strict", "torch", "jax-jit", "cupy"]
+OTHERS = ["strict", "torch", "jax-jit", "cupy", "dpnp"]
 GRID = [("numpy", name) for name in CASES] + [(b, name) for b in OTHERS for name in sizes.full(CORE, CORE[:2])]
 
 
@@ -226,7 +226,7 @@ def test_what_is_not_finite_stays_in_its_windows(algorithm: str, value: float) -
     assert (np.isfinite(z).all(axis=(0, 1, 2)) == (np.arange(32) != 5)).all()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", ["numpy", "strict", "torch", "jax", "dask", "cupy", "dpnp"], indirect=True)
 @pytest.mark.parametrize("size", [(21, 22), (19,)])
 def test_images_wider_than_a_row_of_toeplitz(backend: Backend, size: tuple[int, ...]) -> None:
     x, w = values((2, *size, 3), 0, "float32", -3, 3), values((*(3,) * len(size), 3, 4), 1, "float32", -3, 3)

@@ -129,9 +129,12 @@ def test_numpy(plain: Backend, name: str, algorithm: str, dtype: str, wide: str)
         check(plain, name, dtype, wide, kind, algorithm)
 
 
+LIBRARIES = ("strict", "strict-no-float64", "torch", "cupy", "jax", "jax-jit", "jax-x64", "dask", "dpnp")
+
+
 def libraries() -> Iterator[tuple[str, str, str, str]]:
     """Give each library with the pairs that it has; in a normal run they take turns, and so where each is compiled."""
-    for place, name in enumerate(("strict", "strict-no-float64", "torch", "cupy", "jax", "jax-jit", "jax-x64", "dask")):
+    for place, name in enumerate(LIBRARIES):
         lacks = backends.LACKS.get(name, frozenset())
         pairs = [(dtype, wide) for dtype, wide in PAIRS if not {dtype, wide} & lacks]
         slow = name in backends.SLOW

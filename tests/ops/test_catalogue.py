@@ -89,9 +89,7 @@ def chosen(name: str) -> list[Task]:
     found = list(tasks(first, core=not FULL))
     if FULL:
         found += more()
-    found += share(tasks(others, core=not NIGHTLY), 1, 3 if FULL else 12)
-    # CuPy's isdtype, which its clip asks, does not know bfloat16: no bound can be computed
-    return [task for task in found if name != "cupy" or task.dtype != "bfloat16" or task.tier != "bound"]
+    return found + share(tasks(others, core=not NIGHTLY), 1, 3 if FULL else 12)
 
 
 HAS_BFLOAT16 = backends.usable("ml_dtypes")

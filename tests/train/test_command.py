@@ -178,7 +178,7 @@ def refused(capsys, arguments, status=2):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--backend", "tensorflow"], "unknown backend 'tensorflow'; choose one of numpy, cupy, torch, jax"),
+        (["--backend", "tensorflow"], "unknown backend 'tensorflow'; choose one of numpy, cupy, torch, jax, dpnp"),
         (["--backend", "dask"], "unknown backend 'dask'"),
         (["--epochs", "0"], "argument --epochs: must be an integer of at least 1; got '0'"),
         (["--epochs", "2.5"], "argument --epochs: must be an integer of at least 1; got '2.5'"),

@@ -1,10 +1,10 @@
 """Compile the loops, with Numba and once: what has been compiled is kept on disk.
 
 A kernel is asked for by its name and dtype. Numba is imported when the first one is wanted, which takes a second;
-compiling one takes seconds more. A process that only wants what pays (`Ledger`) goes without a kernel until it has
-lost as much time, by the plans' own predictions, as the kernel costs: no call waits for what it does not use for long,
-and in all at most twice the time of the better choice is spent. The decision follows from the calls alone, so that a
-program gives the same bits on every run.
+compiling one takes seconds more. Where results are the same bits with a kernel and without, a process goes without it
+until it has lost as much time, by predictions, as the kernel costs (`Ledger`): no call waits for what it does not use
+for long, and in all at most twice the time of the better choice is spent. Where rounding differs, a call is given a
+kernel if that alone saves it `WORTH` or more, so that a call has the same bits whenever it is made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Key = tuple[str, str]  # name, dtype
 
 MISSING = 'needs Numba: python -m pip install "xpconv[fast]"'
 OFF = "not taken: compiled kernels are switched off"
-NOT_YET = "not taken: not compiled yet, and little time was lost without it"
+LITTLE = "not taken: saves too little of a call to wait for it; set_options(compiled=True) takes it"
+WORTH = 1e-3  # seconds that one call saves
 LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to compile it
 
 # a product and a sum may become one operation; sums stay in their order, but for dot products, whose lanes are apart

@@ -128,7 +128,7 @@ def places(x: Array, spots: Array, place: Array, best: Array) -> None:
                             o[c] = o[c] if keep else at
 
 
-def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Array, sums: Array, heads: Array) -> None:
+def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Array, sums: Array) -> None:
     """(N, H, W, C), (N, OH, OW, C) -> dx (N, H, W, C): each window's gradient to its first maximum, or first NaN.
 
     Of the tile's rows of windows ``place[11]`` to ``place[12]`` of ``place[13]`` images, all of a row. What they give

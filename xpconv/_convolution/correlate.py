@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
-from xpconv._arrays.types import Array
-from xpconv._convolution.weight import algorithm_of, beside, prepared
+from xpconv._arrays.types import Array, DType
+from xpconv._convolution.weight import algorithm_of, beside, factors_of, prepared
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.results import Kept, Result, Written
 from xpconv._engine.slab import inside, slab
@@ -62,6 +62,7 @@ class _Correlation:
     plan: Plan
     x: Array
     weight: Array | Panels
+    factors: DType
     fallback: Callable[[], _Correlation] | None = None  # computes a tile again in which values spread: not finite
 
     @property
@@ -78,6 +79,12 @@ class _Correlation:
 
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Compute the block (n, *output, F) of a region, in `out` where that is possible."""
+        if self.factors == work.factors:
+            return self._block(region, work, out)
+        with work.taking(self.factors):
+            return self._block(region, work, out)
+
+    def _block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         plan, algorithm = self.plan, algorithm_of(self.call, self.plan)
         if plan.single_taps:
             return self._tap_by_tap(region, work)
@@ -116,7 +123,8 @@ class _Correlation:
 def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task, one a tile, or one a block of channels if those are cut; they put what they compute."""
     call, plan = task.call, task.plan
-    w = cast(call.xp, task.w, call.arithmetic.factors)
+    factors = factors_of(call, plan, task.x, task.w)
+    w = cast(call.xp, task.w, factors)
     b = None if task.b is None else cast(call.xp, task.b, call.arithmetic.sums)
     tiles = Tiles((plan.geometry.batch, *plan.geometry.output), plan.tile)
 
@@ -127,11 +135,11 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
 
             def prepare_again() -> _Correlation:
                 """Prepare when the first tile needs it: it may be a copy."""
-                return _Correlation(call, again, pixels, prepared(call, again, w[cut.weights], held))
+                return _Correlation(call, again, pixels, prepared(call, again, w[cut.weights], held), factors)
 
             fallback = threads.once(prepare_again)
         own = plan if cut.geometry is plan.geometry else replace(plan, geometry=cut.geometry)
-        return _Correlation(call, own, pixels, weight, fallback)
+        return _Correlation(call, own, pixels, weight, factors, fallback)
 
     def compute(part: _Correlation, region: Region, work: Workspace, place: Result, bias: Array | None) -> None:
         out = place.out(work, region, bias)

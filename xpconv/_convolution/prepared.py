@@ -14,7 +14,6 @@ from xpconv._arrays.dtypes import dtype_name, itemsize
 from xpconv._arrays.space import Space, common_space
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import to_channels_last
-from xpconv._compiled import build
 from xpconv._convolution.correlate import Task, perform
 from xpconv._convolution.replay import Small, small
 from xpconv._convolution.weight import form, ready
@@ -50,7 +49,6 @@ class PreparedConv:
         self._lock = threading.Lock()
         self._batches: dict[int, _Batch] = {}  # the one asked for last stands last
         self._replays: dict[tuple[int, ...], Small] = {}  # by the shape of the images
-        self._built = build.ledger.built
         self.plan: Plan = self._of(geometry.batch).task.plan
 
     @property
@@ -73,8 +71,6 @@ class PreparedConv:
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """(N, *spatial, C) -> (N, *out, F), in the layout that was given; in `out`, if there is one."""
-        if self._built != build.ledger.built:
-            self._plan_anew()
         if type(x) is np.ndarray:
             replay = self._replays.get(x.shape)
             if replay is not None and replay.takes(x):
@@ -82,14 +78,6 @@ class PreparedConv:
                     self._check_out(self._call.space, x, out, x.shape[0])
                 return replay(x, out)
         return self._perform(x, out)
-
-    def _plan_anew(self) -> None:
-        """Follow `conv` when kernels have been compiled."""
-        with self._lock:
-            self._built = build.ledger.built
-            self._batches.clear()
-            self._replays.clear()
-        self.plan = self._of(self._geometry.batch).task.plan
 
     def __repr__(self) -> str:
         return f"<PreparedConv {self.plan.head}>"

@@ -9,7 +9,7 @@ from typing import Any
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
-from xpconv._convolution.weight import algorithm_of, beside
+from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
@@ -56,7 +56,7 @@ class _Sums:
     def __init__(self, call: Call, plan: Plan, x: Array, dz: Array, target: Array | None) -> None:
         geometry = plan.geometry
         self.call, self.plan, self.x, self.dz, self.target = call, plan, x, dz, target
-        self.algorithm = algorithm_of(call, plan)
+        self.algorithm, self.factors = algorithm_of(call, plan), factors_of(call, plan, x, dz)
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
         count = len(self.tiles)
         self.stretches = intervals(count, -(-count // min(plan.pieces[0], count)))  # of tiles
@@ -96,6 +96,12 @@ class _Sums:
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
         """Sum over one tile."""
         work.spare = self.plan.spare
+        if self.factors == work.factors:
+            return self._summed(cut, region, work)
+        with work.taking(self.factors):
+            return self._summed(cut, region, work)
+
+    def _summed(self, cut: Cut, region: Region, work: Workspace) -> Array:
         x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
         lens = self.call.lens
         if self.call.measures:

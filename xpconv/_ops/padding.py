@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import fresh
@@ -74,7 +74,7 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), side by side."""
     if not any(map(any, geometry.padding)):
         return fresh(call.xp, x)
-    work = workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
+    work = workspace(call.space, Arithmetic.plain(call.xp, native(x.dtype)))
     if geometry.mode == "zeros":
         return work.pad("", x, ((0, 0), *geometry.padding, (0, 0)), 0)
     pairs = zip(geometry.input, geometry.padding, strict=True)
@@ -83,7 +83,7 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
 
 def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
-    target = call.space.empty(geometry.output_shape, x.dtype, call.layout)
+    target = call.space.empty(geometry.output_shape, native(x.dtype), call.layout)
     pairs = list(zip(geometry.input, geometry.padding, strict=True))
     if geometry.mode == "zeros":
         inside: list[slice] = [slice(None)]

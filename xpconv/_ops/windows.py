@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast
+from xpconv._arrays.dtypes import cast, native
 from xpconv._arrays.space import is_chunked
 from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
@@ -94,7 +94,7 @@ def unfold(
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     geometry = read.windows(name, x.shape, window, Windowing(stride, padding, dilation, layout=layout))
     if geometry.batch == 0:
-        return call.space.zeros(_shape(geometry, layout), x.dtype)
+        return call.space.zeros(_shape(geometry, layout), native(x.dtype))
     return _unfold(call, geometry, call.images(x))
 
 
@@ -104,7 +104,7 @@ def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
     target: Array | None = None
     result: Result = Kept(call.space, call.arithmetic)
     if call.traits.mutable:
-        target = call.space.empty(_shape(geometry, call.layout), x.dtype)
+        target = call.space.empty(_shape(geometry, call.layout), native(x.dtype))
         result = Written(call.xp.permute_dims(target, tuple(order.index(a) for a in range(len(order)))))
 
     def tile(work: Workspace, region: Region, own: slice) -> list[Array]:

@@ -41,19 +41,17 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
     if plan is None:
         raise ValueError(f"{call.name}: {trouble}")
     if algorithm == "auto" and call.options.compiled is None and REGISTRY[plan.algorithm].clips:
-        return _paid(call, case, plan)
+        return _paid(case, plan, call.room)
     return plan
 
 
-def _paid(call: Call, case: Case, plan: Plan) -> Plan:
-    """Give a plan with a compiled kernel, or the next best as long as the kernel would cost more than it saves."""
-    other, _ = _plan("auto", replace(case, compiled=build.NOT_YET), call.room)
-    if other is None:
-        return plan
-    kernel, dtype = REGISTRY[plan.algorithm].kernel(case.geometry, case.gradient), f"float{8 * case.numbers.itemsize}"
-    if call.asks:
-        return other if build.ledger.waits(kernel, dtype) else plan
-    return plan if build.ledger.takes(kernel, dtype, other.seconds - plan.seconds) else other
+def _paid(case: Case, plan: Plan, room: int) -> Plan:
+    """Give a plan with a compiled kernel, or the next best where a call is not made to wait for what it hardly saves.
+
+    This follows from the call alone, not from what was called or compiled before: rounding errors differ.
+    """
+    other, _ = _plan("auto", replace(case, compiled=build.LITTLE), room)
+    return plan if other is None or other.seconds - plan.seconds >= build.WORTH else other
 
 
 @lru_cache(maxsize=4096)

@@ -44,7 +44,7 @@ class Loops:
         switch = call.options.compiled
         if not call.traits.buffers or switch is False or call.measures or call.layout != "channels_last":
             return None
-        plain = all(array.flags.c_contiguous and array.flags.aligned for array in arrays)
+        plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
         dtypes = {array.dtype.name for array in arrays}
         if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES) or not windows.strided or windows.rank > 2:
             return None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import least
+from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops
 from xpconv._pooling.lines import Windows
@@ -39,7 +39,8 @@ class Routes:
 
     def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str) -> None:
         self.call, self.ties, self.sums = call, ties, np.dtype(call.arithmetic.sums)
-        self.rule, self.real = Rule(np.maximum, x.dtype, least(call.xp, x.dtype)), x.dtype.kind not in "iu"
+        dtype = native(x.dtype)
+        self.rule, self.real = Rule(np.maximum, dtype, least(call.xp, dtype)), dtype.kind not in "iu"
         self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
         self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)
         disjoint = windows.strided and all(line.stride >= line.span for line in windows.lines)

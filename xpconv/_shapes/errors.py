@@ -97,7 +97,7 @@ class Facts:
         if len(shape) != rank + 2:
             self.fail(f"{name} has {len(shape)} axes, with {rank} spatial axes it has {rank + 2}")
         if any(not isinstance(n, int) or n < 0 for n in shape):
-            self.fail(f"{name} holds whole, non-negative sizes")
+            self.fail(f"{name} holds whole, non-negative sizes", _remedy(self.function, shape))
         if min(shape[1:]) < 1:
             self.fail(f"{name} has an empty axis; only the batch may be empty")
 
@@ -134,6 +134,21 @@ class Facts:
         if max(max(p) for p in value) > MOST:
             self.fail(f"padding is at most 2**48; got padding={value!r}")
         return value  # type: ignore[no-any-return]
+
+
+def _remedy(function: str, shape: Ints) -> str:
+    """Say what to do about sizes that a library does not know yet."""
+    unknown = [size.value for size in shape if isinstance(size, _Unfit)]
+    if any(isinstance(size, float) and math.isnan(size) for size in unknown):
+        return "; its chunks have unknown sizes: call compute_chunk_sizes() on the array first"
+    if unknown and not isinstance(unknown[0], float) and isinstance(shape[0], _Unfit) and len(unknown) == 1:
+        return (
+            "; where the number of images is not known, as in an export for any batch, give them one by one: "
+            f"jax.vmap(lambda image: {function}(image[None], …)[0])(x)"
+        )
+    if unknown and not isinstance(unknown[0], float):
+        return "; sizes of pixels and channels have to be known: export the function once for each of them"
+    return ""
 
 
 def _worded(word: str, size: int, span: int, stride: int) -> Interval:

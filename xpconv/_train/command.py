@@ -19,7 +19,7 @@ from xpconv.nn.storage import StorageError
 from xpconv.nn.training import Result, Settings, TrainingError, fit
 
 PROGRAM = "xpconv train"
-LIBRARIES = ("numpy", "cupy", "torch", "jax")
+LIBRARIES = ("numpy", "cupy", "torch", "jax", "dpnp")
 OPTIMIZERS = ("adam", "sgd")
 
 

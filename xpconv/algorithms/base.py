@@ -12,7 +12,7 @@ from xpconv.algorithms.cost import Work
 
 
 class Algorithm(ABC):
-    """A convolution of one tile. All arrays are channels last and in the dtype of the sums.
+    """A convolution of one tile. All arrays are channels last and in the dtype of the sums, or of factors.
 
     The plain answers are those of a sum of products, each of which is rounded once.
     """
@@ -25,6 +25,7 @@ class Algorithm(ABC):
     noted = False  # with one group its calls are all made by the workspace, which can note them
     copies_weight = False  # it lays a weight of several taps out anew, as a copy
 
+    narrow = False  # it takes factors of 16 bits as they are, where the library sums their products in 32
     overlaps = False  # it multiplies overlapping matrices where they lie, which takes a library that can
     # it reads NumPy's images where they lie and leaves out the taps beyond them (`clipped`, `clipped_weight_grad`), in
     # loops that are compiled (`kernel`)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import native
 from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
 from xpconv._chunks.blocks import by_blocks
@@ -96,7 +97,7 @@ def max_pool_vjp_error_bound(
     geometry = read.pool(name, x.shape, window, asked)
     read.gradient(name, "dy", dy.shape, geometry, layout)
     if call.arithmetic.is_whole:
-        return call.space.zeros(tuple(x.shape), dy.dtype)
+        return call.space.zeros(tuple(x.shape), native(dy.dtype))
     measured, pixels = call.of_magnitudes(call.xp.abs), call.in_dtype(x.dtype).images(x)
     with np.errstate(over="ignore", invalid="ignore"):
         size = maxima.max_pool_vjp(measured, Windows.of(geometry), call.images(dy), pixels, ties=ties)

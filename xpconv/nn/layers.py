@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from array_api_compat import device
 
+from xpconv._arrays.space import space_of
 from xpconv._shapes.keywords import keywords_of
 from xpconv._work import threads as _threads
 from xpconv.nn import rectify as _rectify
@@ -209,7 +210,9 @@ def _product(a: Array, b: Array) -> Array:
 
     OpenBLAS's other threads would spin for 25 ms, on cores that the next layer's need.
     """
-    if type(a) is not np.ndarray or a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
+    if type(a) is not np.ndarray:
+        return space_of(a).matmul(a, b)
+    if a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
         return a @ b
     with _threads.one_blas_thread:
         return a @ b

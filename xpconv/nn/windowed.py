@@ -40,8 +40,8 @@ class Conv:
 
     Notes
     -----
-    The parameters are ``weight``, (*kernel, C / groups, F) in ``channels_last`` and (F, C / groups, *kernel) in
-    ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
+    The parameters are ``weight``, ``(*kernel, C / groups, F)`` in ``channels_last`` and ``(F, C / groups, *kernel)``
+    in ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
     the start. The kernel is not flipped.
 
     Examples
@@ -75,7 +75,7 @@ class Conv:
             )
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape (*spatial, C) or (C, *spatial)."""
+        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape ``(*spatial, C)`` or ``(C, *spatial)``."""
         rank = len(input_shape) - 1
         kernel = self.kernel if isinstance(self.kernel, tuple) else (self.kernel,) * rank
         if rank < 1 or len(kernel) != rank:

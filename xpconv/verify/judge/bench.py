@@ -9,6 +9,7 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
+from xpconv._arrays.dtypes import native
 from xpconv._tools.libraries import Library
 from xpconv.testing import Mismatch, assert_adjoint, assert_exact, assert_within_bound, max_ratio
 from xpconv.verify.catalogue.dtypes import DTYPES, host, nearest
@@ -173,7 +174,7 @@ class Bench:
         if tuple(result.shape) != shape:
             raise Finding(f"{name} has the wrong shape", shape, tuple(result.shape), number)
         model = {"bool": "bool", "index": "int64"}.get(operation.dtypes[number], task.setup.dtype)
-        dtype = like.dtype if model is None else self.library.asarray(np.zeros(1, model)).dtype
+        dtype = native(like.dtype if model is None else self.library.asarray(np.zeros(1, model)).dtype)
         if result.dtype != dtype:
             raise Finding(f"{name} has the wrong dtype", dtype, result.dtype, number)
         wanted, found = compat.device(like), compat.device(result)
