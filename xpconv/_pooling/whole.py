@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, is_kind, itemsize, least
@@ -29,12 +30,33 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, compared: Wo
 
     `compared` makes slabs of x. None for adaptive windows, and where one channel of one image takes too much memory.
     """
+
+    def routed(tile: _Tile, shares: Array) -> Array:
+        slab = portable.slab(compared, windows, tile.region, x[..., tile.own], least(call.xp, x.dtype))
+        return tile.routed(slab, shares, ties)
+
+    return _in_pieces(call, windows, dy, itemsize(call.xp, x.dtype), routed)
+
+
+def max_pool_vjp_at(call: Call, windows: Windows, dy: Array, places: Array) -> Array | None:
+    """(N, *O, C), (N, *O, C) -> (N, *I, C), where the places of the maxima are known; None where that is not served."""
+
+    def routed(tile: _Tile, shares: Array) -> Array:
+        return tile.placed(places[(*slices(tile.region)[:-1], tile.own)], shares)
+
+    return _in_pieces(call, windows, dy, itemsize(call.xp, call.space.index_dtype), routed)
+
+
+def _in_pieces(
+    call: Call, windows: Windows, dy: Array, size: int, routed: Callable[[_Tile, Array], Array]
+) -> Array | None:
+    """Take some images and channels at a time, with pixels of so many bytes beside the gradients."""
     lines = windows.lines
     if not windows.strided or not call.traits.outs or not math.prod(windows.output_shape):
         return None
     reached = math.prod(line.reach((0, line.count))[1] - line.reach((0, line.count))[0] for line in lines)
     wide = itemsize(call.xp, call.arithmetic.sums)
-    needs = math.prod(windows.output) * windows.taps * (wide + BESIDE) + 3 * reached * max(wide, x.dtype.itemsize)
+    needs = math.prod(windows.output) * windows.taps * (wide + BESIDE) + 3 * reached * max(wide, size)
     most = call.options.room // needs  # channels of images
     if most == 0:
         return None
@@ -44,10 +66,9 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, compared: Wo
     for images in intervals(windows.batch, max(most // channels, 1)):
         for some in intervals(windows.channels, channels):
             tile = _Tile(work, windows, (images, *((0, line.count) for line in lines)), slice(*some))
-            slab = portable.slab(compared, windows, tile.region, x[..., tile.own], least(call.xp, x.dtype))
             shares = dy[(*slices(tile.region)[:-1], tile.own)]
             shares = cast(call.xp, shares if call.lens is None else call.lens.look(shares), call.arithmetic.sums)
-            tile.put(result.array(), tile.routed(slab, shares, ties))
+            tile.put(result.array(), routed(tile, shares))
     return result.array()
 
 
@@ -94,6 +115,14 @@ class _Tile:
         if ties != "first":
             taken = xp.where(best == best, hit, taken) if real else hit
         return xp.where(taken, shares, 0)
+
+    def placed(self, places: Array, shares: Array) -> Array:
+        """(n, *windows, C) twice -> (n, *windows, *taps, C): what each tap gets where the maximum has a known place."""
+        xp, (n, *out, c) = self.xp, shares.shape
+        numbers = portable.places(self.work, self.windows, [range(*reach) for reach in self.reaches])
+        shape = (n, *out, *(1,) * self.windows.rank, c)
+        taken = self.view(numbers) == xp.reshape(places, shape)
+        return xp.where(taken, xp.reshape(shares, shape), 0)
 
     def at_least_one(self, count: Array) -> Array:
         """Replace the zeros of windows without a tap inside."""
