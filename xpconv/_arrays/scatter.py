@@ -7,7 +7,7 @@ import math
 import array_api_extra as xpx
 import numpy as np
 
-from xpconv._arrays.dtypes import cast
+from xpconv._arrays.dtypes import cast, native
 from xpconv._arrays.space import Space, numpy_space
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import contiguous
@@ -30,7 +30,7 @@ def put_back(
     channels = inner.pop(0 if layout == "channels_first" else rank)
     if batch == 0:
         shape = (0, channels, *sizes) if layout == "channels_first" else (0, *sizes, channels)
-        return space.zeros(shape, values.dtype)
+        return space.zeros(shape, native(values.dtype))
     if space.traits.buffers:
         return _put_numpy(function, values, places, sizes, layout)
     if layout == "channels_first":  # (N, C, *O) -> (N·C, O, 1), without a copy
@@ -46,10 +46,10 @@ def put_back(
 def _put_numpy(function: str, values: Array, places: Array, sizes: Ints, layout: str) -> Array:
     check_places(function, numpy_space(), places, math.prod(sizes))
     if layout == "channels_last":
-        target = np.zeros((values.shape[0], *sizes, values.shape[-1]), values.dtype)
+        target = np.zeros((values.shape[0], *sizes, values.shape[-1]), native(values.dtype))
         put(target, values, places)
     else:
-        target = np.zeros((*values.shape[:2], *sizes), values.dtype)
+        target = np.zeros((*values.shape[:2], *sizes), native(values.dtype))
         put(*(np.moveaxis(array, 1, -1) for array in (target, values, places)))
     return target
 
@@ -114,7 +114,7 @@ def _ends(places: Array) -> Interval | None:
 
 def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Array:
     check_places(function, numpy_space(), places, size)
-    target = np.zeros((values.shape[0], size, values.shape[2]), values.dtype)
+    target = np.zeros((values.shape[0], size, values.shape[2]), native(values.dtype))
     put(target, values, places)
     return target
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.space import is_chunked
+from xpconv._chunks.blocks import by_blocks
 from xpconv._ops.pool import begin, check_divisible, check_order, give_maxima, images_of_indices, is_shape
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Size
 
@@ -24,6 +27,7 @@ def _windows(call: Call, x: Array, output_shape: Size, dy: Array | None = None) 
     return windows
 
 
+@keywords
 def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Average an image into a given number of pixels (1, 2 or 3 spatial axes).
 
@@ -62,12 +66,15 @@ def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channel
     >>> xc.adaptive_avg_pool(np.arange(5.0).reshape(1, 5, 1), 2)[0, :, 0]
     array([1., 3.])
     """
+    if is_chunked(x):
+        return by_blocks(adaptive_avg_pool, locals())
     name = "adaptive_avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
     return call.give(averages.avg_pool(call, _windows(call, x, output_shape), call.images(x)))
 
 
+@keywords
 def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Give the gradient of adaptive average pooling's input from the gradient of its output.
 
@@ -101,12 +108,15 @@ def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: La
     >>> xc.adaptive_avg_pool_vjp(np.ones((1, 2, 1)), np.zeros((1, 4, 1)), 2)[0, :, 0]
     array([0.5, 0.5, 0.5, 0.5])
     """
+    if is_chunked(dy, x):
+        return by_blocks(adaptive_avg_pool_vjp, locals())
     name = "adaptive_avg_pool_vjp"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
     return call.give(averages.avg_pool_vjp(call, _windows(call, x, output_shape, dy), call.images(dy)))
 
 
+@keywords
 def adaptive_max_pool(
     x: Array, output_shape: Size, *, layout: Layout = "channels_last", return_indices: bool = False
 ) -> Array | tuple[Array, Array]:
@@ -153,6 +163,8 @@ def adaptive_max_pool(
     >>> y[0, :, 0], indices[0, :, 0]
     (array([2., 4.]), array([2, 4]))
     """
+    if is_chunked(x):
+        return by_blocks(adaptive_max_pool, locals())
     name = "adaptive_max_pool"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     check_order(call, x.dtype)
@@ -160,6 +172,7 @@ def adaptive_max_pool(
     return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
+@keywords
 def adaptive_max_pool_vjp(
     dy: Array,
     x: Array,
@@ -204,6 +217,8 @@ def adaptive_max_pool_vjp(
     >>> xc.adaptive_max_pool_vjp(np.ones((1, 2, 1)), x, 2)[0, :, 0]
     array([0., 0., 2., 0., 0.])
     """
+    if indices is None and is_chunked(dy, x):
+        return by_blocks(adaptive_max_pool_vjp, locals())
     name = "adaptive_max_pool_vjp"
     call = begin(name, layout, dy, x, indices)
     windows = _windows(call, x, output_shape, dy)

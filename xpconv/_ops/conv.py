@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
@@ -14,10 +16,12 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 
+@keywords
 def conv(
     x: Array,
     w: Array,
@@ -57,7 +61,9 @@ def conv(
         What the padding holds: ``"zeros"`` (default), or pixels of the image: ``"reflect"`` (mirrored at the border
         pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, at most n).
     layout : str
-        ``"channels_last"`` (default) or ``"channels_first"``.
+        ``"channels_last"`` (default) or ``"channels_first"``. It is w's layout too: PyTorch's weight, (F, C/G, kh, kw),
+        belongs to ``"channels_first"``. Read as ``"channels_last"`` it is another kernel, which is an error only where
+        its numbers do not fit.
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
         ``"gemm"``, ``"toeplitz"`` (several neighbouring outputs in one row of the product, for few channels),
@@ -104,6 +110,8 @@ def conv(
     (1, 2, 2, 1)
 
     """
+    if is_chunked(x, w, b):
+        return by_blocks(conv, locals())
     call = Call.of("conv", x=x, w=w, b=b, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
     geometry = read.conv("conv", x.shape, w.shape, asked)
@@ -113,6 +121,7 @@ def conv(
     return call.give(correlate(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
+@keywords
 def conv_input_grad(
     dz: Array,
     w: Array,
@@ -171,6 +180,8 @@ def conv_input_grad(
     array([  1.,  10., 101.,  10., 100.])
 
     """
+    if is_chunked(dz, w):
+        return by_blocks(conv_input_grad, locals())
     name = "conv_input_grad"
     call = Call.of(name, dz=dz, w=w, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
@@ -179,6 +190,7 @@ def conv_input_grad(
     return _input_grad(call, geometry, algorithm, dz, w)
 
 
+@keywords
 def conv_weight_grad(
     dz: Array,
     x: Array,
@@ -234,6 +246,8 @@ def conv_weight_grad(
     array([3., 6., 9.])
 
     """
+    if is_chunked(dz, x):
+        return by_blocks(conv_weight_grad, locals())
     name = "conv_weight_grad"
     call = Call.of(name, x=x, dz=dz, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
@@ -242,6 +256,7 @@ def conv_weight_grad(
     return _weight_grad(call, geometry, algorithm, dz, x)
 
 
+@keywords
 def conv_vjp(
     dz: Array,
     x: Array,
@@ -295,6 +310,9 @@ def conv_vjp(
     ((2, 5, 5, 3), (3, 3, 3, 4), array([18., 18., 18., 18.]))
 
     """
+    if is_chunked(dz, x, w):
+        lazy: tuple[Array, Array, Array] = by_blocks(conv_vjp, locals())
+        return lazy
     name = "conv_vjp"
     call = Call.of(name, x=x, w=w, dz=dz, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)

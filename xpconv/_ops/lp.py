@@ -6,9 +6,12 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
+from xpconv._arrays.space import is_chunked
+from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 
@@ -26,6 +29,7 @@ def check_norm(call: Call, dtype: Any, p: Any) -> float:
     return float(p)
 
 
+@keywords
 def lp_pool(
     x: Array,
     p: float,
@@ -75,6 +79,8 @@ def lp_pool(
     >>> xc.lp_pool(np.array([3.0, -4.0, 0.0]).reshape(1, 3, 1), 2, 2, stride=1)[0, :, 0]
     array([5., 4.])
     """
+    if is_chunked(x):
+        return by_blocks(lp_pool, locals())
     name = "lp_pool"
     call = Call.of(name, x=x, layout=layout)
     p = check_norm(call, x.dtype, p)
@@ -83,6 +89,7 @@ def lp_pool(
     return call.give(norms.lp_pool(call, windows, call.images(x), p))
 
 
+@keywords
 def lp_pool_vjp(
     dy: Array,
     x: Array,
@@ -131,6 +138,8 @@ def lp_pool_vjp(
     >>> xc.lp_pool_vjp(np.ones((1, 1, 1)), x, 2, 2)[0, :, 0]
     array([ 0.6, -0.8])
     """
+    if is_chunked(dy, x):
+        return by_blocks(lp_pool_vjp, locals())
     name = "lp_pool_vjp"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     p = check_norm(call, x.dtype, p)

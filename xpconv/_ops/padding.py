@@ -8,19 +8,23 @@ from dataclasses import replace
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.dtypes import cast, itemsize, native
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import fresh
+from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.fold import add_strip
 from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, runs
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, PaddingMode
 from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
 
 
+@keywords
 def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layout = "channels_last") -> Array:
     """Pad the spatial axes of a batch of images (1, 2 or 3 spatial axes).
 
@@ -58,6 +62,8 @@ def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layo
     array([0., 1., 1., 0., 0.])
 
     """
+    if is_chunked(x):
+        return by_blocks(pad, locals())
     call = Call.of("pad", x=x, layout=layout)
     geometry = read.padding("pad", "x.shape", x.shape, Windowing(padding=padding, mode=mode, layout=layout))
     images = call.images(x)
@@ -68,7 +74,7 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), side by side."""
     if not any(map(any, geometry.padding)):
         return fresh(call.xp, x)
-    work = workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
+    work = workspace(call.space, Arithmetic.plain(call.xp, native(x.dtype)))
     if geometry.mode == "zeros":
         return work.pad("", x, ((0, 0), *geometry.padding, (0, 0)), 0)
     pairs = zip(geometry.input, geometry.padding, strict=True)
@@ -77,7 +83,7 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
 
 def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
-    target = call.space.empty(geometry.output_shape, x.dtype, call.layout)
+    target = call.space.empty(geometry.output_shape, native(x.dtype), call.layout)
     pairs = list(zip(geometry.input, geometry.padding, strict=True))
     if geometry.mode == "zeros":
         inside: list[slice] = [slice(None)]
@@ -101,6 +107,7 @@ def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     return target
 
 
+@keywords
 def pad_vjp(
     dy: Array,
     input_shape: tuple[int, ...],
@@ -141,6 +148,8 @@ def pad_vjp(
     >>> xc.pad_vjp(np.ones((1, 5, 1)), (1, 3, 1), 1, mode="replicate")[0, :, 0]
     array([2., 1., 2.])
     """
+    if is_chunked(dy):
+        return by_blocks(pad_vjp, locals())
     name = "pad_vjp"
     call = Call.of(name, dy=dy, layout=layout)
     geometry = read.padding(name, "input_shape", input_shape, Windowing(padding=padding, mode=mode, layout=layout))

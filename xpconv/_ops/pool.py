@@ -6,11 +6,13 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.space import mixed_space
+from xpconv._arrays.space import is_chunked, mixed_space
 from xpconv._arrays.views import to_channels_last
+from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords, meant
 from xpconv._shapes.options import TIES, Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 
@@ -37,7 +39,9 @@ def check_divisible(call: Call, name: str, dtype: Any) -> None:
 def check_ties(call: Call, dtype: Any, ties: str) -> None:
     """Check what becomes of equal maxima; shares are no integers."""
     if ties not in TIES:
-        raise ValueError(f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
+        raise ValueError(
+            f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}{meant(ties, TIES)}"
+        )
     if ties == "split":
         check_divisible(call, "dy", dtype)
 
@@ -75,6 +79,7 @@ def give_maxima(call: Call, found: tuple[Array, ...]) -> Array | tuple[Array, Ar
     return (call.give(y), call.in_dtype(places[0].dtype).give(places[0])) if places else call.give(y)
 
 
+@keywords
 def max_pool(
     x: Array,
     window: Size,
@@ -141,6 +146,8 @@ def max_pool(
     (array([3., 2., 5.]), array([1, 2, 4]))
 
     """
+    if is_chunked(x):
+        return by_blocks(max_pool, locals())
     name = "max_pool"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     check_order(call, x.dtype)
@@ -149,6 +156,7 @@ def max_pool(
     return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
+@keywords
 def max_pool_vjp(
     dy: Array,
     x: Array,
@@ -210,6 +218,8 @@ def max_pool_vjp(
     array([0., 2., 2., 0.])
 
     """
+    if indices is None and is_chunked(dy, x):
+        return by_blocks(max_pool_vjp, locals())
     name = "max_pool_vjp"
     call = begin(name, layout, dy, x, indices)
     check_ties(call, dy.dtype, ties)
@@ -227,6 +237,8 @@ def max_pool_vjp(
 
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+    if is_chunked(dy, x):
+        return by_blocks(apart_max_pool_vjp, locals())
     name = "max_pool_vjp"
     mixed_space(name, x=x, dy=dy)
     call = Call.of(name, dy=dy)
@@ -238,6 +250,7 @@ def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array
     return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties="all"))
 
 
+@keywords
 def avg_pool(
     x: Array,
     window: Size,
@@ -290,6 +303,8 @@ def avg_pool(
     array([2., 3., 4.])
 
     """
+    if is_chunked(x):
+        return by_blocks(avg_pool, locals())
     name = "avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
@@ -298,6 +313,7 @@ def avg_pool(
     return call.give(averages.avg_pool(call, windows, call.images(x), bool(count_include_pad)))
 
 
+@keywords
 def avg_pool_vjp(
     dy: Array,
     input_shape: tuple[int, ...],
@@ -343,6 +359,8 @@ def avg_pool_vjp(
     array([0.5, 1. , 0.5])
 
     """
+    if is_chunked(dy):
+        return by_blocks(avg_pool_vjp, locals())
     name = "avg_pool_vjp"
     call = Call.of(name, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
@@ -12,6 +14,7 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
@@ -22,6 +25,7 @@ def choose_transpose(call: Call, geometry: Geometry) -> GradientPlan:
     return choose_input_grad(call, geometry, "auto", phase_quarters=2 if len(geometry.phases) > 1 else 4)
 
 
+@keywords
 def conv_transpose(
     x: Array,
     w: Array,
@@ -87,6 +91,8 @@ def conv_transpose(
     >>> xc.conv_transpose(x, np.ones((3, 1, 1)), stride=2)[0, :, 0]
     array([ 1.,  1., 11., 10., 10.])
     """
+    if is_chunked(x, w, b):
+        return by_blocks(conv_transpose, locals())
     name = "conv_transpose"
     call = Call.of(name, x=x, w=w, b=b, layout=layout)
     asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)
@@ -97,6 +103,7 @@ def conv_transpose(
     return call.give(input_grad(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
+@keywords
 def conv_transpose_vjp(
     dz: Array,
     x: Array,
@@ -148,6 +155,9 @@ def conv_transpose_vjp(
     >>> dx.shape, dw.shape, db.shape
     ((2, 4, 4, 3), (3, 3, 5, 3), (5,))
     """
+    if is_chunked(dz, x, w):
+        lazy: tuple[Array, Array, Array] = by_blocks(conv_transpose_vjp, locals())
+        return lazy
     name = "conv_transpose_vjp"
     call = Call.of(name, x=x, w=w, dz=dz, layout=layout)
     asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)

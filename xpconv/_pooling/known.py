@@ -44,7 +44,9 @@ def put_apart(call: Call, windows: Windows, dy: Array, places: Array) -> Array:
     check_places(call.name, call.space, places, math.prod(windows.input))
     n, *spatial, c = windows.input_shape
     shape = (n, *spatial, c) if call.layout == "channels_last" else (n, c, *spatial)
-    result: Array = to_channels_last(call.xp, np.zeros(shape, dy.dtype), call.layout)  # memory that is zero as it comes
+    result: Array = to_channels_last(
+        call.xp, np.zeros(shape, call.arithmetic.result), call.layout
+    )  # memory that is zero as it comes
     windows, (grads, spots, target) = images_apart(call, windows, dy, places, result)
     over = (windows.batch, *windows.output)
     workers = max(1, min(call.options.threads, math.prod(over) * windows.channels // SHARE))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import least
+from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
@@ -40,7 +40,7 @@ class Routes:
 
     def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str, dtype: Any = None) -> None:
         self.call, self.ties, self.sums = call, ties, np.dtype(call.arithmetic.sums)
-        dtype = x.dtype if dtype is None else dtype
+        dtype = native(x.dtype if dtype is None else dtype)
         self.rule, self.real = Rule(np.maximum, dtype, least(call.xp, dtype)), dtype.kind not in "iu"
         self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
         self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)

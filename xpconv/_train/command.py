@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xpconv._tools import terminal
-from xpconv._tools.arguments import Parser, natural, positive_float, positive_int
-from xpconv._tools.libraries import Library, LibraryError, load
+from xpconv._tools.arguments import Parser, choice, natural, path, positive_float, positive_int
+from xpconv._tools.libraries import Library, LibraryError, load, unknown_backend
 from xpconv._train import dataset, report
 from xpconv._train.dataset import DataError, ImageSet
 from xpconv._train.interrupt import Interruptible
 from xpconv._train.progress import make_progress
+from xpconv._train.report import Folder
 from xpconv.nn.model import Sequential, course_network
 from xpconv.nn.storage import StorageError
 from xpconv.nn.training import Result, Settings, TrainingError, fit
 
 PROGRAM = "xpconv train"
-LIBRARIES = ("numpy", "cupy", "torch", "jax")
+LIBRARIES = ("numpy", "cupy", "torch", "jax", "dpnp")
+OPTIMIZERS = ("adam", "sgd")
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Build the parser of this command."""
     parser = Parser(
         prog=PROGRAM,
         description="Train conv, relu, max pool, conv, relu, max pool, flatten, dense on the UCI optical digits or on "
         "your own images, and write the parameters, a log and plots.",
+        epilog="Exit status: 0, 1 if the loss explodes, 2 for bad input, 130 after Ctrl-C and 143 after SIGTERM, which "
+        "keep what was learned.",
     )
     default = "(default: %(default)s)"
-    names = ", ".join(LIBRARIES)
-    parser.add_argument("--backend", default="numpy", metavar="NAME", help=f"one of {names} {default}")
+    backends = ", ".join(LIBRARIES)
+    parser.add_argument("--backend", default="numpy", metavar="NAME", help=f"one of {backends} {default}")
     parser.add_argument(
         "--epochs", type=positive_int, default=20, metavar="N", help=f"passes over the training part {default}"
     )
@@ -39,11 +45,17 @@ def _parser() -> Parser:
     parser.add_argument(
         "--seed", type=natural, default=0, metavar="N", help=f"of the split, the weights and the order {default}"
     )
-    parser.add_argument("--optimizer", choices=("adam", "sgd"), default="adam", help=f"sgd has momentum 0.9 {default}")
     parser.add_argument(
-        "--data", metavar="FILE.npz", help="images (N, H, W[, C]) and labels (N,) (default: the digits)"
+        "--optimizer",
+        type=choice(*OPTIMIZERS),
+        default="adam",
+        metavar="NAME",
+        help=f"adam, or sgd with momentum 0.9 {default}",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder to write to (default: a new runs/DATE-TIME)")
+    parser.add_argument(
+        "--data", type=path, metavar="FILE.npz", help="images (N, H, W[, C]) and labels (N,) (default: the digits)"
+    )
+    parser.add_argument("--out", type=path, metavar="DIR", help="folder to write to (default: a new runs/DATE-TIME)")
     return parser
 
 
@@ -58,18 +70,23 @@ def main(argv: Sequence[str]) -> int:
     Returns
     -------
     int
-        0, 1 if the loss stopped being finite, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if the loss exploded, 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
 
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     settings = Settings(options.epochs, options.batch_size, options.lr, options.seed, options.optimizer)
     try:
         library = _library(options.backend)
         split = settings.generator("split")
         data = dataset.user_data(options.data, split) if options.data else dataset.digits(split)
-        folder = report.prepare_folder(options.out)
+        folder = Folder(options.out)
     except (LibraryError, DataError, StorageError, OSError) as error:
         return terminal.complain(PROGRAM, error, 2)
+    with folder:
+        return _train(library, data, settings, folder.path, vars(options))
+
+
+def _train(library: Library, data: ImageSet, settings: Settings, folder: Path, arguments: Mapping[str, Any]) -> int:
     model = course_network(data.classes)
     _announce(library, data, model)
     try:
@@ -77,31 +94,32 @@ def main(argv: Sequence[str]) -> int:
             with make_progress(settings.epochs, len(data.images)) as progress:
                 result = fit(model, data, library, settings, progress=progress, stopped=stopped)
             if result.interrupted:
-                print("interrupted: keeping what was learned", flush=True)
-            names = report.write(folder, model, data, library, settings, result, vars(options))
+                terminal.say("interrupted: keeping what was learned", "bold yellow")
+            names = report.write(folder, model, data, library, settings, result, arguments)
     except TrainingError as error:
         return terminal.complain(PROGRAM, error, 1)
     except OSError as error:
         return terminal.complain(PROGRAM, error, 2)
     _conclude(result, folder, names)
-    return 130 if result.interrupted else 0
+    return stopped.status if result.interrupted else 0
 
 
 def _library(name: str) -> Library:
     if name not in LIBRARIES:
-        raise LibraryError(f"unknown backend {name!r}; choose one of {', '.join(LIBRARIES)}")
+        raise LibraryError(unknown_backend(name, LIBRARIES))
     return load(name)
 
 
 def _announce(library: Library, data: ImageSet, model: Sequential) -> None:
     shape = "x".join(map(str, data.images.shape[1:]))
-    print(f"backend  {library.name} {library.version}, device {library.device_name}, float32")
-    print(f"data     {data.name}: {len(data.images)} images {shape} to train on, {len(data.held_out_images)} held out")
-    print(f"network  {', '.join(model.names)}", flush=True)
+    terminal.say(f"backend  {library.name} {library.version}, device {library.device_name}, float32", "dim")
+    held_out = f"{len(data.held_out_images)} held out"
+    terminal.say(f"data     {data.name}: {len(data.images)} images {shape} to train on, {held_out}", "dim")
+    terminal.say(f"network  {', '.join(model.names)}", "dim")
 
 
 def _conclude(result: Result, folder: Path, names: list[str]) -> None:
-    print(f"held out {result.accuracy:.2%} right, {result.seconds:.1f} s")
+    terminal.say(f"held out {result.accuracy:.2%} right, {result.seconds:.1f} s", "bold green")
     if report.skipped():
-        print(report.skipped())
-    print(f"written  {folder}: {', '.join(names)}", flush=True)
+        terminal.say(report.skipped(), "yellow")
+    terminal.say(f"written  {folder}: {', '.join(names)}")

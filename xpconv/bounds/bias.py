@@ -9,16 +9,20 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import plain
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import additions, bias_grad
 from xpconv._engine.jobs import SMALL
 from xpconv._shapes import read
 from xpconv._shapes.cuts import Tiles, block, slices
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout
 from xpconv.bounds.terms import Steps, bounded, terms
 
 
+@keywords
 def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", dtype: Any = None) -> Array:
     """Bound the rounding error of the db of `conv_vjp` and of `conv_transpose_vjp`, element by element.
 
@@ -59,6 +63,8 @@ def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", d
     True
 
     """
+    if is_chunked(dz):
+        return by_blocks(conv_bias_grad_error_bound, locals())
     name = "conv_bias_grad_error_bound"
     call = Call.of(name, dz=dz, layout=layout, dtype=dtype)
     *spatial, filters = read.images(name, "dz.shape", dz.shape, layout)

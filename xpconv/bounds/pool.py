@@ -7,13 +7,17 @@ import math
 import numpy as np
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import native
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._ops.lp import check_norm
 from xpconv._ops.pool import check_divisible, check_order, check_ties
 from xpconv._pooling import averages, maxima, norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import Steps, bounded, terms
@@ -34,6 +38,7 @@ def _bounded(call: Call, size: Array, steps: Steps) -> Array:
     return call.of_magnitudes(call.xp.abs).give(found)
 
 
+@keywords
 def max_pool_vjp_error_bound(
     dy: Array,
     x: Array,
@@ -82,6 +87,8 @@ def max_pool_vjp_error_bound(
     True
 
     """
+    if is_chunked(dy, x):
+        return by_blocks(max_pool_vjp_error_bound, locals())
     name = "max_pool_vjp_error_bound"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     check_order(call, x.dtype)
@@ -90,13 +97,14 @@ def max_pool_vjp_error_bound(
     geometry = read.pool(name, x.shape, window, asked)
     read.gradient(name, "dy", dy.shape, geometry, layout)
     if call.arithmetic.is_whole:
-        return call.space.zeros(tuple(x.shape), dy.dtype)
+        return call.space.zeros(tuple(x.shape), native(dy.dtype))
     measured, pixels = call.of_magnitudes(call.xp.abs), call.in_dtype(x.dtype).images(x)
     with np.errstate(over="ignore", invalid="ignore"):
         size = maxima.max_pool_vjp(measured, Windows.of(geometry), call.images(dy), pixels, ties=ties)
     return _bounded(call, size, Steps(max(_readers(geometry) + (1 if ties == "split" else -1), 1)))
 
 
+@keywords
 def avg_pool_error_bound(
     x: Array,
     window: Size,
@@ -141,6 +149,8 @@ def avg_pool_error_bound(
     True
 
     """
+    if is_chunked(x):
+        return by_blocks(avg_pool_error_bound, locals())
     name = "avg_pool_error_bound"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
@@ -151,6 +161,7 @@ def avg_pool_error_bound(
     return _bounded(call, size, Steps(windows.taps + 3))
 
 
+@keywords
 def avg_pool_vjp_error_bound(
     dy: Array,
     input_shape: tuple[int, ...],
@@ -197,6 +208,8 @@ def avg_pool_vjp_error_bound(
     True
 
     """
+    if is_chunked(dy):
+        return by_blocks(avg_pool_vjp_error_bound, locals())
     name = "avg_pool_vjp_error_bound"
     call = Call.of(name, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
@@ -209,6 +222,7 @@ def avg_pool_vjp_error_bound(
     return _bounded(call, size, Steps(_readers(geometry) + 3))
 
 
+@keywords
 def lp_pool_error_bound(
     x: Array,
     p: float,
@@ -253,6 +267,8 @@ def lp_pool_error_bound(
     True
 
     """
+    if is_chunked(x):
+        return by_blocks(lp_pool_error_bound, locals())
     name = "lp_pool_error_bound"
     call = Call.of(name, x=x, layout=layout)
     p = check_norm(call, x.dtype, p)

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from array_api_compat import device
 
+from xpconv._arrays.space import space_of
+from xpconv._shapes.keywords import keywords_of
 from xpconv._work import threads as _threads
 from xpconv.nn import rectify as _rectify
 from xpconv.nn.checks import Array, Params, entry, positive_int, real_floating, same_shape
@@ -48,6 +50,7 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dty
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
 
 
+@keywords_of
 @dataclass(frozen=True)
 class ReLU:
     """Rectify: max(x, 0), elementwise, on any shape.
@@ -100,6 +103,7 @@ class ReLU:
         return xp.where(cache > 0, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Flatten:
     """Join all axes but the first: ``(N, *rest) -> (N, prod(rest))``, in row-major order.
@@ -133,6 +137,7 @@ class Flatten:
         return xp.reshape(dy, cache), {}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Dense:
     """Multiply by a matrix and add a bias: y = x @ weight + bias, ``(N, D), (D, F), (F,) -> (N, F)``.
@@ -205,7 +210,9 @@ def _product(a: Array, b: Array) -> Array:
 
     OpenBLAS's other threads would spin for 25 ms, on cores that the next layer's need.
     """
-    if type(a) is not np.ndarray or a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
+    if type(a) is not np.ndarray:
+        return space_of(a).matmul(a, b)
+    if a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
         return a @ b
     with _threads.one_blas_thread:
         return a @ b

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._shapes.keywords import keywords
 from xpconv._tools.libraries import Library, load
 from xpconv.nn.checks import Array, Params
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
@@ -22,9 +23,9 @@ class Sequential:
 
     Parameters
     ----------
-    layers : iterable of Layer
-        At least one. Each is named by its class in lower case and its count: ``conv1``, ``relu1``, ``conv2``,
-        and its parameters by its name: ``conv1.weight``.
+    *layers : Layer
+        At least one, or an iterable of them. Each is named by its class in lower case and its count: ``conv1``,
+        ``relu1``, ``conv2``, and its parameters by its name: ``conv1.weight``.
 
     Raises
     ------
@@ -34,7 +35,7 @@ class Sequential:
     Examples
     --------
     >>> import numpy as np
-    >>> model = Sequential((Conv(4, 3), ReLU(), Flatten(), Dense(2)))
+    >>> model = Sequential(Conv(4, 3), ReLU(), Flatten(), Dense(2))
     >>> params = model.init(np.random.default_rng(0), (5, 5, 1))
     >>> {name: value.shape for name, value in params.items()}
     {'conv1.weight': (3, 3, 1, 4), 'conv1.bias': (4,), 'dense1.weight': (36, 2), 'dense1.bias': (2,)}
@@ -46,11 +47,16 @@ class Sequential:
 
     layers: tuple[Layer, ...]
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
-        object.__setattr__(self, "layers", tuple(layers))
+    def __init__(self, *given: Layer | Iterable[Layer], layers: Iterable[Layer] = ()) -> None:
+        alone = given[0] if len(given) == 1 else None
+        found = alone if isinstance(alone, Iterable) and not hasattr(alone, "forward") else given
+        object.__setattr__(self, "layers", (*found, *layers))
         object.__setattr__(self, "_prepared", PreparedLayers())
         if not self.layers:
             raise ValueError("Sequential: layers holds at least one layer; got none")
+        for layer in self.layers:
+            if isinstance(layer, type) or not hasattr(layer, "forward"):
+                raise TypeError(f"Sequential: a layer has forward and backward, as nn.Dense(10) has; got {layer!r}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,6 +189,7 @@ def _own(params: Params, name: str) -> Params:
     return {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
 
 
+@keywords
 def course_network(classes: int, *, features: tuple[int, int] = (32, 64)) -> Sequential:
     """Build the course's network: twice convolution, ReLU and max pooling, then one dense layer.
 
@@ -200,14 +207,12 @@ def course_network(classes: int, *, features: tuple[int, int] = (32, 64)) -> Seq
     """
     first, second = features
     return Sequential(
-        (
-            Conv(first, 3, padding="same"),
-            ReLU(),
-            MaxPool(2),
-            Conv(second, 3, padding="same"),
-            ReLU(),
-            MaxPool(2),
-            Flatten(),
-            Dense(classes),
-        )
+        Conv(first, 3, padding="same"),
+        ReLU(),
+        MaxPool(2),
+        Conv(second, 3, padding="same"),
+        ReLU(),
+        MaxPool(2),
+        Flatten(),
+        Dense(classes),
     )
