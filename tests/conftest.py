@@ -29,7 +29,12 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "clusters": ({"distributed": "Dask's clusters", "zarr": "Zarr"}, '"xpconv[dask]" zarr'),
     "sycl": ({"dpnp": "dpnp"}, '"xpconv[sycl]"'),
     "nvrtc": ({"nvrtc": "CUDA's compiler"}, "nvidia-cuda-nvrtc"),
-    "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
+    "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
+    "docs": ({"faker": "Faker", "IPython": "IPython"}, '"xpconv[docs]"'),
+    "peers": (
+        {"onnxruntime": "ONNX Runtime", "skimage": "scikit-image", "sigpy": "SigPy", "keras": "Keras"},
+        "onnxruntime scikit-image sigpy keras",
+    ),
 }
 # fixtures that are a library
 FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}

@@ -35,7 +35,8 @@ def perform(task: Task, out: Array | None = None) -> Array:
     result = Result.of(call, plan.geometry.output_shape, out)
     with Held(beside(plan)) as held:
         jobs = correlate_jobs(task, result, held)
-        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops)
+        blas = not REGISTRY[plan.algorithm].clips
+        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops, blas=blas)
     return result.array()
 
 

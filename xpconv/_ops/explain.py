@@ -53,10 +53,10 @@ def explain(
     Returns
     -------
     Plan or GradientPlan
-        With ``algorithm``, ``tile`` (n, *output pixels), ``workspace`` (bytes, at most), ``flops`` and ``candidates``;
-        prints as a table. An input gradient is cut into stride phases, each with a plan of its own (``phases``), or
-        computed by ``"col2im"``; its tile and candidates are those of the phase with the most work. Where the padding
-        holds pixels of the image it is the plan of the pixels themselves.
+        With ``algorithm``, ``tile`` (images, output pixels), ``workspace`` (bytes, at most), ``flops`` and
+        ``candidates``; prints as a table. An input gradient is cut into stride phases, each with a plan of its own
+        (``phases``), or computed by ``"col2im"``; its tile and candidates are those of the phase with the most work.
+        Where the padding holds pixels of the image it is the plan of the pixels themselves.
 
     Raises
     ------

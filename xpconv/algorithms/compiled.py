@@ -31,7 +31,6 @@ class Compiled(Algorithm):
 
     exact = False  # floats round as gemm's do; integers are left to the others
     clips = True
-    noted = True
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -159,7 +158,7 @@ class Compiled(Algorithm):
 
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', as laying out a number, as a
 # pixel; and filters as many as a product's start costs
-CHANNELS, FILTERS, PLANES, LAID_OUT, PIXEL, THIN = 0.5, 0.35, 0.6, 6.0, 20.0, 12.0
+CHANNELS, FILTERS, PLANES, LAID_OUT, PIXEL, THIN = 0.5, 0.25, 0.5, 4.0, 20.0, 12.0
 
 
 def merged(geometry: Geometry) -> int:

@@ -41,7 +41,7 @@ class Dataset:
     Parameters
     ----------
     images : numpy.ndarray
-        (N, *shape of one input), of the dtype that is computed with: float32, as `fit` draws its weights.
+        ``(N, *shape of one input)``, of the dtype that is computed with: float32, as `fit` draws its weights.
     labels : numpy.ndarray
         (N,), integers from 0.
     held_out_images, held_out_labels : numpy.ndarray
