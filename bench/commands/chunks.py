@@ -147,9 +147,10 @@ def ratios(found: Sequence[Measurement], quantity: str, way: str, others: Sequen
                 for one in found
                 if (one.case, one.facts["scheduler"]) == (case, scheduler)
             }
-            least = min((here[name] for name in others if here.get(name)), default=None)
-            if here.get(way) and least:
-                result[f"{case}, {scheduler}"] = here[way] / least
+            theirs = [found_there for name in others if (found_there := here.get(name)) is not None]
+            ours = here.get(way)
+            if ours is not None and theirs:
+                result[f"{case}, {scheduler}"] = ours / min(theirs)
     return result
 
 
