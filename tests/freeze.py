@@ -189,7 +189,7 @@ def outcome(call: Call) -> str:
 
 def emptied() -> None:
     """Let go of the work arrays that the package keeps between calls; they would not be counted."""
-    for name in ("xpconv._work.memory", "xpconv._memory"):
+    for name in ("xpconv._work.memory", "xpconv._buffers"):
         keeper = getattr(sys.modules.get(name), "pool", None)
         if keeper is not None:
             keeper.clear()

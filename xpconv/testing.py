@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._shapes.keywords import keywords
 from xpconv._tools import guises as _guises
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.guises import Guise
@@ -104,6 +105,7 @@ def guises() -> dict[str, Guise]:
     return found
 
 
+@keywords
 def max_ratio(actual: Array, expected: Array, bound: Array) -> float:
     """Find the largest of ``abs(actual - expected) / bound``, elementwise; 1 or less means within the bound.
 
@@ -140,6 +142,7 @@ def max_ratio(actual: Array, expected: Array, bound: Array) -> float:
     return float(np.max(ratios, initial=0.0))
 
 
+@keywords
 def assert_within_bound(actual: Array, expected: Array, bound: Array) -> None:
     """Demand ``abs(actual - expected) <= bound`` of every element.
 
@@ -182,6 +185,7 @@ def assert_within_bound(actual: Array, expected: Array, bound: Array) -> None:
         raise Mismatch(what, wanted[index], got[index], index, ratio)
 
 
+@keywords
 def assert_exact(actual: Array, expected: Array) -> None:
     """Demand that every element is equal; NaN equals NaN, and 0 equals -0.
 

@@ -24,6 +24,8 @@ Tensor = Any
 class _Call(torch.autograd.Function):  # type: ignore[misc]
     """An operation of the table, by its name."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(name: str, setting: Setting, *arrays: Tensor) -> Any:
         return OPERATIONS[name].evaluate(setting, *arrays)

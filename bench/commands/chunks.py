@@ -147,10 +147,10 @@ def ratios(found: Sequence[Measurement], quantity: str, way: str, others: Sequen
                 for one in found
                 if (one.case, one.facts["scheduler"]) == (case, scheduler)
             }
-            theirs = [found_there for name in others if (found_there := here.get(name)) is not None]
-            ours = here.get(way)
-            if ours is not None and theirs:
-                result[f"{case}, {scheduler}"] = ours / min(theirs)
+            least = min((float(value) for name in others if (value := here.get(name))), default=None)
+            own = here.get(way)
+            if own and least:
+                result[f"{case}, {scheduler}"] = float(own) / least
     return result
 
 

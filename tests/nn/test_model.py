@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,7 @@ X = np.zeros((2, 8, 8, 1))
     ("call", "message"),
     [
         (lambda: Sequential(()), "Sequential: layers holds at least one layer; got none"),
+        (lambda: Sequential(), "Sequential: layers holds at least one layer; got none"),
         (lambda: NETWORK.forward({}, X), r"Conv: params holds 'weight'; got the keys \[\]"),
         (lambda: NETWORK.gradients(draw(), [], X), "Sequential: caches has one entry per layer, 8; got 0"),
         (lambda: NETWORK.backward(draw(), [], X), "Sequential: caches has one entry per layer, 8; got 0"),
@@ -135,6 +137,25 @@ X = np.zeros((2, 8, 8, 1))
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_layers_one_by_one_or_in_a_list():
+    layers = [ReLU(), Flatten(), Dense(2)]
+    model = Sequential(*layers)
+    assert model == Sequential(layers) == Sequential(iter(layers)) == Sequential(layers=layers)
+    assert replace(model, layers=layers[:1]) == Sequential(ReLU()) == Sequential([ReLU()])
+    inner = Sequential(Sequential(Flatten()), Dense(3))
+    assert inner.names == ("sequential1", "dense1")
+    assert inner.predict(inner.init(np.random.default_rng(0), (2, 2, 1)), np.ones((5, 2, 2, 1), "float32")).shape == (
+        5,
+        3,
+    )
+
+
+@pytest.mark.parametrize("layers", [(ReLU, Dense(2)), ([ReLU(), Flatten()], Dense(2)), ("relu",)])
+def test_what_is_no_layer_is_refused(layers):
+    with pytest.raises(TypeError, match=r"^Sequential: a layer has forward and backward, as nn.Dense\(10\) has; got "):
+        Sequential(*layers)
 
 
 class Shares:

@@ -1,8 +1,11 @@
 """The command itself: version, info, the hand-over to verify, and what importing loads."""
 
 import contextlib
+import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ import numpy as np
 import pytest
 
 import xpconv
+from xpconv._tools import terminal
+from xpconv._tools.completion import SHELLS
 from xpconv._tools.machine import sections, tf32
 from xpconv.cli import COMMANDS, main
 
@@ -36,9 +41,10 @@ def test_info_knows_this_machine():
     assert tuple(found) == HEADINGS
     assert dict(found["versions"])["numpy"] == np.__version__
     assert dict(found["backends"])["numpy"] == np.__version__
-    assert set(dict(found["backends"])) == {"numpy", "cupy", "torch", "jax", "strict", "dask"}
+    assert set(dict(found["backends"])) == {"numpy", "cupy", "torch", "jax", "strict", "dask", "dpnp"}
     assert dict(found["devices"])["numpy"] == "cpu"
     assert dict(found["options"])["threads"].isdecimal()
+    assert dict(found["options"])["max_workspace"] == "64 MiB (67,108,864 bytes)"
     assert found["BLAS and threads"]
 
 
@@ -47,7 +53,7 @@ def test_info_says_why_a_backend_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "array_api_compat.torch", None)
     monkeypatch.setattr("xpconv._tools.libraries.MODULES", {"numpy": "array_api_compat.numpy", "jax": "no_such_module"})
     backends = dict(sections()["backends"])
-    assert backends["torch"] == "not found: not installed"
+    assert backends["torch"] == "not found: not installed; python -m pip install torch"
     assert backends["jax"].startswith("not found: backend 'jax' cannot be imported: No module named 'no_such_module'")
 
 
@@ -59,6 +65,37 @@ def test_info_prints_every_section(capsys, monkeypatch, terminal):
     for heading in HEADINGS:
         assert heading in printed
     assert np.__version__ in printed
+
+
+def test_info_as_json(capsys, monkeypatch):
+    monkeypatch.setattr("xpconv._tools.machine.installed", lambda: ["numpy"])
+    monkeypatch.setattr("xpconv._tools.libraries.MODULES", {"numpy": "array_api_compat.numpy"})
+    with xpconv.set_options(max_workspace=8 * 2**20, threads=1):
+        assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["options"] == {"max_workspace": 8 * 2**20, "threads": 1}
+    assert found["versions"]["xpconv"] == xpconv.__version__
+    assert found["backends"]["numpy"] == np.__version__
+    assert found["backends"]["dask"] is None
+    assert found["missing"]["dask"] == "not installed; python -m pip install 'dask[array]'"
+    assert found["processor"]["cores"] >= found["processor"]["usable_cores"] >= 1
+    assert isinstance(found["blas"], list)
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_no_color_is_kept_to(monkeypatch, no_color):
+    """On a terminal lines have colours, and none of them where NO_COLOR is set."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    written = io.StringIO()
+    monkeypatch.setattr(written, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdout", written)
+    terminal.say("good", "bold green")
+    assert ("32m" in written.getvalue()) is not no_color
+    assert "good" in written.getvalue()
 
 
 @pytest.mark.parametrize(("value", "word"), [("1", "on"), ("0", "off"), (None, "off")])
@@ -81,18 +118,57 @@ def test_verify_gets_its_own_arguments(monkeypatch, rest):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "xpconv: wants a command, one of info, train, verify"),
-        (["nonsense"], "xpconv: argument COMMAND: invalid choice: 'nonsense'"),
-        (["info", "more"], "xpconv info: unrecognized arguments: more"),
+        (["nonsense"], "xpconv: there is no command 'nonsense'; see xpconv --help"),
+        (["trian"], "xpconv: there is no command 'trian'; did you mean train?"),
+        (["--nonsense"], "xpconv: there is no option '--nonsense'; see xpconv --help"),
+        (["info", "more"], "xpconv info: there is no argument 'more'; see xpconv info --help"),
+        (["info", "--jsn"], "xpconv info: there is no option '--jsn'; did you mean --json?"),
+        (["train", "--learning-rate", "1"], "xpconv train: there is no option '--learning-rate'; did you mean --lr?"),
+        (["train", "--epcohs=3"], "xpconv train: there is no option '--epcohs'; did you mean --epochs?"),
+        (["completion", "fish"], "xpconv completion: argument SHELL: got 'fish'; must be one of bash, zsh, tcsh"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_status_2(capsys, arguments, words):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    try:
+        status = main(arguments)
+    except SystemExit as error:
+        status = error.code
+    assert status == 2
     printed = capsys.readouterr().err
     assert printed.startswith(words)
     assert printed.count("\n") == 1
+
+
+def test_an_empty_call_shows_the_help(capsys):
+    assert main([]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert capsys.readouterr().out == printed.out != ""
+
+
+@pytest.mark.needs("shtab")
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_options_and_files(capsys, shell):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in (*COMMANDS, "--epochs", "--self-test", "--json", "--version"):
+        assert word.strip("-") in script
+    if shell == "bash" and shutil.which("bash"):
+        ask = "COMP_WORDS=({}); COMP_CWORD={}; _shtab_xpconv; echo ${{COMPREPLY[@]}}"
+        for words, wanted in (("xpconv tr", "train"), ("xpconv train --ep", "--epochs"), ("xpconv info --j", "--json")):
+            question = f"{script}\n{ask.format(words, words.count(' '))}"
+            done = subprocess.run(["bash", "-c", question], capture_output=True, text=True, check=True)
+            assert done.stdout.split() == [wanted]
+
+
+def test_without_its_package_completion_says_how_to_install_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 2
+    assert capsys.readouterr().err == (
+        "xpconv completion: the package shtab is not installed: python -m pip install 'xpconv[cli]'\n"
+    )
 
 
 def test_every_command_is_listed_and_has_a_help_of_its_own(capsys):
@@ -131,7 +207,7 @@ def test_an_interrupt_outside_training_is_status_130(monkeypatch, capsys):
 
 @pytest.mark.parametrize("module", ["xpconv.cli", "xpconv.nn"])
 def test_importing_loads_no_optional_package(module):
-    names = ["rich", "matplotlib", "safetensors", "torch", "jax", "cupy", "dask"] + ["xpconv.nn"] * (
+    names = ["rich", "matplotlib", "safetensors", "shtab", "torch", "jax", "cupy", "dask", "dpnp"] + ["xpconv.nn"] * (
         module == "xpconv.cli"
     )
     code = f"import sys, {module}; print([name for name in {names} if name in sys.modules])"

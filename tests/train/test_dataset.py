@@ -71,35 +71,84 @@ def test_the_scale_is_the_largest_magnitude_and_never_zero():
 IMAGES, LABELS = sample()
 
 
+COLOURED = rng(4).normal(size=(20, 6, 5, 3))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": IMAGES}, "it lacks 'labels'"),
-        ({"labels": LABELS}, "it lacks 'images'"),
-        ({"images": IMAGES[0], "labels": LABELS}, r"are \(N, H, W\) or \(N, H, W, C\); got the shape \(6, 5\)"),
-        ({"images": IMAGES[None, :, :, :, None], "labels": LABELS}, "are .N, H, W. or .N, H, W, C.; got the shape"),
-        ({"images": IMAGES[:9], "labels": LABELS[:9]}, "at least 10 images are needed to hold out a fifth; .* has 9"),
-        ({"images": IMAGES[:, :3], "labels": LABELS}, r"at least 4 pixels high and wide.*got the shape \(20, 3, 5\)"),
-        ({"images": IMAGES[..., None][..., :0], "labels": LABELS}, r"have a channel; got the shape \(20, 6, 5, 0\)"),
+        ({"images": IMAGES}, "must hold the arrays 'images' and 'labels'; it lacks 'labels' and holds 'images'$"),
+        ({"labels": LABELS}, "it lacks 'images' and holds 'labels'$"),
+        ({}, "it lacks 'images' and holds nothing$"),
         (
-            {"images": np.where(IMAGES[0, 0, 0] == IMAGES, np.nan, 1.0), "labels": LABELS},
-            "some pixel is NaN or infinite",
+            {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS},
+            r"'y_test'; save them as np.savez\(FILE, images=x_train, labels=y_train\)$",
         ),
-        ({"images": IMAGES * 1j, "labels": LABELS}, "are real numbers; got the dtype complex128"),
-        ({"images": IMAGES.astype(str), "labels": LABELS}, "are real numbers; got the dtype <U"),
-        ({"images": IMAGES, "labels": LABELS.astype(float)}, "are integers; got the dtype float64"),
-        ({"images": IMAGES, "labels": LABELS - 1}, "count from 0; the least is -1"),
-        ({"images": IMAGES, "labels": LABELS * 20}, "are class numbers below the number of images; got 20"),
-        ({"images": IMAGES, "labels": LABELS * 0 + 3}, "name at least two classes; all are 3"),
-        ({"images": IMAGES, "labels": LABELS[:-1]}, r"one label per image, the shape \(20,\); got \(19,\)"),
-        ({"images": IMAGES, "labels": LABELS[:, None]}, r"one label per image, the shape \(20,\); got \(20, 1\)"),
+        ({"X": IMAGES, "y": LABELS}, r"save them as np.savez\(FILE, images=X, labels=y\)$"),
+        ({"images": IMAGES[0], "labels": LABELS}, r"must have the shape \(N, H, W\) or \(N, H, W, C\); got \(6, 5\)$"),
+        ({"images": IMAGES[None, :, :, :, None], "labels": LABELS}, "or .N, H, W, C.; got .1, 20, 6, 5, 1.$"),
+        ({"images": np.ones((20, 784)), "labels": LABELS}, r"got \(20, 784\); save images.reshape\(-1, 28, 28\)$"),
+        ({"images": IMAGES[:9], "labels": LABELS[:9]}, "must be at least 10 images, of which a fifth .*; got 9$"),
+        ({"images": IMAGES[:, :3], "labels": LABELS}, r"at least 4 pixels high and wide.*got the shape \(20, 3, 5\)$"),
+        ({"images": IMAGES[..., None][..., :0], "labels": LABELS}, r"have a channel; got the shape \(20, 6, 5, 0\)$"),
+        (
+            {"images": np.moveaxis(COLOURED, -1, 1), "labels": LABELS},
+            r"got \(20, 3, 6, 5\), with the channels first; save np.moveaxis\(images, 1, -1\)$",
+        ),
+        (
+            {"images": np.moveaxis(COLOURED, 0, -1), "labels": LABELS},
+            r"got \(6, 5, 3, 20\), with the images on the last axis; save np.moveaxis\(images, 3, 0\)$",
+        ),
+        (
+            {"images": np.where(np.arange(600).reshape(20, 6, 5) > 597, np.nan, 1.0), "labels": LABELS},
+            r"pixels must be finite; 2 are NaN or infinite, the first in image 19; .* save np.nan_to_num\(images\)$",
+        ),
+        ({"images": IMAGES * 1j, "labels": LABELS}, "must be real numbers; got the dtype complex128; save their abs"),
+        ({"images": IMAGES.astype(str), "labels": LABELS}, "must be real numbers; got the dtype <U"),
+        (
+            {"images": IMAGES, "labels": LABELS.astype(float)},
+            r"must be integers of the shape \(20,\); got float64 of the shape \(20,\); save labels.astype\('int32'\)$",
+        ),
+        ({"images": IMAGES, "labels": LABELS > 0}, r"got bool of the shape \(20,\); save labels.astype\('int32'\)$"),
+        ({"images": IMAGES, "labels": LABELS + 0.5}, r"got float64 .* save np.unique\(labels, return_inverse=True\)"),
+        (
+            {"images": IMAGES, "labels": LABELS.astype(str)},
+            r"got <U\d+ .* save np.unique\(labels, ",
+        ),
+        (
+            {"images": IMAGES, "labels": np.eye(2)[LABELS]},
+            r"got float64 of the shape \(20, 2\); save labels.argmax\(axis=1\), if they are one-hot$",
+        ),
+        ({"images": IMAGES, "labels": LABELS[:, None]}, r"of the shape \(20, 1\); save labels.ravel\(\)$"),
+        (
+            {"images": IMAGES, "labels": LABELS[:-1]},
+            r"shape \(20,\), one for each image; got int64 of the shape \(19,\)$",
+        ),
+        ({"images": IMAGES, "labels": LABELS - 1}, "must count from 0; the least is -1; save np.unique"),
+        ({"images": IMAGES, "labels": LABELS * 20}, "must be below the number of images, 20; the largest is 20; save"),
+        ({"images": IMAGES, "labels": LABELS * 0 + 3}, "must name at least two classes; all are 3$"),
         ({"images": IMAGES.astype(object), "labels": LABELS}, "pickle is refused"),
     ],
 )
 def test_bad_data_is_refused_in_one_line(tmp_path, arrays, message):
+    """It names the file, says what must be, what is there, and how to mend it."""
     np.savez(tmp_path / "f.npz", **arrays)
     with pytest.raises(ValueError, match=message) as caught:
         user_data(tmp_path / "f.npz", rng())
-    assert str(caught.value).startswith("train: ")
-    assert "f.npz" in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "f.npz"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (np.moveaxis(np.moveaxis(COLOURED, -1, 1), 1, -1), LABELS),
+        (np.moveaxis(np.moveaxis(COLOURED, 0, -1), 3, 0), LABELS),
+        (COLOURED, np.eye(2)[LABELS].argmax(axis=1)),
+        (COLOURED, np.unique(LABELS - 7, return_inverse=True)[1]),
+    ],
+)
+def test_what_is_advised_mends_it(images, labels):
+    images, labels = checked(images, labels, "x")
+    np.testing.assert_array_equal(images, COLOURED)
+    np.testing.assert_array_equal(labels, LABELS)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from xpconv.verify import main, selftest
 from xpconv.verify.faults.fault import Fault
 from xpconv.verify.selftest import FAULTS, SelfTest
 
+ROOT = Path(__file__).parents[2]
 HARMLESS = Fault("harmless", "nothing", (("xpconv:pad", lambda right: lambda *a, **o: right(*a, **o)),), ("pad",))
 
 
@@ -24,6 +26,8 @@ def test_every_fault_is_caught(capsys):
     assert int(total) == len(FAULTS) >= 30
     assert int(caught) + len([line for line in lines if " not run: " in line]) == int(total)
     assert bool(rest) == (caught != total)
+    told = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
+    assert re.findall(r"(\d+) of (\d+) planted faults caught", told) == [(total, total)]
 
 
 @pytest.mark.parametrize("seed", ["1", "17"])

@@ -132,6 +132,8 @@ def test_unpool_unfold_and_fold(ceiling: int, name: str) -> None:
     x, size, layout = image(name, ceiling)
     y, indices = xc.max_pool(x, 2, return_indices=True, layout=layout)
     assert beside(lambda: xc.max_unpool(y, indices, size, layout=layout)) <= ceiling
+    views = (np.asfortranarray(array) for array in (y, indices))
+    assert beside(lambda views=tuple(views): xc.max_unpool(*views, size, layout=layout)) <= ceiling
     options = {"stride": 2, "padding": 1, "layout": layout}
     cols = xc.unfold(x, 3, **options)
     assert beside(lambda: xc.unfold(x, 3, **options)) <= ceiling

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from xpconv import _options
 from xpconv._arrays.arithmetic import Arithmetic
-from xpconv._arrays.dtypes import cast, result_dtype
+from xpconv._arrays.dtypes import cast, native, result_dtype
 from xpconv._arrays.space import Space, common_space
 from xpconv._arrays.types import Array, DType, Namespace, Traits
 from xpconv._arrays.views import (
@@ -40,6 +42,7 @@ class Call:
     options: Options
     lens: Lens | None = None
     quarters: int = 4  # of the workspace
+    asks: bool = False  # what would run, and nothing runs
 
     @staticmethod
     def of(name: str, *, layout: str = "channels_last", dtype: DType | str | None = None, **arrays: Array) -> Call:
@@ -49,7 +52,7 @@ class Call:
         """
         given = {label: array for label, array in arrays.items() if array is not None or label != "b"}
         space = common_space(name, given)
-        own = next(iter(given.values())).dtype
+        own = native(next(iter(given.values())).dtype)
         wanted = own if dtype is None else result_dtype(name, space.xp, own, dtype)
         arithmetic = Arithmetic.of(space.xp, own, wanted, space.has_double)
         return Call(name, space, arithmetic, layout, _options.current().on(space.memory))
@@ -81,7 +84,7 @@ class Call:
 
     def in_dtype(self, dtype: DType) -> Call:
         """Give the same call with arrays and results of one dtype, in which all is done."""
-        return replace(self, arithmetic=Arithmetic.plain(self.xp, dtype))
+        return replace(self, arithmetic=Arithmetic.plain(self.xp, native(dtype)))
 
     def conjugated(self) -> Call:
         """Give the same call with its images seen conjugate, if they are complex."""
@@ -90,6 +93,11 @@ class Call:
     def of_magnitudes(self, factor: Callable[[Array], Array]) -> Call:
         """Give the same call on magnitudes, which `factor` makes of factors."""
         return replace(self, arithmetic=self.arithmetic.magnitudes, lens=Lens(factor, magnitudes=True))
+
+    @property
+    def narrow(self) -> bool:
+        """Say whether the library multiplies factors of 16 bits as they are, and sums in 32."""
+        return self.traits.overlaps and self.arithmetic.narrow and not self.measures
 
     @property
     def measures(self) -> bool:
@@ -105,9 +113,13 @@ class Call:
         return self.xp.conj(array) if self.arithmetic.is_complex else array
 
     def read(self, array: Array) -> Array:
-        """Read an argument in the dtype that is computed with."""
+        """Read an argument in the dtype that is computed with; in the other byte order it is converted tile by tile."""
         inputs = self.arithmetic.inputs
-        return array if array.dtype == inputs else self.space.reread(array, inputs)
+        if array.dtype == inputs:
+            return array
+        return self.space.reread(
+            array, inputs if native(array.dtype) is array.dtype else np.dtype(inputs).newbyteorder()
+        )
 
     def images(self, array: Array) -> Array:
         """(N, C, *spatial) or (N, *spatial, C), an argument -> (N, *spatial, C)."""

@@ -32,15 +32,20 @@ def is_bfloat16(dtype: DType) -> bool:
 
 @lru_cache(maxsize=256)
 def is_numeric(xp: Namespace, dtype: DType) -> bool:
-    """Say whether arrays of a dtype are served: numbers of this machine, up to 64 bits or complex ones of such."""
-    if isinstance(dtype, np.dtype) and (not dtype.isnative or dtype.char in "gG"):
-        return False  # byte-swapped numbers and long doubles, which the faster paths do not take
+    """Say whether arrays of a dtype are served: numbers of up to 64 bits or complex ones of such, in any byte order."""
+    if isinstance(dtype, np.dtype) and dtype.char in "gG":
+        return False  # long doubles, which the faster paths do not take
     if dtype_name(dtype).startswith(("float4_", "float6_", "float8_")):
         return False  # they count as floating, but have next to no arithmetic
     try:
         return is_kind(xp, dtype, "numeric")
     except (TypeError, ValueError):
         return False
+
+
+def native(dtype: DType) -> DType:
+    """Give a dtype in the machine's byte order."""
+    return dtype if not isinstance(dtype, np.dtype) or dtype.isnative else dtype.newbyteorder("=")
 
 
 @lru_cache(maxsize=256)
@@ -96,15 +101,15 @@ def read_dtype(function: str, xp: Namespace, wanted: DType | str) -> DType:
         found = np.dtype(found)
     if found is None or not is_numeric(xp, found):
         raise TypeError(f"{function}: dtype is a numeric dtype of the arrays' library, or a name; got dtype={wanted!r}")
-    return found
+    return native(found)
 
 
 def check_numeric(function: str, xp: Namespace, name: str, dtype: DType) -> None:
     """Refuse an array whose dtype is not served."""
     if not is_numeric(xp, dtype):
         raise TypeError(
-            f"{function}: {name} has a numeric dtype of this machine (integer, floating up to 64 bits, or complex of "
-            f"such); got {name}.dtype={dtype_name(dtype)}; convert it with astype"
+            f"{function}: {name} has a numeric dtype (integer, floating up to 64 bits, or complex of such); "
+            f"got {name}.dtype={dtype_name(dtype)}; convert it with astype"
         )
 
 

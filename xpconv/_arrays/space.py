@@ -14,19 +14,25 @@ import array_api_extra as xpx
 import numpy as np
 
 from xpconv._arrays import cublas
-from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, read_dtype
+from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, native, read_dtype
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
 from xpconv._arrays.views import window_steps
 
 # Of 2 to 6 MiB, on 19 layers, on cores with a second-level cache of 1 MiB and a shared third-level one of 32 MiB: 4 MiB
 # takes 0.97 to 1.00 of the time of 2 MiB, and 0.5 to 0.8 of it where few channels make the array calls short.
 NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, cache=4 * MIB, looks=True)
-TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True)
+TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True, in_order=True)
 # Few, large kernels: a host starts one in some 8 us, in which a GPU moves 30 MB, so no cache holds what the last one
 # wrote; half of the workspace at the start.
-CUPY = Traits("cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True)
+CUPY = Traits(
+    "cupy", mutable=True, strided=True, outs=True, casts=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True
+)
 PLAIN_CUPY = replace(CUPY, overlaps=False)
 TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+# tensors that stand for many: nothing is written in place
+TORCH_MANY = Traits("torch", cache=4 * MIB, indexed=True, in_order=True)
+TRACES = ("FakeTensor", "FunctionalTensor")
+DPNP = replace(PLAIN_CUPY, name="dpnp", casts=False, kind="sycl")  # on a CPU, too: it runs what a GPU would
 MOST_WORK = 1000  # candidates that are looked at for an element that two arrays share
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
@@ -40,12 +46,26 @@ def _traits(array: Array, device: Device) -> Traits:
     if compat.is_cupy_array(array):
         return CUPY if cublas.available() else PLAIN_CUPY
     if compat.is_torch_array(array):
-        return TORCH if str(device).startswith("cpu") else TORCH_CUDA
+        return _torch_traits(array, device)
     if compat.is_jax_array(array):
         return JAX
     if compat.is_dask_array(array):
         return DASK
+    if compat.is_dpnp_array(array):
+        return DPNP
     return OTHER
+
+
+def _torch_traits(array: Array, device: Device) -> Traits:
+    """Choose what can be done with a tensor, which may stand for many (`vmap`) or be a trace (`torch.export`)."""
+    import torch  # it is loaded: the array is its own
+
+    usual = TORCH if str(device).startswith("cpu") else TORCH_CUDA
+    stack = torch._C._functorch.get_interpreter_stack()
+    if stack and any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack):
+        return replace(TORCH_MANY, kind=usual.kind)
+    trace = torch.compiler.is_compiling() or type(array).__name__ in TRACES
+    return replace(usual, looks=False) if trace else usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +102,18 @@ class Space:
     def array(self, values: Any, dtype: DType) -> Array:
         """Move a NumPy array, or a short sequence of Python numbers, to the device."""
         values = values if isinstance(values, np.ndarray) else list(values)
-        if self.traits.name == "cupy":
+        if self.traits.outs:
             return self._kept(np.asarray(values), dtype)
         return self.xp.asarray(values, dtype=dtype, **self._place)
 
     def _kept(self, values: np.ndarray[Any, Any], dtype: DType) -> Array:
-        """Give an array on a GPU that stays there: it is copied once, however often it is asked for."""
+        """Give an array on a device that stays there: it is copied once, however often it is asked for."""
+        assert self.device is not None
         place = (
             self.xp.__name__,
             dtype_name(dtype),
-            str(self.device),
+            # CuPy's has no hash; that of dpnp is equal to none with another queue
+            self.device if self.traits.name == "dpnp" else str(self.device),
             values.shape,
             values.dtype.str,
             values.tobytes(),
@@ -99,11 +121,12 @@ class Space:
         found = _KEPT.get(place)
         if found is None:
             if len(_KEPT) >= MOST_KEPT:
-                assert self.device is not None
-                self.device.synchronize()  # another stream may be reading one
+                if self.traits.name == "cupy":
+                    self.device.synchronize()  # another stream may be reading one
                 _KEPT.clear()
-            # whatever stream reads it, it is there
-            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, blocking=True)
+            # whatever stream reads it, it is there; dpnp waits for what comes from the host anyway
+            waiting = {"blocking": True} if self.traits.name == "cupy" else self._place
+            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, **waiting)
         return found
 
     def constant(self, key: Any, values: np.ndarray[Any, Any], dtype: DType) -> Array:
@@ -124,6 +147,9 @@ class Space:
     @cached_property
     def memory(self) -> int | None:
         """Count the bytes of a GPU's memory; None on a host."""
+        if self.traits.kind == "sycl" and self.device is not None:
+            device = self.device.sycl_device
+            return int(device.global_mem_size) if device.is_gpu else None
         if self.traits.kind != "cuda":
             return None
         if self.traits.name == "cupy" and self.device is not None:
@@ -197,9 +223,12 @@ class Space:
             return np.lib.stride_tricks.as_strided(slab, shape, steps, writeable=False)
         if hasattr(slab, "as_strided"):
             return slab.as_strided(shape, window_steps(slab.stride(), stride, dilation), slab.storage_offset())
+        steps = window_steps(slab.strides, stride, dilation)
+        if self.traits.name == "dpnp":
+            return self.xp.ndarray(shape, dtype=slab.dtype, buffer=slab, strides=steps)
         from cupy.lib.stride_tricks import as_strided  # CuPy is loaded: the slab is its array
 
-        return as_strided(slab, shape, window_steps(slab.strides, stride, dilation))
+        return as_strided(slab, shape, steps)
 
     def can_write(self, array: Array) -> bool:
         """Say whether results can be written into an array."""
@@ -220,7 +249,21 @@ class Space:
             import cupy  # it is loaded: the array is its own
 
             return bool(cupy.may_share_memory(a, b))
+        if self.traits.name == "dpnp":
+            (low, high), (first, last) = _addresses(a), _addresses(b)
+            return low < last and first < high
         return False
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Multiply matrices in their own dtype, whatever PyTorch's autocast would do."""
+        if self.traits.name == "torch":
+            import torch  # it is loaded: the array is its own
+
+            kind = a.device.type
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+                with torch.autocast(kind, enabled=False):
+                    return torch.matmul(a, b)
+        return self.xp.matmul(a, b)
 
     def add_to(self, target: Array, region: tuple[slice, ...], block: Array) -> Array:
         """Add a block to a region of an array that was made in the same call; use the array given back."""
@@ -231,16 +274,20 @@ class Space:
             return target
         return xpx.at(target)[region].add(block, xp=self.xp)
 
+    def put_along(self, target: Array, places: Array, values: Array) -> Array:
+        """Put values, or the last of them, at places along the middle axis; only where the traits say `in_order`."""
+        return sys.modules["torch"].scatter(target, 1, places, values)
+
     def clip(self, array: Array, low: float | None, high: float | None) -> Array:
         """Clip values.
 
-        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device.
+        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device; CuPy's own
+        knows no end of bfloat16 where one is left out.
         """
-        if self.traits.name == "cupy":
-            import cupy  # it is loaded: the array is its own
-
-            return cupy.clip(array, low, high)
-        return self.xp.clip(array, low, high)
+        if self.traits.name != "cupy":
+            return self.xp.clip(array, low, high)
+        array = array if low is None else self.xp.maximum(array, low)
+        return array if high is None else self.xp.minimum(array, high)
 
     def sign(self, array: Array) -> Array:
         """Give 1, 0 or -1, or NaN; for CuPy the compatibility layer's own way waits for the device."""
@@ -248,6 +295,8 @@ class Space:
             import cupy  # it is loaded: the array is its own
 
             return cupy.where(array == array, cupy.sign(array), array)
+        if self.traits.name == "torch" and not self.traits.mutable:  # theirs puts NaN in place
+            return self.xp.where(array == array, array.sign(), array)
         return self.xp.sign(array)
 
     @property
@@ -259,6 +308,16 @@ class Space:
             return str(self.device).startswith("cuda") and _torch_allows_tf32()
         # on a GPU the default of JAX is TF32
         return self.traits.name == "jax" and _jax_allows_tf32()
+
+
+def _addresses(array: Array) -> tuple[int, int]:
+    """Give the first address of an array's bytes, and the one behind them."""
+    low = high = int(array.data.ptr)
+    if not array.size:
+        return low, low
+    for n, step in zip(array.shape, array.strides, strict=True):
+        low, high = low + min((n - 1) * step, 0), high + max((n - 1) * step, 0)
+    return low, high + int(array.itemsize)
 
 
 _CONSTANTS: dict[Any, Array] = {}
@@ -344,7 +403,7 @@ def common_space(function: str, arrays: Mapping[str, Array], *, one_dtype: bool 
     space = numpy_space() if plain else _common(function, arrays)
     if one_dtype:
         for name, array in rest:
-            if array.dtype != x.dtype:
+            if array.dtype != x.dtype and native(array.dtype) != native(x.dtype):
                 raise TypeError(
                     f"{function}: the arrays of one call have one dtype; got {first}.dtype={dtype_name(x.dtype)}, "
                     f"{name}.dtype={dtype_name(array.dtype)}; convert one with astype"

@@ -22,10 +22,12 @@ class Traits:
     strided: bool = False  # overlapping windows can be had as a view
     threads: bool = False  # array calls let other Python threads run
     buffers: bool = False  # work arrays are written with out= and used again
-    outs: bool = False  # array functions write with out=, into arrays of another dtype too
+    outs: bool = False  # array functions write with out=
+    casts: bool = False  # ... into arrays of another dtype, too
     overlaps: bool = False  # matrices given by strides are multiplied where they lie, overlapping or not
     cache: int | None = None  # bytes that a tile's working set should fit; None: as large as the workspace allows
     kind: str = "cpu"
     looks: bool = False  # a value can be looked at without waiting for a device, and is no trace
     lazy: bool = False  # arrays may be cut into chunks, along which nothing can be transformed or put in place
     indexed: bool = False  # values can be put at places that arrays of indices give
+    in_order: bool = False  # and that along an axis in order, one after another

@@ -15,7 +15,7 @@ from xpconv._arrays.space import Space, common_space
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import to_channels_last
 from xpconv._convolution.correlate import Task, perform
-from xpconv._convolution.replay import Replay
+from xpconv._convolution.replay import Small, small
 from xpconv._convolution.weight import form, ready
 from xpconv._plan.choose import choose
 from xpconv._plan.record import Plan
@@ -32,7 +32,7 @@ class _Batch:
 
     task: Task  # without images
     form: tuple[Any, ...]
-    replay: Replay | None
+    replay: Small | None
 
 
 class PreparedConv:
@@ -48,7 +48,7 @@ class PreparedConv:
         self._kernel, self._bias = call.kernel(w), call.bias(b)
         self._lock = threading.Lock()
         self._batches: dict[int, _Batch] = {}  # the one asked for last stands last
-        self._replays: dict[tuple[int, ...], Replay] = {}  # by the shape of the images
+        self._replays: dict[tuple[int, ...], Small] = {}  # by the shape of the images
         self.plan: Plan = self._of(geometry.batch).task.plan
 
     @property
@@ -147,7 +147,7 @@ class PreparedConv:
         wanted = form(call, plan, self._kernel)
         known = [other.task.ready for other in self._batches.values() if other.form == wanted]
         task = replace(task, ready=known[0] if known else ready(call, plan, self._kernel))
-        return _Batch(task, wanted, Replay(task) if Replay.serves(call, plan) else None)
+        return _Batch(task, wanted, small(task))
 
     def _forms_size(self) -> int:
         """Count the bytes of the forms that are no views of the weight."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Lens
+from xpconv._arrays.dtypes import native
 from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints, Region, runs
 from xpconv._work.buffered import workspace
@@ -37,13 +38,30 @@ def slab(
         if lens is None:
             part = work.repeat("slab", source, pieces)
             return work.pad_behind(part, ((0, 0),) * part.ndim, behind) if behind else part
-        alone = workspace(work.space, Arithmetic.plain(work.xp, x.dtype))
+        alone = workspace(work.space, Arithmetic.plain(work.xp, native(x.dtype)))
         try:
             part = lens.look(alone.repeat("", source, pieces))  # a new array
         finally:
             alone.release()
         return work.pad_behind(part, ((0, 0),) * part.ndim, behind) if behind else work.pixels("slab", part)
     return surrounded(work, "slab", x, (region[0], *reaches), lens=lens, behind=behind)
+
+
+def inside(
+    work: Workspace, x: Array, geometry: Geometry, region: Region, *, lens: Lens | None = None
+) -> tuple[Array, tuple[int, Ints]]:
+    """Give pixels of images, none of them padding, and where a region begins there: image, first pixel of a window.
+
+    `x` itself, if it lies in one piece, or what the region's windows read. The first pixel, along each axis, is that of
+    the first tap of the region's first window, and may lie before the pixels.
+    """
+    reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
+    if lens is None and x.flags.c_contiguous and x.flags.aligned and x.dtype == work.dtype:
+        return x, (region[0][0], tuple(low for low, _ in reaches))
+    cuts = [clip(reach, n)[0] for reach, n in zip(reaches, geometry.input, strict=True)]
+    part = x[(slice(*region[0]), *(slice(*cut) for cut in cuts), slice(None))]
+    place = 0, tuple(low - first for (low, _), (first, _) in zip(reaches, cuts, strict=True))
+    return (part if lens is None else lens.look(part)), place
 
 
 def surrounded(

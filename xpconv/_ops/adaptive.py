@@ -11,6 +11,7 @@ from xpconv._ops.pool import check_divisible, check_order, give_maxima
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Size
 
@@ -25,6 +26,7 @@ def _windows(call: Call, x: Array, output_shape: Size, dy: Array | None = None) 
     return windows
 
 
+@keywords
 def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Average an image into a given number of pixels (1, 2 or 3 spatial axes).
 
@@ -71,6 +73,7 @@ def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channel
     return call.give(averages.avg_pool(call, _windows(call, x, output_shape), call.images(x)))
 
 
+@keywords
 def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Give the gradient of adaptive average pooling's input from the gradient of its output.
 
@@ -112,6 +115,7 @@ def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: La
     return call.give(averages.avg_pool_vjp(call, _windows(call, x, output_shape, dy), call.images(dy)))
 
 
+@keywords
 def adaptive_max_pool(
     x: Array, output_shape: Size, *, layout: Layout = "channels_last", return_indices: bool = False
 ) -> Array | tuple[Array, Array]:
@@ -167,6 +171,7 @@ def adaptive_max_pool(
     return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
+@keywords
 def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
     """Give the gradient of adaptive max pooling's input from the gradient of its output.
 

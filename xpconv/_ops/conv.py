@@ -16,10 +16,12 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 
+@keywords
 def conv(
     x: Array,
     w: Array,
@@ -57,9 +59,11 @@ def conv(
         Output channels f of group g see the input channels of group g only (1).
     padding_mode : str
         What the padding holds: ``"zeros"`` (default), or pixels of the image: ``"reflect"`` (mirrored at the border
-        pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, at most n).
+        pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, round and round).
     layout : str
-        ``"channels_last"`` (default) or ``"channels_first"``.
+        ``"channels_last"`` (default) or ``"channels_first"``. It is w's layout too: PyTorch's weight, (F, C/G, kh, kw),
+        belongs to ``"channels_first"``. Read as ``"channels_last"`` it is another kernel, which is an error only where
+        its numbers do not fit.
     algorithm : str
         ``"auto"`` (default, the least predicted time; see `explain`), or one that is obeyed or refused: ``"direct"``,
         ``"gemm"``, ``"toeplitz"`` (several neighbouring outputs in one row of the product, for few channels),
@@ -90,8 +94,11 @@ def conv(
     ``z[n, o, f] = b[f] + sum over k, c of x[n, o * stride + k * dilation - before, c] * w[k, c, f]``: the kernel is not
     flipped. 16-bit floating types are summed in float32, integers exactly, wrapping as NumPy's do. On NumPy a call
     has at most ``max_workspace`` bytes of work memory beside its result (see `set_options`). The result does not
-    depend on the number of threads. Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep
-    learning", arXiv 1603.07285.
+    depend on the number of threads. It does depend on the shapes: an image alone and in a batch can differ in the last
+    digits (within `error_bound`), since the plan and the library's products see another size. Where the same bits are
+    wanted, give each image in a call of its own; whole numbers are exact with ``"direct"`` and ``"gemm"`` either way.
+    Arrays of either byte order are taken, those of NumPy's subclasses as plain ones. Source: V. Dumoulin, F. Visin, "A
+    guide to convolution arithmetic for deep learning", arXiv 1603.07285.
 
     Examples
     --------
@@ -117,6 +124,7 @@ def conv(
     return call.give(correlate(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
+@keywords
 def conv_input_grad(
     dz: Array,
     w: Array,
@@ -185,6 +193,7 @@ def conv_input_grad(
     return _input_grad(call, geometry, algorithm, dz, w)
 
 
+@keywords
 def conv_weight_grad(
     dz: Array,
     x: Array,
@@ -250,6 +259,7 @@ def conv_weight_grad(
     return _weight_grad(call, geometry, algorithm, dz, x)
 
 
+@keywords
 def conv_vjp(
     dz: Array,
     x: Array,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from xpconv._arrays.dtypes import cast, result_dtype
+from xpconv._arrays.dtypes import cast, native, result_dtype
 from xpconv._arrays.space import common_space
 from xpconv._shapes import read
 from xpconv._shapes.errors import freeze
@@ -37,7 +37,7 @@ def arrays_of(
             f"{function}: xpconv.{library} takes arrays of {library}; got x of {space.traits.name}; "
             f"use xpconv.{function}"
         )
-    wanted = result_dtype(function, space.xp, x.dtype, dtype)
+    wanted = result_dtype(function, space.xp, native(x.dtype), dtype)
     x, w, b = (array if array is None else cast(space.xp, array, wanted) for array in (x, w, b))
     return x, w, b
 

@@ -18,6 +18,7 @@ from xpconv._ops.conv import conv, conv_input_grad, conv_weight_grad
 from xpconv._ops.derivatives import Options, arrays_of, options, planes, transposed
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
 from xpconv._ops.transpose import conv_transpose
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Shape, Size
 
 Array = Any
@@ -199,6 +200,7 @@ class Functions:
     def __reduce__(self) -> tuple[Any, ...]:
         return _functions, (self._library,)  # so that the functions can be copied and sent to other processes
 
+    @keywords
     def conv(
         self,
         x: Array,
@@ -227,6 +229,7 @@ class Functions:
         )
         return self._convolve("conv", given, x, w, b)
 
+    @keywords
     def conv_transpose(
         self,
         x: Array,
@@ -256,6 +259,7 @@ class Functions:
         setting = Setting(given, (tuple(x.shape), tuple(w.shape)))
         return self._apply(name, setting, x, w, *([] if b is None else [b]))
 
+    @keywords
     def max_pool(
         self,
         x: Array,
@@ -272,6 +276,7 @@ class Functions:
         given = options(stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout)
         return self._pool("max_pool", "max_pool_indices" if return_indices else "max_pool", given, x, window)
 
+    @keywords
     def avg_pool(
         self,
         x: Array,

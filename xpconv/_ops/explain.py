@@ -12,12 +12,14 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords, meant
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 PASSES = ("conv", "input_grad", "weight_grad")
 
 
+@keywords
 def explain(
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
@@ -51,10 +53,10 @@ def explain(
     Returns
     -------
     Plan or GradientPlan
-        With ``algorithm``, ``tile`` (n, *output pixels), ``workspace`` (bytes, at most), ``flops`` and ``candidates``;
-        prints as a table. An input gradient is cut into stride phases, each with a plan of its own (``phases``), or
-        computed by ``"col2im"``; its tile and candidates are those of the phase with the most work. Where the padding
-        holds pixels of the image it is the plan of the pixels themselves.
+        With ``algorithm``, ``tile`` (images, output pixels), ``workspace`` (bytes, at most), ``flops`` and
+        ``candidates``; prints as a table. An input gradient is cut into stride phases, each with a plan of its own
+        (``phases``), or computed by ``"col2im"``; its tile and candidates are those of the phase with the most work.
+        Where the padding holds pixels of the image it is the plan of the pixels themselves.
 
     Raises
     ------
@@ -77,9 +79,10 @@ def explain(
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
     geometry = read.conv(name, x_shape, w_shape, asked, ("x_shape", "w_shape"))
     if of not in PASSES:
-        raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}")
+        raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}{meant(of, PASSES)}")
     space, found = described_space(name, device, dtype)
-    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current().on(space.memory))
+    arithmetic, options = Arithmetic.of(space.xp, found, found, True), _options.current().on(space.memory)
+    call = Call(name, space, arithmetic, layout, options, asks=True)
     if of == "input_grad":
         return choose_input_grad(call, geometry, algorithm)
     return choose(call, geometry, algorithm, gradient=of == "weight_grad")

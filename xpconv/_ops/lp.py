@@ -11,6 +11,7 @@ from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 
@@ -28,6 +29,7 @@ def check_norm(call: Call, dtype: Any, p: Any) -> float:
     return float(p)
 
 
+@keywords
 def lp_pool(
     x: Array,
     p: float,
@@ -68,7 +70,8 @@ def lp_pool(
     Notes
     -----
     The sum is not divided by the window's size (ONNX operator LpPool). Each window is scaled by its largest magnitude,
-    so that no power overflows or vanishes. 16-bit types are computed in float32.
+    so that no power overflows or vanishes. 16-bit types are computed in float32. PyTorch and JAX, where they
+    differentiate this function, give NaN at an all-zero window, where `lp_pool_vjp` gives 0.
 
     Examples
     --------
@@ -87,6 +90,7 @@ def lp_pool(
     return call.give(norms.lp_pool(call, windows, call.images(x), p))
 
 
+@keywords
 def lp_pool_vjp(
     dy: Array,
     x: Array,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import fresh
@@ -17,12 +17,14 @@ from xpconv._engine.fold import add_strip
 from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, runs
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, PaddingMode
 from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
 
 
+@keywords
 def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layout = "channels_last") -> Array:
     """Pad the spatial axes of a batch of images (1, 2 or 3 spatial axes).
 
@@ -36,7 +38,7 @@ def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layo
         Pixels added before and after: one integer, one per axis, or a (before, after) pair per axis; ``"valid"`` is 0.
     mode : str
         ``"zeros"`` (default), ``"reflect"`` (mirrored at the border pixel, at most n - 1), ``"replicate"`` (the border
-        pixel) or ``"circular"`` (the other end, at most n).
+        pixel) or ``"circular"`` (the other end, round and round).
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``.
 
@@ -72,7 +74,7 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), side by side."""
     if not any(map(any, geometry.padding)):
         return fresh(call.xp, x)
-    work = workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
+    work = workspace(call.space, Arithmetic.plain(call.xp, native(x.dtype)))
     if geometry.mode == "zeros":
         return work.pad("", x, ((0, 0), *geometry.padding, (0, 0)), 0)
     pairs = zip(geometry.input, geometry.padding, strict=True)
@@ -81,7 +83,7 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
 
 def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
-    target = call.space.empty(geometry.output_shape, x.dtype, call.layout)
+    target = call.space.empty(geometry.output_shape, native(x.dtype), call.layout)
     pairs = list(zip(geometry.input, geometry.padding, strict=True))
     if geometry.mode == "zeros":
         inside: list[slice] = [slice(None)]
@@ -105,6 +107,7 @@ def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     return target
 
 
+@keywords
 def pad_vjp(
     dy: Array,
     input_shape: tuple[int, ...],

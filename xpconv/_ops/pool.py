@@ -11,6 +11,7 @@ from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords, meant
 from xpconv._shapes.options import TIES, Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 
@@ -37,7 +38,9 @@ def check_divisible(call: Call, name: str, dtype: Any) -> None:
 def check_ties(call: Call, dtype: Any, ties: str) -> None:
     """Check what becomes of equal maxima; shares are no integers."""
     if ties not in TIES:
-        raise ValueError(f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}")
+        raise ValueError(
+            f"{call.name}: ties is one of {', '.join(map(repr, TIES))}; got ties={ties!r}{meant(ties, TIES)}"
+        )
     if ties == "split":
         check_divisible(call, "dy", dtype)
 
@@ -48,6 +51,7 @@ def give_maxima(call: Call, found: tuple[Array, ...]) -> Array | tuple[Array, Ar
     return (call.give(y), call.in_dtype(places[0].dtype).give(places[0])) if places else call.give(y)
 
 
+@keywords
 def max_pool(
     x: Array,
     window: Size,
@@ -101,8 +105,10 @@ def max_pool(
     -----
     Padding holds minus infinity, or an integer dtype's least value; a window with no tap inside the input gives that
     value and the index -1. A NaN makes its windows NaN, with the index of the first one. Of equal maxima the first
-    has the index. On NumPy a call allocates at most ``max_workspace`` bytes beside its results. Source: ONNX operator
-    MaxPool; PyTorch's conventions.
+    has the index. On NumPy a call allocates at most ``max_workspace`` bytes beside its results. PyTorch and JAX, where
+    they differentiate this function, share a window's gradient among equal maxima and lose that of a NaN; that of
+    `max_pool_vjp` is had from ``xpconv.torch.max_pool`` and ``xpconv.jax.max_pool``. Source: ONNX operator MaxPool;
+    PyTorch's conventions.
 
     Examples
     --------
@@ -124,6 +130,7 @@ def max_pool(
     return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
 
 
+@keywords
 def max_pool_vjp(
     dy: Array,
     x: Array,
@@ -209,6 +216,7 @@ def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array
     return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties="all"))
 
 
+@keywords
 def avg_pool(
     x: Array,
     window: Size,
@@ -271,6 +279,7 @@ def avg_pool(
     return call.give(averages.avg_pool(call, windows, call.images(x), bool(count_include_pad)))
 
 
+@keywords
 def avg_pool_vjp(
     dy: Array,
     input_shape: tuple[int, ...],

@@ -8,10 +8,12 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._convolution.prepared import PreparedConv, prepared_conv
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 
 
+@keywords
 def prepare_conv(
     w: Array,
     b: Array | None = None,

@@ -14,6 +14,7 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
@@ -24,6 +25,7 @@ def choose_transpose(call: Call, geometry: Geometry) -> GradientPlan:
     return choose_input_grad(call, geometry, "auto", phase_quarters=2 if len(geometry.phases) > 1 else 4)
 
 
+@keywords
 def conv_transpose(
     x: Array,
     w: Array,
@@ -101,6 +103,7 @@ def conv_transpose(
     return call.give(input_grad(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
+@keywords
 def conv_transpose_vjp(
     dz: Array,
     x: Array,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.scatter import scatter
+from xpconv._arrays.scatter import put_back
 from xpconv._arrays.space import is_chunked, mixed_space
-from xpconv._arrays.views import contiguous, from_channels_last
 from xpconv._chunks.blocks import by_blocks
 from xpconv._shapes.errors import Facts, freeze
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import channels_last
 from xpconv._shapes.options import LAYOUTS, Layout
 
 Array = Any
 
 
+@keywords
 def max_unpool(
     y: Array, indices: Array, output_shape: int | tuple[int, ...], *, layout: Layout = "channels_last"
 ) -> Array:
@@ -39,13 +39,15 @@ def max_unpool(
     Returns
     -------
     array
-        In the library, on the device and with the dtype of y. Where an index occurs more than once, one of its values
-        stands.
+        In the library, on the device and with the dtype of y. Where an index occurs more than once, the last of its
+        values stands, in row-major order of the pooled images.
 
     Raises
     ------
     ValueError
-        A shape or an option is unfit, or (where that can be seen without waiting for a device) an index lies outside.
+        A shape or an option is unfit, or an index lies outside. (Where that cannot be seen without waiting for a device
+        or breaking a trace, on CuPy, JAX, array-api-strict and PyTorch on a GPU or under its transforms, values with
+        such indices are dropped.)
     TypeError
         The arrays differ in library or device, or the indices are not integers.
 
@@ -75,15 +77,6 @@ def max_unpool(
     if tuple(indices.shape) != shape:
         facts.fail(f"indices have the shape of y; got indices.shape={tuple(indices.shape)}")
     sizes = facts.per_axis("output_shape", freeze(output_shape), rank)
-    batch, *pooled, channels = channels_last(shape, layout)
+    batch, *_, channels = channels_last(shape, layout)
     facts.countable("output_shape", (batch, *sizes, channels))
-    if batch == 0:
-        return from_channels_last(xp, space.zeros((0, *sizes, channels), y.dtype), layout)
-    if layout == "channels_first":  # (N, C, *pooled) -> (N·C, pooled, 1), without a copy
-        flat = (batch * channels, math.prod(pooled), 1)
-        found = scatter(name, space, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
-        return xp.reshape(found, (batch, channels, *sizes))
-    # (N, *pooled, C) -> (N, pooled, C)
-    flat = (batch, math.prod(pooled), channels)
-    found = scatter(name, space, xp.reshape(y, flat), xp.reshape(indices, flat), math.prod(sizes))
-    return contiguous(xp, xp.reshape(found, (batch, *sizes, channels)))
+    return put_back(name, space, y, indices, sizes, layout)

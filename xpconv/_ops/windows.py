@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast
+from xpconv._arrays.dtypes import cast, native
 from xpconv._arrays.space import is_chunked
 from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
@@ -14,6 +14,7 @@ from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
 from xpconv._shapes.geometry import Geometry, Ints, Region
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 from xpconv._work.workspace import Workspace
@@ -37,6 +38,7 @@ def _order(geometry: Geometry, layout: str) -> Ints:
     return (0, 2 * rank + 1, *range(rank + 1, 2 * rank + 1), *range(1, rank + 1))
 
 
+@keywords
 def unfold(
     x: Array,
     window: Size,
@@ -92,7 +94,7 @@ def unfold(
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     geometry = read.windows(name, x.shape, window, Windowing(stride, padding, dilation, layout=layout))
     if geometry.batch == 0:
-        return call.space.zeros(_shape(geometry, layout), x.dtype)
+        return call.space.zeros(_shape(geometry, layout), native(x.dtype))
     return _unfold(call, geometry, call.images(x))
 
 
@@ -102,7 +104,7 @@ def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
     target: Array | None = None
     result: Result = Kept(call.space, call.arithmetic)
     if call.traits.mutable:
-        target = call.space.empty(_shape(geometry, call.layout), x.dtype)
+        target = call.space.empty(_shape(geometry, call.layout), native(x.dtype))
         result = Written(call.xp.permute_dims(target, tuple(order.index(a) for a in range(len(order)))))
 
     def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
@@ -116,6 +118,7 @@ def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
     return call.xp.permute_dims(found, order) if target is None else target
 
 
+@keywords
 def fold(
     cols: Array,
     input_shape: tuple[int, ...],

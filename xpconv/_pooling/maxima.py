@@ -14,12 +14,13 @@ import numpy as np
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import is_kind, least
+from xpconv._arrays.dtypes import is_kind, least, native
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
 from xpconv._pooling import portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
+from xpconv._pooling.compiled import Loops, rows_apart
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.routes import Routes
@@ -32,7 +33,7 @@ from xpconv._work.workspace import Workspace
 
 def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> tuple[Array, ...]:
     """(N, *I, C) -> (N, *O, C): the maxima, and with `indices` their places in the plane; -1 where there is none."""
-    fill, real = least(call.xp, x.dtype), is_kind(call.xp, x.dtype, "real floating")
+    fill, real = least(call.xp, native(x.dtype)), is_kind(call.xp, native(x.dtype), "real floating")
     calls = (call, call.in_dtype(call.space.index_dtype))[: 1 + indices]
     if call.traits.buffers:
         return _on_numpy(calls, windows, x, fill)
@@ -61,8 +62,8 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
         dx = Routes(call, windows, dy, x, ties).gradient()
         if dx is not None:
             return dx
-    fill, real = least(call.xp, x.dtype), is_kind(call.xp, x.dtype, "real floating")
-    compared = Workspace(call.space, Arithmetic.plain(call.xp, x.dtype))
+    fill, real = least(call.xp, native(x.dtype)), is_kind(call.xp, native(x.dtype), "real floating")
+    compared = Workspace(call.space, Arithmetic.plain(call.xp, native(x.dtype)))
     dx = whole.max_pool_vjp(call, windows, dy, x, compared, ties)
     if dx is not None:
         return dx
@@ -99,7 +100,19 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     if not windows.batch:
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
-    rule, size = Rule(np.maximum, x.dtype, fill), x.dtype.itemsize
+    if (loops := Loops.of("maxima", call, windows, pixels, best)) is not None:
+        spots = None if not indices else Loops.of("places", call, windows, pixels)
+        if spots is not None or not indices:
+
+            def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+                assert isinstance(work, BufferedWorkspace)
+                loops.maxima(work, region, pixels, best, fill)
+                if spots is not None:
+                    spots.places(work, region, pixels, places[0])
+
+            sweep(call, windows, rows_apart(call, windows), compiled, 1)
+            return found
+    rule, size = Rule(np.maximum, native(x.dtype), fill), x.dtype.itemsize
     cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._arrays.scatter import flattened
 from xpconv._pooling.lines import Parts, Strided, Tap, Windows
 from xpconv._pooling.reduce import Rule, Runs, Taps, accumulate, along, shape_along
 from xpconv._shapes.geometry import Interval, Region
@@ -189,12 +190,10 @@ def add_at(home: Array, places: Array, gradient: Array) -> None:
 
     The places are overwritten.
     """
-    image, *_, pixel, channel = (step // home.itemsize for step in home.strides)
+    flat, image, pixel, channel = flattened(home)
     images, channels = np.arange(home.shape[0]) * image, np.arange(home.shape[-1]) * channel
     np.multiply(places, pixel, out=places)
     np.add(places, images.reshape((-1,) + (1,) * (places.ndim - 1)) + channels, out=places)
-    size = 1 + images[-1] + (math.prod(home.shape[1:-1]) - 1) * pixel + channels[-1]
-    flat = np.lib.stride_tricks.as_strided(home, (size,), (home.itemsize,))
     np.add.at(flat, places.reshape(-1), gradient.reshape(-1))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from xpconv._shapes.geometry import Interval, Ints, Pairs
+from xpconv._shapes.keywords import meant
 from xpconv._shapes.options import PADDING_NAMES
 
 MOST = 1 << 48  # of any size or option: beyond it no array has room
@@ -58,13 +59,12 @@ class Facts:
     function: str
     facts: tuple[tuple[str, Any], ...]
 
-    def fail(self, rule: str) -> NoReturn:
-        """Raise the ValueError for a broken rule."""
+    def fail(self, rule: str, hint: str = "") -> NoReturn:
+        """Raise the ValueError for a broken rule; a hint stands at its end."""
         told = "; got " in rule  # the option in question; a name is not told twice
         facts = [f"{name}={value!r}" for name, value in self.facts if not (told and f" {name}=" in rule)]
-        raise ValueError(
-            f"{self.function}: {rule}{', ' if told and facts else '' if told else '; got '}{', '.join(facts)}"
-        )
+        got = ", " if told and facts else "" if told else "; got "
+        raise ValueError(f"{self.function}: {rule}{got}{', '.join(facts)}{hint}")
 
     def per_axis(self, name: str, value: Any, rank: int, least: int = 1) -> Ints:
         """Read an option that is an integer or one per spatial axis."""
@@ -90,14 +90,14 @@ class Facts:
     def choice(self, name: str, value: Any, choices: tuple[str, ...]) -> None:
         """Check an option that is one of a few words."""
         if value not in choices:
-            self.fail(f"{name} is one of {', '.join(map(repr, choices))}; got {name}={value!r}")
+            self.fail(f"{name} is one of {', '.join(map(repr, choices))}; got {name}={value!r}", meant(value, choices))
 
     def sizes(self, name: str, shape: Ints, rank: int) -> None:
         """Check a whole shape: batch, spatial axes, channels; only the batch may be empty."""
         if len(shape) != rank + 2:
             self.fail(f"{name} has {len(shape)} axes, with {rank} spatial axes it has {rank + 2}")
         if any(not isinstance(n, int) or n < 0 for n in shape):
-            self.fail(f"{name} holds whole, non-negative sizes")
+            self.fail(f"{name} holds whole, non-negative sizes", _remedy(self.function, shape))
         if min(shape[1:]) < 1:
             self.fail(f"{name} has an empty axis; only the batch may be empty")
 
@@ -106,8 +106,6 @@ class Facts:
         for n, pair in zip(size, pairs, strict=True):
             if mode == "reflect" and max(pair) >= n:
                 self.fail(f"{name} 'reflect' takes at most n - 1 pixels, here {n - 1}; got padding {pair}")
-            if mode == "circular" and max(pair) > n:
-                self.fail(f"{name} 'circular' takes at most n pixels, here {n}; got padding {pair}")
 
     def padding(self, value: Any, size: Ints, span: Ints, stride: Ints) -> Pairs:
         """Read any form of padding and give (before, after) pairs."""
@@ -115,7 +113,8 @@ class Facts:
         if isinstance(value, str):
             if value not in PADDING_NAMES:
                 words = ", ".join(PADDING_NAMES)
-                self.fail(f"padding is an integer, one per axis, pairs or one of {words}; got padding={value!r}")
+                rule = f"padding is an integer, one per axis, pairs or one of {words}; got padding={value!r}"
+                self.fail(rule, meant(value, PADDING_NAMES))
             return tuple(_worded(value, *axis) for axis in zip(size, span, stride, strict=True))
         if isinstance(value, int):
             value = ((value, value),) * rank
@@ -133,6 +132,21 @@ class Facts:
         if max(max(p) for p in value) > MOST:
             self.fail(f"padding is at most 2**48; got padding={value!r}")
         return value  # type: ignore[no-any-return]
+
+
+def _remedy(function: str, shape: Ints) -> str:
+    """Say what to do about sizes that a library does not know yet."""
+    unknown = [size.value for size in shape if isinstance(size, _Unfit)]
+    if any(isinstance(size, float) and math.isnan(size) for size in unknown):
+        return "; its chunks have unknown sizes: call compute_chunk_sizes() on the array first"
+    if unknown and not isinstance(unknown[0], float) and isinstance(shape[0], _Unfit) and len(unknown) == 1:
+        return (
+            "; where the number of images is not known, as in an export for any batch, give them one by one: "
+            f"vmap(lambda image: {function}(image[None], …)[0])(x)"
+        )
+    if unknown and not isinstance(unknown[0], float):
+        return "; sizes of pixels and channels have to be known: export the function once for each of them"
+    return ""
 
 
 def _worded(word: str, size: int, span: int, stride: int) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from xpconv._tools import machine, terminal
@@ -9,10 +10,19 @@ from xpconv._tools.arguments import Parser
 from xpconv._tools.machine import Rows
 
 
+def parser() -> Parser:
+    """Build the parser of this command."""
+    parser = Parser(prog="xpconv info", description="Show versions, backends found, devices, BLAS and threads.")
+    parser.add_argument("--json", action="store_true", help="as one JSON object, with plain numbers")
+    return parser
+
+
 def main(argv: Sequence[str]) -> int:
     """Print what this machine and this installation are, and pass the exit status on."""
-    parser = Parser(prog="xpconv info", description="Show versions, backends found, devices, BLAS and threads.")
-    parser.parse_args(argv)
+    options = parser().parse_args(argv)
+    if options.json:
+        print(json.dumps(machine.record(), indent=1))
+        return 0
     sections = machine.sections()
     if terminal.rich_draws():
         _draw(sections)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
 import numpy as np
+
+from xpconv._shapes.keywords import near
 
 Array = Any
 
@@ -23,6 +27,7 @@ MODULES = {
     "jax": "jax.numpy",
     "strict": "array_api_strict",
     "dask": "array_api_compat.dask.array",
+    "dpnp": "dpnp",
 }
 PACKAGES = {
     "numpy": "numpy",
@@ -31,7 +36,11 @@ PACKAGES = {
     "jax": "jax",
     "strict": "array_api_strict",
     "dask": "dask",
+    "dpnp": "dpnp",
 }
+
+# what pip is asked for, where that is not the package's own name
+DISTRIBUTIONS = {"cupy": "xpconv[cuda13]", "strict": "array-api-strict", "dask": "dask[array]", "dpnp": "xpconv[sycl]"}
 
 
 class LibraryError(RuntimeError):
@@ -68,6 +77,8 @@ class Library:
             array = self.xp.astype(array, self.xp.float32)
         if self.name == "cupy":
             return np.asarray(array.get())
+        if self.name == "dpnp":
+            return np.asarray(array.asnumpy())
         if self.name == "torch":
             return np.asarray(array.detach().cpu().numpy())
         if self.name == "strict":
@@ -88,6 +99,9 @@ class Library:
         if self.name == "cupy":
             name = self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
             return f"cuda:{device.id} ({name})"
+        if self.name == "dpnp":
+            found = device.sycl_device
+            return f"{found.filter_string} ({found.name.strip()})"
         return str(device)
 
     @property
@@ -102,21 +116,45 @@ def installed() -> list[str]:
     return [name for name, package in PACKAGES.items() if importlib.util.find_spec(package)]
 
 
+def install_line(name: str) -> str:
+    """Say how to install a library."""
+    wanted = DISTRIBUTIONS.get(name, PACKAGES[name])
+    hint = ", or xpconv[cuda12] for a driver of CUDA 12" if name == "cupy" else ""
+    return f"python -m pip install {repr(wanted) if '[' in wanted else wanted}{hint}"
+
+
+def unknown_backend(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such backend, and which was meant or which there are."""
+    close = near(name, known)
+    hint = f"; did you mean {close}?" if close else ""
+    return f"unknown backend {name!r}; choose one of {', '.join(known)}{hint}"
+
+
 def load(name: str, device: str | None = None) -> Library:
     """Import the library `name` and give it with its device; LibraryError says in one line why not."""
     if name not in MODULES:
-        raise LibraryError(f"unknown backend {name!r}; choose one of {', '.join(MODULES)}")
+        raise LibraryError(unknown_backend(name, MODULES))
     try:
         xp = importlib.import_module(MODULES[name])
     except ImportError as error:
+        if name not in installed():
+            raise LibraryError(f"backend {name!r} is not installed: {install_line(name)}") from error
         raise LibraryError(f"backend {name!r} cannot be imported: {error}") from error
     if name == "cupy" and not xp.cuda.is_available():
         raise LibraryError("backend 'cupy' is installed, but no CUDA device is available")
+    if name == "dpnp" and not importlib.import_module("dpctl").get_num_devices():
+        raise LibraryError(f"backend 'dpnp' is installed, but the SYCL runtime finds no device{_processor_driver()}")
     if device is None:
         return Library(name, xp)
     if name == "strict":
         return Library(name, xp, xp.Device(device))
     return Library(name, xp, device)
+
+
+def _processor_driver() -> str:
+    """Say how the runtime finds the processor: the file of its wheel that names the driver names another folder."""
+    driver = Path(sys.prefix, "lib", "libintelocl.so")
+    return f"; with OCL_ICD_FILENAMES={driver} it finds this processor" if driver.exists() else ""
 
 
 def of(array: Array) -> Library:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
@@ -15,10 +16,11 @@ import threadpoolctl
 
 from xpconv import _options
 from xpconv._arrays.space import cupy_allows_tf32
-from xpconv._tools.libraries import PACKAGES, Library, LibraryError, installed, load
+from xpconv._tools.libraries import PACKAGES, Library, LibraryError, install_line, installed, load
 from xpconv._version import version as version
 
 Rows = list[tuple[str, str]]
+NOT_FOUND = "not found: "
 
 
 def versions(*libraries: Library) -> dict[str, str]:
@@ -48,8 +50,9 @@ def sections() -> dict[str, Rows]:
         try:
             library = load(name)
         except LibraryError as error:
-            reason = "not installed" if name not in installed() else " ".join(str(error).split())
-            libraries.append((name, f"not found: {reason}"))
+            here = name in installed()
+            reason = " ".join(str(error).split()) if here else f"not installed; {install_line(name)}"
+            libraries.append((name, f"{NOT_FOUND}{reason}"))
             continue
         libraries.append((name, library.version))
         devices += _devices(library)
@@ -59,8 +62,33 @@ def sections() -> dict[str, Rows]:
         "devices": devices,
         "BLAS and threads": _blas(),
         "processor": _processor(),
-        "options": [(name, str(getattr(_options.current(), name))) for name in ("max_workspace", "threads")],
+        "options": [
+            ("max_workspace", in_bytes(_options.current().max_workspace)),
+            ("threads", str(_options.current().threads)),
+        ],
     }
+
+
+def record() -> dict[str, Any]:
+    """Gather the same for a program: numbers as numbers, and null where a library cannot be used."""
+    told, options = sections(), _options.current()
+    backends = dict(told["backends"])
+    missing = {name: text for name, text in backends.items() if text.startswith(NOT_FOUND)}
+    return {
+        "versions": dict(told["versions"]),
+        "backends": {name: None if name in missing else version for name, version in backends.items()},
+        "missing": {name: text.removeprefix(NOT_FOUND) for name, text in missing.items()},
+        "devices": dict(told["devices"]),
+        "blas": threadpoolctl.threadpool_info(),
+        "processor": {**dict(told["processor"]), "cores": os.cpu_count(), "usable_cores": _usable_cores()},
+        "options": {"max_workspace": options.max_workspace, "threads": options.threads},
+    }
+
+
+def in_bytes(count: int) -> str:
+    """Write a number of bytes with its unit."""
+    size = f"{count / 2**20:,.6g} MiB" if count < 2**30 else f"{count / 2**30:,.6g} GiB"
+    return f"{size} ({count:,} bytes)"
 
 
 def _devices(library: Library) -> Rows:
@@ -71,6 +99,12 @@ def _devices(library: Library) -> Rows:
         rows.append(("CUDA driver", str(runtime.driverGetVersion())))
         rows.append(("CUDA devices", str(runtime.getDeviceCount())))
         rows.append(("TF32", tf32()))
+    if library.name == "dpnp":
+        dpctl: Any = importlib.import_module("dpctl")
+        rows += [
+            ("SYCL device", f"{one.filter_string} ({one.name.strip()}), driver {one.driver_version}")
+            for one in dpctl.get_devices()
+        ]
     return rows
 
 
@@ -86,9 +120,12 @@ def _blas() -> Rows:
     return rows or [("none found", "threadpoolctl knows no BLAS or OpenMP library in this process")]
 
 
+def _usable_cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def _processor() -> Rows:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         ("machine", f"{platform.machine()}, {platform.system()} {platform.release()}"),
-        ("cores", f"{os.cpu_count()}, of which this process may use {usable}"),
+        ("cores", f"{os.cpu_count()}, of which this process may use {_usable_cores()}"),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from xpconv.nn.training import Dataset, HostArray
 
 MIN_IMAGES = 10
 MIN_SIDE = 4  # two 2×2 poolings leave one pixel of it
+# what others call images, and labels, the likeliest first
+OTHER_NAMES = (("x_train", "train_images", "x", "data", "image"), ("y_train", "train_labels", "y", "target", "label"))
+NUMBERED = "save np.unique(labels, return_inverse=True)[1], which numbers the classes"
 
 
 class DataError(ValueError):
@@ -56,40 +60,101 @@ def read_images(path: str | os.PathLike[str]) -> tuple[HostArray, HostArray]:
         The file is missing or cannot be read.
     """
     keys = ("images", "labels")
-    arrays = read_npz("train", path, keys)
+    arrays = read_npz("", path, keys)
     for key in keys:
         if key not in arrays:
-            raise DataError(f"train: {path} holds the arrays 'images' and 'labels'; it lacks {key!r}")
+            with np.load(path, allow_pickle=False) as archive:
+                raise DataError(_lacking(os.fspath(path), key, archive.files))
     return checked(arrays["images"], arrays["labels"], str(path))
+
+
+def _lacking(path: str, key: str, there: list[str]) -> str:
+    """Say that an array is not there, and how to give those that are there its name."""
+    names = ", ".join(map(repr, there)) or "nothing"
+    told = f"{path} must hold the arrays 'images' and 'labels'; it lacks {key!r} and holds {names}"
+    images, labels = (
+        next((name for word in words for name in there if name.lower() == word), "") for words in OTHER_NAMES
+    )
+    if not (images and labels):
+        return told
+    return f"{told}; save them as np.savez(FILE, images={images}, labels={labels})"
 
 
 def checked(images: HostArray, labels: HostArray, name: str) -> tuple[HostArray, HostArray]:
     """Refuse what cannot be trained on; the rest comes back as images (N, H, W, C) and labels (N,) int32."""
-    if images.dtype.kind not in "biuf":
-        raise DataError(f"train: images in {name} are real numbers; got the dtype {images.dtype}")
+    for rule in (_kind_of_images, _shape_of_images, _pixels, _form_of_labels, _classes):
+        if trouble := rule(images, labels):
+            raise DataError(f"{name}: {trouble}")
+    return images.reshape(*images.shape[:3], -1), labels.astype("int32")
+
+
+def _kind_of_images(images: HostArray, labels: HostArray) -> str:
+    if images.dtype.kind in "biuf":
+        return ""
+    remedy = "; save their absolute values, or real and imaginary parts as channels" if images.dtype.kind == "c" else ""
+    return f"images must be real numbers; got the dtype {images.dtype}{remedy}"
+
+
+def _shape_of_images(images: HostArray, labels: HostArray) -> str:
+    shape, side = images.shape, MIN_SIDE
     if images.ndim not in (3, 4):
-        raise DataError(f"train: images in {name} are (N, H, W) or (N, H, W, C); got the shape {images.shape}")
+        remedy = ""
+        if images.ndim == 2 and (root := math.isqrt(shape[1])) ** 2 == shape[1] and root >= side:
+            remedy = f"; save images.reshape(-1, {root}, {root})"
+        return f"images must have the shape (N, H, W) or (N, H, W, C); got {shape}{remedy}"
+    if images.ndim == 4 and len(labels) == shape[3] != shape[0]:
+        return f"images must have the shape (N, H, W, C); got {shape}, with the images on the last axis; {_moved(3, 0)}"
+    if images.ndim == 4 and shape[1] < side <= min(shape[2:]):
+        return f"images must have the shape (N, H, W, C); got {shape}, with the channels first; {_moved(1, -1)}"
     if len(images) < MIN_IMAGES:
-        raise DataError(f"train: at least {MIN_IMAGES} images are needed to hold out a fifth; {name} has {len(images)}")
-    if min(images.shape[1:3]) < MIN_SIDE or 0 in images.shape:
-        raise DataError(
-            f"train: images in {name} are at least {MIN_SIDE} pixels high and wide, for two poolings, and have a "
-            f"channel; got the shape {images.shape}"
+        return f"there must be at least {MIN_IMAGES} images, of which a fifth is held out; got {len(images)}"
+    if min(shape[1:3]) < side or 0 in shape:
+        return (
+            f"images must be at least {side} pixels high and wide, for two poolings, and have a channel; "
+            f"got the shape {shape}"
         )
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise DataError(f"train: images in {name} are finite; some pixel is NaN or infinite")
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"train: labels in {name} are integers; got the dtype {labels.dtype}")
+    return ""
+
+
+def _moved(source: int, target: int) -> str:
+    return f"save np.moveaxis(images, {source}, {target})"
+
+
+def _pixels(images: HostArray, labels: HostArray) -> str:
+    if images.dtype.kind != "f" or np.isfinite(images).all():
+        return ""
+    bad = ~np.isfinite(images)
+    first = int(np.argmax(bad.reshape(len(images), -1).any(axis=1)))
+    return (
+        f"pixels must be finite; {int(bad.sum())} are NaN or infinite, the first in image {first}; leave such images "
+        f"out, or save np.nan_to_num(images)"
+    )
+
+
+def _form_of_labels(images: HostArray, labels: HostArray) -> str:
+    wanted = f"labels must be integers of the shape {(len(images),)}"
+    got = f"got {labels.dtype} of the shape {labels.shape}"
+    if labels.ndim == 2 and labels.dtype.kind in "biuf" and labels.shape == (len(images), labels.size // len(images)):
+        remedy = "labels.ravel()" if labels.shape[1] == 1 else "labels.argmax(axis=1), if they are one-hot"
+        return f"{wanted}; {got}; save {remedy}"
     if labels.shape != (len(images),):
-        raise DataError(f"train: {name} has one label per image, the shape {(len(images),)}; got {labels.shape}")
+        return f"{wanted}, one for each image; {got}"
+    if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels))):
+        return f"{wanted}; {got}; save labels.astype('int32')"
+    if labels.dtype.kind not in "iu":
+        return f"{wanted}; {got}; {NUMBERED}"
+    return ""
+
+
+def _classes(images: HostArray, labels: HostArray) -> str:
     least, largest = labels.min().item(), labels.max().item()
     if least < 0:
-        raise DataError(f"train: labels in {name} count from 0; the least is {least}")
+        return f"labels must count from 0; the least is {least}; {NUMBERED}"
     if largest >= len(images):
-        raise DataError(f"train: labels in {name} are class numbers below the number of images; got {largest}")
+        return f"labels must be below the number of images, {len(images)}; the largest is {largest}; {NUMBERED}"
     if least == largest:
-        raise DataError(f"train: labels in {name} name at least two classes; all are {least}")
-    return images.reshape(*images.shape[:3], -1), labels.astype("int32")
+        return f"labels must name at least two classes; all are {least}"
+    return ""
 
 
 def split(images: HostArray, labels: HostArray, rng: np.random.Generator, name: str) -> ImageSet:

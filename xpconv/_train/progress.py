@@ -45,7 +45,7 @@ class LiveProgress:
 
     def __init__(self, epochs: int, images: int) -> None:
         progress = terminal.rich("progress")
-        self.epochs, self.images = epochs, images
+        self.epochs, self.images, self.best = epochs, images, 0.0
         self.bar: Any = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(bar_width=None),
@@ -75,8 +75,10 @@ class LiveProgress:
         )
 
     def epoch(self, record: Epoch) -> None:
-        """Print the line of the epoch above the bar."""
-        self.bar.console.print(epoch_line(record, self.epochs), highlight=False)
+        """Print the line of the epoch above the bar, the best so far in colour."""
+        better = record.held_out_accuracy > self.best
+        self.best = max(self.best, record.held_out_accuracy)
+        terminal.say(epoch_line(record, self.epochs), "green" if better else None, self.bar.console)
 
 
 def make_progress(epochs: int, images: int) -> PlainProgress | LiveProgress:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,23 +26,47 @@ from xpconv.nn.storage import has_safetensors, save_parameters
 from xpconv.nn.training import HostArray, Result, Settings
 
 
-def prepare_folder(out: str | None) -> Path:
-    """Make the folder to write to, `out` or a fresh runs/<date>-<time>, before any time is spent on training."""
-    if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    stamp = Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    for count in range(1, 1000):
-        folder = stamp if count == 1 else stamp.with_name(f"{stamp.name}-{count}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not stamp.parent.is_dir():
-                raise
-            continue
-        return folder
-    raise FileExistsError(f"{stamp} and 999 like it exist")
+class Folder:
+    """The folder to write to, `out` or a fresh runs/DATE-TIME, made before any time is spent on training.
+
+    At the end of its block the folders that it made are taken away again if nothing was written into them.
+    """
+
+    def __init__(self, out: str | None) -> None:
+        self._made: list[Path] = []
+        if out is not None and Path(out).exists() and not Path(out).is_dir():
+            raise FileExistsError(errno.EEXIST, "is a file; --out must name a folder", out)
+        self.path = Path(out) if out is not None else self._fresh()
+        if out is not None:
+            self._make(self.path, again=True)
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):  # something was written, or it is gone
+                folder.rmdir()
+
+    def _make(self, folder: Path, *, again: bool) -> None:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        folder.mkdir(parents=True, exist_ok=again)
+        self._made += reversed(missing)
+
+    def _fresh(self) -> Path:
+        stamp = Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+        for count in range(1, 1000):
+            folder = stamp if count == 1 else stamp.with_name(f"{stamp.name}-{count}")
+            try:
+                self._make(folder, again=False)
+            except FileExistsError:
+                if not stamp.parent.is_dir():
+                    raise
+                continue
+            return folder
+        raise FileExistsError(f"{stamp} and 999 like it exist; name another folder with --out")
 
 
 def skipped() -> str:
@@ -122,16 +149,13 @@ def _pictures(
 ) -> dict[str, bytes]:
     image = dataset.held_out_images[:1]
     outputs = model.activations(result.params, library.asarray(image))
-    maps = {
-        name: library.to_numpy(output)[0]
-        for name, output in outputs.items()
-        if output.ndim == 4 and not name.startswith("conv")
-    }
+    drawn = [name for name, output in outputs.items() if output.ndim == 4] + list(outputs)[-1:]
+    stages = {name: library.to_numpy(outputs[name])[0] for name in drawn}
     weight = next(value for name, value in result.params.items() if name.endswith("weight"))
     truth, prediction = dataset.held_out_labels[0].item(), result.predictions[0].item()
     pictures = {
         "filters.png": plots.filters(library.to_numpy(weight)),
-        "features.png": plots.features(image[0], maps, truth, prediction),
+        "features.png": plots.features(image[0], stages, truth, prediction),
         "confusion.png": plots.confusion(matrix),
     }
     return {"curves.png": plots.curves(result.epochs), **pictures} if result.epochs else pictures

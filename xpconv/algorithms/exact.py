@@ -32,7 +32,7 @@ def product(work: Workspace, name: str, a: Array, b: Array, out: Array | None = 
     real, whole = real_types(work.xp, exact)
     if exact.pieces == 1 and depth > MANY * terms and not work.traits.buffers:
         if not work.arithmetic.double:
-            return work.xp.matmul(cast(work.xp, a, work.sums), cast(work.xp, b, work.sums))
+            return work.space.matmul(cast(work.xp, a, work.sums), cast(work.xp, b, work.sums))
         real, whole, terms = work.xp.float64, work.xp.int64, terms << 29
     step = -(-depth // -(-depth // terms))  # stretches of even length
     total = None

@@ -271,7 +271,7 @@ class FourierMagnitude(Fourier):
     ) -> Array:
         """Give each output of a tile the same bound."""
         xp, norms = work.xp, self._norms(work, slab, geometry)
-        found = norms * weight if geometry.groups > 1 else xp.matmul(norms, weight)
+        found = norms * weight if geometry.groups > 1 else work.space.matmul(norms, weight)
         found = self._in_range(found * _own_error(xp, slab, geometry.products), geometry)
         shape = (slab.shape[0], *(1,) * geometry.rank, geometry.filters)
         return xp.reshape(found, shape) + work.space.full((1, *output, 1), 0, found.dtype)
@@ -283,7 +283,7 @@ class FourierMagnitude(Fourier):
         if geometry.groups > 1:
             found = xp.sum(norms * sizes, axis=0, keepdims=True, dtype=sizes.dtype)
         else:
-            found = xp.matmul(xp.permute_dims(norms, (1, 0)), sizes)
+            found = work.space.matmul(xp.permute_dims(norms, (1, 0)), sizes)
         found = self._in_range(found * _own_error(xp, slab, math.prod(output) + slab.shape[0]), geometry)
         return xp.reshape(found, (1, -1, geometry.filters))
 

@@ -17,10 +17,12 @@ from xpconv._convolution.bias_grad import additions, bias_grad
 from xpconv._engine.jobs import SMALL
 from xpconv._shapes import read
 from xpconv._shapes.cuts import Tiles, block, slices
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout
 from xpconv.bounds.terms import Steps, bounded, terms
 
 
+@keywords
 def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", dtype: Any = None) -> Array:
     """Bound the rounding error of the db of `conv_vjp` and of `conv_transpose_vjp`, element by element.
 

@@ -19,12 +19,14 @@ from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, batches, choose_input_grad, strips
 from xpconv._plan.record import Plan
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import bounded, correlation, terms, weight_gradient, worst
 
 
+@keywords
 def error_bound(
     x: Array,
     w: Array,
@@ -100,6 +102,7 @@ def error_bound(
     return measured.give(bounded(xp, bound, found, arithmetic.sums, arithmetic.result))
 
 
+@keywords
 def conv_input_grad_error_bound(
     dz: Array,
     w: Array,
@@ -180,6 +183,7 @@ def _correlations(call: Call, plan: GradientPlan) -> Iterator[Plan]:
                 yield from strip.planned
 
 
+@keywords
 def conv_weight_grad_error_bound(
     dz: Array,
     x: Array,

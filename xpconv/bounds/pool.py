@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import native
 from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
 from xpconv._chunks.blocks import by_blocks
@@ -16,6 +17,7 @@ from xpconv._pooling import averages, maxima, norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import Steps, bounded, terms
@@ -36,6 +38,7 @@ def _bounded(call: Call, size: Array, steps: Steps) -> Array:
     return call.of_magnitudes(call.xp.abs).give(found)
 
 
+@keywords
 def max_pool_vjp_error_bound(
     dy: Array,
     x: Array,
@@ -94,13 +97,14 @@ def max_pool_vjp_error_bound(
     geometry = read.pool(name, x.shape, window, asked)
     read.gradient(name, "dy", dy.shape, geometry, layout)
     if call.arithmetic.is_whole:
-        return call.space.zeros(tuple(x.shape), dy.dtype)
+        return call.space.zeros(tuple(x.shape), native(dy.dtype))
     measured, pixels = call.of_magnitudes(call.xp.abs), call.in_dtype(x.dtype).images(x)
     with np.errstate(over="ignore", invalid="ignore"):
         size = maxima.max_pool_vjp(measured, Windows.of(geometry), call.images(dy), pixels, ties=ties)
     return _bounded(call, size, Steps(max(_readers(geometry) + (1 if ties == "split" else -1), 1)))
 
 
+@keywords
 def avg_pool_error_bound(
     x: Array,
     window: Size,
@@ -157,6 +161,7 @@ def avg_pool_error_bound(
     return _bounded(call, size, Steps(windows.taps + 3))
 
 
+@keywords
 def avg_pool_vjp_error_bound(
     dy: Array,
     input_shape: tuple[int, ...],
@@ -217,6 +222,7 @@ def avg_pool_vjp_error_bound(
     return _bounded(call, size, Steps(_readers(geometry) + 3))
 
 
+@keywords
 def lp_pool_error_bound(
     x: Array,
     p: float,

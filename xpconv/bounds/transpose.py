@@ -9,12 +9,14 @@ from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.input_grad import input_grad
 from xpconv._ops.transpose import choose_transpose
 from xpconv._shapes import read
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
 from xpconv.bounds.terms import bounded, correlation, terms, worst
 
 
+@keywords
 def conv_transpose_error_bound(
     x: Array,
     w: Array,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from xpconv._arrays.dtypes import is_kind
 from xpconv._arrays.space import mixed_space, space_of
+from xpconv._shapes.keywords import meant, near
 from xpconv._shapes.options import POOL_MODES
 
 Array = Any
@@ -38,8 +39,11 @@ def read_hparameters(function: str, hparameters: Any, **least: int) -> tuple[int
             value = hparameters[name]
             number = operator.index(value)
         except (KeyError, TypeError, IndexError):
+            others = [key for key in hparameters if key not in least] if isinstance(hparameters, Mapping) else []
+            other = near(name, others)
             raise ValueError(
                 f"{function}: hparameters is a dictionary with an integer {name!r}; got hparameters={hparameters!r}"
+                f"{f'; did you mean {name!r} by {other!r}?' if other else ''}"
             ) from None
         if number < bound or isinstance(value, bool):
             raise ValueError(f"{function}: hparameters[{name!r}] is an integer from {bound} up; got {value!r}")
@@ -57,7 +61,7 @@ def check_axes(function: str, name: str, array: Array, wanted: str) -> None:
 def check_mode(function: str, mode: Any) -> None:
     """Check the word that names a kind of pooling."""
     if mode not in POOL_MODES:
-        raise ValueError(f"{function}: mode is 'max' or 'average'; got mode={mode!r}")
+        raise ValueError(f"{function}: mode is 'max' or 'average'; got mode={mode!r}{meant(mode, POOL_MODES)}")
 
 
 def read_pad(width: Any) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from xpconv._arrays.dtypes import accumulator, cast, promote
+from xpconv._arrays.dtypes import accumulator, cast, native, promote
 from xpconv._arrays.space import mixed_space
+from xpconv._arrays.views import plain
 from xpconv._ops.conv import conv, conv_vjp
 from xpconv._ops.padding import pad as _pad
+from xpconv._shapes.keywords import keywords
 from xpconv.course.checks import Array, Cache, HParameters, check_axes, check_conv, named, read_pad
 
 
+@keywords
 def zero_pad(X: Array, pad: int) -> Array:
     """Pad height and width of a batch of images with zeros.
 
@@ -47,6 +50,7 @@ def zero_pad(X: Array, pad: int) -> Array:
         return _pad(X, read_pad(pad))
 
 
+@keywords
 def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
     """Apply one filter to one window: the sum of the element-wise product, plus the bias.
 
@@ -88,12 +92,13 @@ def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
         raise ValueError(f"{name}: W has the window's shape, {tuple(a_slice_prev.shape)}; got W.shape={tuple(W.shape)}")
     if any(n != 1 for n in b.shape):
         raise ValueError(f"{name}: b has the shape (1, 1, 1); got b.shape={tuple(b.shape)}")
-    window, kernel, bias = promote(name, xp, a_slice_prev=a_slice_prev, W=W, b=b)
-    sums = accumulator(xp, window.dtype)
+    window, kernel, bias = map(plain, promote(name, xp, a_slice_prev=a_slice_prev, W=W, b=b))
+    sums = accumulator(xp, native(window.dtype))
     total = xp.sum(cast(xp, window, sums) * cast(xp, kernel, sums), dtype=sums)
-    return cast(xp, total + cast(xp, xp.reshape(bias, ()), sums), window.dtype)
+    return cast(xp, total + cast(xp, xp.reshape(bias, ()), sums), native(window.dtype))
 
 
+@keywords
 def conv_forward(A_prev: Array, W: Array, b: Array, hparameters: HParameters) -> tuple[Array, Cache]:
     """Convolve a batch of images with a bank of filters.
 
@@ -141,6 +146,7 @@ def conv_forward(A_prev: Array, W: Array, b: Array, hparameters: HParameters) ->
     return z, (A_prev, W, b, hparameters)
 
 
+@keywords
 def conv_backward(dZ: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Compute the gradients of `conv_forward`.
 

@@ -11,10 +11,12 @@ from xpconv._arrays.dtypes import dtype_name, is_kind, promote
 from xpconv._arrays.space import mixed_space
 from xpconv._arrays.views import plain
 from xpconv._ops.pool import apart_max_pool_vjp, avg_pool, avg_pool_vjp, max_pool
+from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import PoolMode
 from xpconv.course.checks import Array, Cache, HParameters, check_pool, floating, named
 
 
+@keywords
 def pool_forward(A_prev: Array, hparameters: HParameters, mode: PoolMode = "max") -> tuple[Array, Cache]:
     """Pool a batch of images with a square window.
 
@@ -63,6 +65,7 @@ def pool_forward(A_prev: Array, hparameters: HParameters, mode: PoolMode = "max"
     return pooled, (A_prev, hparameters)
 
 
+@keywords
 def pool_backward(dA: Array, cache: Cache, mode: PoolMode = "max") -> Array:
     """Compute the gradient of `pool_forward`.
 
@@ -113,6 +116,7 @@ def pool_backward(dA: Array, cache: Cache, mode: PoolMode = "max") -> Array:
         return avg_pool_vjp(floating(xp, dA), tuple(images.shape), window, stride=stride)
 
 
+@keywords
 def create_mask_from_window(x: Array) -> Array:
     """Mark every maximum of a window.
 
@@ -154,6 +158,7 @@ def create_mask_from_window(x: Array) -> Array:
     return x == xp.max(x)
 
 
+@keywords
 def distribute_value(dz: Any, shape: tuple[int, int]) -> Array:
     """Spread a value evenly over a window.
 
@@ -195,7 +200,7 @@ def distribute_value(dz: Any, shape: tuple[int, int]) -> Array:
         raise ValueError(f"{name}: shape is (n_H, n_W), both positive; got shape={shape!r}")
     if isinstance(dz, (int, float, complex, np.generic)) and not isinstance(dz, (bool, np.bool_)):
         dz = np.asarray(dz)
-    xp = mixed_space(name, dz=dz).xp
+    xp, dz = mixed_space(name, dz=dz).xp, plain(dz)
     if any(n != 1 for n in dz.shape):
         raise ValueError(f"{name}: dz is one number; got dz.shape={tuple(dz.shape)}")
     share = floating(xp, xp.reshape(dz, (1, 1))) / (height * width)

@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from array_api_compat import device
 
+from xpconv._arrays.space import space_of
+from xpconv._shapes.keywords import keywords_of
 from xpconv._work import threads as _threads
 from xpconv.nn import rectify as _rectify
 from xpconv.nn.checks import Array, Params, entry, positive_int, real_floating, same_shape
+from xpconv.nn.summary import products
 
 ONE_THREAD = 64_000_000  # multiply-adds, at most 1.3 ms of one core (48e9 a second)
 
@@ -27,7 +30,8 @@ class Layer(Protocol):
     parameters alone; the first layer of a network needs no more. The arrays of a layer with ``gives_new = True``, its
     output and the gradient by its input, are new and in no cache. A `Sequential` may hand them to the neighbour's
     ``forward_over`` or ``backward_over``, if there is one, which may write its result into them. The promise and
-    these methods count only where a layer's own class has them; they are not inherited.
+    these methods count only where a layer's own class has them; they are not inherited. ``multiplications(params,
+    output_shape)``, if there is one, is what `Sequential.summary` shows.
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -48,6 +52,7 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dty
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
 
 
+@keywords_of
 @dataclass(frozen=True)
 class ReLU:
     """Rectify: max(x, 0), elementwise, on any shape.
@@ -100,6 +105,7 @@ class ReLU:
         return xp.where(cache > 0, dy, xp.zeros((), dtype=dy.dtype, device=device(dy))), {}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Flatten:
     """Join all axes but the first: ``(N, *rest) -> (N, prod(rest))``, in row-major order.
@@ -133,6 +139,7 @@ class Flatten:
         return xp.reshape(dy, cache), {}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Dense:
     """Multiply by a matrix and add a bias: y = x @ weight + bias, ``(N, D), (D, F), (F,) -> (N, F)``.
@@ -186,6 +193,10 @@ class Dense:
             raise ValueError(f"Dense: x is (N, {weight.shape[0]}), as the weight's first axis; got {shapes}")
         return _product(x, weight) + bias, x
 
+    def multiplications(self, params: Params, output_shape: tuple[int, ...]) -> int:
+        """Count the products for one input, whose output has this shape (without the batch axis)."""
+        return products(math.prod(entry("Dense", params, "weight").shape), self.features, output_shape)
+
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(N, F) -> (N, D)``, and the gradients of ``weight`` and ``bias``."""
         xp = real_floating("Dense", "dy", dy)
@@ -205,7 +216,9 @@ def _product(a: Array, b: Array) -> Array:
 
     OpenBLAS's other threads would spin for 25 ms, on cores that the next layer's need.
     """
-    if type(a) is not np.ndarray or a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
+    if type(a) is not np.ndarray:
+        return space_of(a).matmul(a, b)
+    if a.shape[0] * a.shape[1] * b.shape[1] > ONE_THREAD:
         return a @ b
     with _threads.one_blas_thread:
         return a @ b

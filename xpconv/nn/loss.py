@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace, device
 
+from xpconv._shapes.keywords import keywords_of
 from xpconv.nn.checks import Array, real_floating, same_shape
 
 
+@keywords_of
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
     """Average over a batch of −log softmax(logits)[label]: ``(N, K), (N,) -> ()``.

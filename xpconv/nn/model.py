@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._shapes.keywords import keywords
 from xpconv._tools.libraries import Library, load
 from xpconv.nn.checks import Array, Params
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
 from xpconv.nn.prepared import PreparedLayers
+from xpconv.nn.summary import LayerSummary, Summary
 from xpconv.nn.windowed import Conv, MaxPool
 
 
@@ -22,9 +25,9 @@ class Sequential:
 
     Parameters
     ----------
-    layers : iterable of Layer
-        At least one. Each is named by its class in lower case and its count: ``conv1``, ``relu1``, ``conv2``,
-        and its parameters by its name: ``conv1.weight``.
+    *layers : Layer
+        At least one, or an iterable of them. Each is named by its class in lower case and its count: ``conv1``,
+        ``relu1``, ``conv2``, and its parameters by its name: ``conv1.weight``.
 
     Raises
     ------
@@ -34,7 +37,7 @@ class Sequential:
     Examples
     --------
     >>> import numpy as np
-    >>> model = Sequential((Conv(4, 3), ReLU(), Flatten(), Dense(2)))
+    >>> model = Sequential(Conv(4, 3), ReLU(), Flatten(), Dense(2))
     >>> params = model.init(np.random.default_rng(0), (5, 5, 1))
     >>> {name: value.shape for name, value in params.items()}
     {'conv1.weight': (3, 3, 1, 4), 'conv1.bias': (4,), 'dense1.weight': (36, 2), 'dense1.bias': (2,)}
@@ -46,11 +49,16 @@ class Sequential:
 
     layers: tuple[Layer, ...]
 
-    def __init__(self, layers: Iterable[Layer]) -> None:
-        object.__setattr__(self, "layers", tuple(layers))
+    def __init__(self, *given: Layer | Iterable[Layer], layers: Iterable[Layer] = ()) -> None:
+        alone = given[0] if len(given) == 1 else None
+        found = alone if isinstance(alone, Iterable) and not hasattr(alone, "forward") else given
+        object.__setattr__(self, "layers", (*found, *layers))
         object.__setattr__(self, "_prepared", PreparedLayers())
         if not self.layers:
             raise ValueError("Sequential: layers holds at least one layer; got none")
+        for layer in self.layers:
+            if isinstance(layer, type) or not hasattr(layer, "forward"):
+                raise TypeError(f"Sequential: a layer has forward and backward, as nn.Dense(10) has; got {layer!r}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,6 +106,49 @@ class Sequential:
             y, _ = layer.forward(own, np.empty((0, *shape), dtype=dtype))
             shape = y.shape[1:]
         return {name: library.asarray(value) for name, value in params.items()}
+
+    def summary(self, input_shape: tuple[int, ...], *, dtype: str = "float32") -> Summary:
+        """Say of each layer what it gives, learns and multiplies, for one input.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one input, without the batch axis.
+        dtype : str, default "float32"
+            Name of the dtype, for the bytes.
+
+        Returns
+        -------
+        Summary
+            Prints as a table and shows as one in a notebook; ``layers``, ``parameters``, ``multiplications``, ``size``.
+
+        Examples
+        --------
+        >>> print(course_network(10).summary((8, 8, 1)))
+        input 8 × 8 × 1
+        layer     kind     output      parameters  multiplications  output bytes
+        conv1     Conv     8 × 8 × 32         320           18,432         8,192
+        relu1     ReLU     8 × 8 × 32           0                0         8,192
+        maxpool1  MaxPool  4 × 4 × 32           0                0         2,048
+        conv2     Conv     4 × 4 × 64      18,496          294,912         4,096
+        relu2     ReLU     4 × 4 × 64           0                0         4,096
+        maxpool2  MaxPool  2 × 2 × 64           0                0         1,024
+        flatten1  Flatten  256                  0                0         1,024
+        dense1    Dense    10               2,570            2,560            40
+        all                                21,386          315,904        28,712
+
+        """
+        rng, rows, shape = np.random.default_rng(0), [], tuple(input_shape)
+        for name, layer in zip(self.names, self.layers, strict=True):
+            own = layer.init(rng, shape, dtype)
+            y, _ = layer.forward(own, np.empty((0, *shape), dtype=dtype))
+            shape = y.shape[1:]
+            learned = sum(int(value.size) for value in own.values())
+            count = getattr(layer, "multiplications", None)
+            products = 0 if count is None else count(own, shape)
+            size = math.prod(shape) * y.dtype.itemsize
+            rows.append(LayerSummary(name, type(layer).__name__, shape, learned, products, size))
+        return Summary(tuple(input_shape), tuple(rows))
 
     def forward(self, params: Params, x: Array) -> tuple[Array, list[Any]]:
         """Run every layer: ``-> the last one's output, every layer's cache``, first to last."""
@@ -183,6 +234,7 @@ def _own(params: Params, name: str) -> Params:
     return {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
 
 
+@keywords
 def course_network(classes: int, *, features: tuple[int, int] = (32, 64)) -> Sequential:
     """Build the course's network: twice convolution, ReLU and max pooling, then one dense layer.
 
@@ -200,14 +252,12 @@ def course_network(classes: int, *, features: tuple[int, int] = (32, 64)) -> Seq
     """
     first, second = features
     return Sequential(
-        (
-            Conv(first, 3, padding="same"),
-            ReLU(),
-            MaxPool(2),
-            Conv(second, 3, padding="same"),
-            ReLU(),
-            MaxPool(2),
-            Flatten(),
-            Dense(classes),
-        )
+        Conv(first, 3, padding="same"),
+        ReLU(),
+        MaxPool(2),
+        Conv(second, 3, padding="same"),
+        ReLU(),
+        MaxPool(2),
+        Flatten(),
+        Dense(classes),
     )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from array_api_compat import array_namespace
 
+from xpconv._shapes.keywords import keywords_of
 from xpconv.nn.checks import Array, Params, number_between, positive_number, same_keys
 
 State = dict[str, Any]
@@ -28,6 +29,7 @@ def _zeros_like(x: Array) -> Array:
     return array_namespace(x).zeros_like(x)
 
 
+@keywords_of
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent with momentum.
@@ -79,6 +81,7 @@ class SGD:
         return {name: params[name] - self.lr * velocity[name] for name in params}, {"velocity": velocity}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Adam:
     """Steps scaled by running averages of the gradient and of its square (Kingma and Ba 2015).

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._shapes.keywords import keywords
 from xpconv._tools.files import write_atomic
 from xpconv._tools.libraries import Library, load, of
 from xpconv.nn.checks import Array, Params
@@ -30,6 +31,7 @@ def has_safetensors() -> bool:
     return importlib.util.find_spec("safetensors") is not None
 
 
+@keywords
 def save_parameters(
     path: str | os.PathLike[str], params: Mapping[str, Array], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -80,6 +82,7 @@ def save_parameters(
     write_atomic(path, buffer.getvalue())
 
 
+@keywords
 def load_parameters(path: str | os.PathLike[str], library: Library | None = None) -> Params:
     """Read the arrays that `save_parameters` wrote.
 
@@ -109,6 +112,7 @@ def load_parameters(path: str | os.PathLike[str], library: Library | None = None
     return {name: library.asarray(value) for name, value in arrays.items()}
 
 
+@keywords
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """Read the text that `save_parameters` kept beside the arrays; it raises what `load_parameters` raises."""
     return _read("load_metadata", path)[1]
@@ -126,7 +130,8 @@ def read_npz(where: str, path: str | os.PathLike[str], only: tuple[str, ...] | N
             text = " ".join(str(error).split()) or type(error).__name__
             if "allow_pickle" in text:
                 text = "it holds pickled Python objects or is no archive at all; pickle is refused"
-            raise StorageError(f"{where}: {path} is not a complete .npz archive of plain arrays: {text}") from error
+            named = f"{where}: " if where else ""
+            raise StorageError(f"{named}{path} is not a complete .npz archive of plain arrays: {text}") from error
 
 
 def _read(where: str, path: str | os.PathLike[str]) -> tuple[HostParams, dict[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from array_api_compat import array_namespace
 
+from xpconv._shapes.keywords import keywords, keywords_of, meant
 from xpconv._tools.libraries import Library
 from xpconv.nn.checks import Array, Params, positive_int, positive_number
 from xpconv.nn.loss import SoftmaxCrossEntropy
@@ -25,6 +26,8 @@ from xpconv.nn.storage import load_metadata, load_parameters, save_parameters
 DEFAULT_LR = {"adam": 0.002, "sgd": 0.05}
 FIRST_LOSSES = 10
 EVALUATION_BATCH = 512
+# times the first batch's loss; runs on the digits that went beyond 260 times never learned anything, 35 times did
+EXPLODED = 100
 PURPOSES = ("split", "weights", "order")
 
 HostArray = np.ndarray[Any, Any]
@@ -34,6 +37,7 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message is one line."""
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels on the host: a training part and a held-out part.
@@ -41,7 +45,7 @@ class Dataset:
     Parameters
     ----------
     images : numpy.ndarray
-        (N, *shape of one input), of the dtype that is computed with: float32, as `fit` draws its weights.
+        ``(N, *shape of one input)``, of the dtype that is computed with: float32, as `fit` draws its weights.
     labels : numpy.ndarray
         (N,), integers from 0.
     held_out_images, held_out_labels : numpy.ndarray
@@ -54,6 +58,7 @@ class Dataset:
     held_out_labels: HostArray
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Settings:
     """What a run is made of; the same settings and data give the same bits on one library and machine.
@@ -91,7 +96,8 @@ class Settings:
         if self.seed < 0:
             raise ValueError(f"Settings: seed is at least 0; got {self.seed}")
         if self.optimizer not in DEFAULT_LR:
-            raise ValueError(f"Settings: optimizer is one of {', '.join(DEFAULT_LR)}; got {self.optimizer!r}")
+            hint = meant(self.optimizer, DEFAULT_LR)
+            raise ValueError(f"Settings: optimizer is one of {', '.join(DEFAULT_LR)}; got {self.optimizer!r}{hint}")
         positive_number("Settings", "lr", self.step_size)
 
     @property
@@ -155,6 +161,7 @@ class _Silent:
     def epoch(self, record: Epoch) -> None: ...
 
 
+@keywords
 def fit(
     model: Sequential,
     dataset: Dataset,
@@ -203,7 +210,8 @@ def fit(
     Raises
     ------
     TrainingError
-        The loss is no longer finite, or the checkpoint is that of another run.
+        The loss explodes: it is not finite, or a hundred times what the first batch had. Or the checkpoint is that of
+        another run.
 
     Notes
     -----
@@ -374,9 +382,14 @@ class _Loop:
         return self.library.to_numpy(array).item()
 
     def _add(self, loss: float, hits: int, images: int) -> None:
-        if not math.isfinite(loss):
+        start = self.first_losses[0] if self.first_losses else math.inf
+        if not math.isfinite(loss) or loss > EXPLODED * max(start, 1.0):
+            grew = f", {start:.3g} at the start" if math.isfinite(start) else ""
             lr = self.settings.step_size
-            raise TrainingError(f"the loss is {loss} in epoch {self.number}; try a step size (lr) below {lr:g}")
+            raise TrainingError(
+                f"the loss is {loss:.3g} in epoch {self.number}{grew}: the steps are too large; "
+                f"try a step size (lr) below {lr:g}"
+            )
         self.loss, self.hits, self.images = self.loss + loss * images, self.hits + hits, self.images + images
         if len(self.first_losses) < FIRST_LOSSES:
             self.first_losses.append(loss)

@@ -11,11 +11,14 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad, gradient_of_bias
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv.nn.checks import Array, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
+from xpconv.nn.summary import products
 
 
+@keywords_of
 @dataclass(frozen=True)
 class Conv:
     """Correlate with a learned kernel and add a bias: ``(N, *spatial, C) -> (N, *out, F)``.
@@ -38,8 +41,8 @@ class Conv:
 
     Notes
     -----
-    The parameters are ``weight``, (*kernel, C / groups, F) in ``channels_last`` and (F, C / groups, *kernel) in
-    ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
+    The parameters are ``weight``, ``(*kernel, C / groups, F)`` in ``channels_last`` and ``(F, C / groups, *kernel)``
+    in ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
     the start. The kernel is not flipped.
 
     Examples
@@ -68,10 +71,12 @@ class Conv:
         for size in self.kernel if isinstance(self.kernel, tuple) else (self.kernel,):
             positive_int("Conv", "kernel", size)
         if self.layout not in LAYOUTS:
-            raise ValueError(f"Conv: layout is 'channels_last' or 'channels_first'; got {self.layout!r}")
+            raise ValueError(
+                f"Conv: layout is 'channels_last' or 'channels_first'; got {self.layout!r}{meant(self.layout, LAYOUTS)}"
+            )
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape (*spatial, C) or (C, *spatial)."""
+        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape ``(*spatial, C)`` or ``(C, *spatial)``."""
         rank = len(input_shape) - 1
         kernel = self.kernel if isinstance(self.kernel, tuple) else (self.kernel,) * rank
         if rank < 1 or len(kernel) != rank:
@@ -95,6 +100,10 @@ class Conv:
         """``(N, *spatial, C) -> (N, *out, F)``; the cache is x."""
         return conv(x, entry("Conv", params, "weight"), entry("Conv", params, "bias"), **self._options()), x
 
+    def multiplications(self, params: Params, output_shape: tuple[int, ...]) -> int:
+        """Count the products for one input, whose output has this shape (without the batch axis)."""
+        return products(math.prod(entry("Conv", params, "weight").shape), self.features, output_shape)
+
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(N, *out, F) -> (N, *spatial, C)``, and the gradients of ``weight`` and ``bias``."""
         dx, dw, db = conv_vjp(dy, cache, entry("Conv", params, "weight"), **self._options())
@@ -111,6 +120,7 @@ class Conv:
         return {name: getattr(self, name) for name in names}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class MaxPool:
     """Take the maximum of each window: ``(N, *spatial, C) -> (N, *out, C)``.
@@ -161,6 +171,7 @@ class MaxPool:
         return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "ceil_mode", "layout")}
 
 
+@keywords_of
 @dataclass(frozen=True)
 class AvgPool:
     """Take the average of each window: ``(N, *spatial, C) -> (N, *out, C)``.

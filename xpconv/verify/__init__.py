@@ -10,8 +10,8 @@
 the course's names the same, and so does `check` in an open notebook.
 """
 
-from xpconv.verify.check.reproduce import draw
 from xpconv.verify.command import main
+from xpconv.verify.judge.reproduce import draw
 from xpconv.verify.target.here import check
 
 __all__ = ["check", "draw", "main"]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xpconv._tools import libraries, machine
-from xpconv._tools.arguments import Parser, natural
+from xpconv._tools.arguments import Parser, names, names_of, natural
+from xpconv._tools.arguments import path as path_of
 from xpconv._tools.libraries import Library, LibraryError
-from xpconv._tools.terminal import complain
+from xpconv._tools.terminal import complain, said
 from xpconv.verify import selftest
 from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.tasks import NAMES
@@ -31,23 +32,12 @@ def _seconds(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= MAX_SECONDS:
-        raise argparse.ArgumentTypeError(f"wants a number of seconds above 0, up to {MAX_SECONDS}; got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, up to {MAX_SECONDS}; got {text!r}")
     return number
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
-
-
-def _operations(text: str) -> tuple[str, ...]:
-    names = _names(text)
-    unknown = next((name for name in names if name not in NAMES), None)
-    if unknown is not None or not names:
-        raise argparse.ArgumentTypeError(f"unknown operation {(unknown or text)!r}; choose from {', '.join(NAMES)}")
-    return names
-
-
-def _parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
+    """Build the parser of this command."""
     parser = Parser(
         prog="xpconv verify",
         description="Check convolution, pooling, padding and the course's functions, forward and backward, on every "
@@ -57,17 +47,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--backends",
-        type=_names,
+        type=names,
         metavar="NAME,...",
         help=f"of {', '.join(libraries.MODULES)}; one that cannot be used is an error (default: all that work here)",
     )
-    parser.add_argument("--operations", type=_operations, metavar="NAME,...", help="only these (default: all)")
+    parser.add_argument(
+        "--operations", type=names_of("operation", NAMES), metavar="NAME,...", help="only these (default: all)"
+    )
     parser.add_argument("--quick", action="store_true", help="the core cases only, which have every feature once")
     parser.add_argument("--seed", type=natural, metavar="N", help="of the data (default: 0, or that of --against)")
     parser.add_argument(
         "--report",
         action="append",
-        type=Path,
+        type=lambda text: Path(path_of(text)),
         default=[],
         metavar="FILE",
         help="write a report: .json, .xml (JUnit) or .md, with --target .json, .md or .html; may be "
@@ -75,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--against",
-        type=Path,
+        type=lambda text: Path(path_of(text)),
         metavar="FILE.json",
         help="hold the exact results against a report made elsewhere, on a CUDA machine say",
     )
@@ -88,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         action="extend",
         nargs="+",
+        type=path_of,
         metavar="MODULE[:NAME]",
         help="judge somebody else's functions of the course's names, in any number of notebooks (.ipynb), .py "
         "files and importable modules; NAME is one function, or an object that holds them",
@@ -126,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     """
     try:
-        options = _parser().parse_args(argv)
+        options = parser().parse_args(argv)
     except SystemExit as end:
         return int(end.code or 0)
     if conflict := _conflict(options):
@@ -190,7 +183,7 @@ def _load(names: tuple[str, ...] | None) -> list[Library]:
     if names is None:
         return libraries.found()
     if not names:
-        raise LibraryError("--backends names no backend")
+        raise LibraryError("--backends must name a backend; it names no backend")
     return [libraries.load(name) for name in names]
 
 
@@ -199,7 +192,7 @@ def _write(shown: Screen, paths: list[Path], write: Callable[[Path], None]) -> i
         try:
             write(path)
         except OSError as error:
-            return _fail(f"--report: {path} cannot be written: {error.strerror or error}")
+            return _fail(f"--report cannot be written: {said(error)}")
         shown.line(f"written {path}")
     return 0
 

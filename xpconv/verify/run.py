@@ -13,10 +13,10 @@ from xpconv._tools import libraries as _libraries
 from xpconv._tools import machine
 from xpconv._tools.libraries import Library
 from xpconv.verify.catalogue.tasks import NAMES, Task, tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
-from xpconv.verify.check.shrink import shrink
-from xpconv.verify.check.untested import untested
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
+from xpconv.verify.judge.shrink import shrink
+from xpconv.verify.judge.untested import untested
 from xpconv.verify.report.outcome import Backend, Outcome
 from xpconv.verify.report.screen import Screen
 from xpconv.verify.report.summary import failures

@@ -12,10 +12,10 @@ from xpconv._tools.libraries import LibraryError
 from xpconv._tools.terminal import rich, rich_draws
 from xpconv.verify.catalogue.dtypes import DTYPES
 from xpconv.verify.catalogue.tasks import Task, tasks
-from xpconv.verify.check.bench import Bench
-from xpconv.verify.check.oracle import Oracle
 from xpconv.verify.faults import COURSE, LIBRARY
 from xpconv.verify.faults.fault import Fault, planted
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.report.table import aligned, rich_table
 
 FAULTS: tuple[Fault, ...] = (*COURSE, *LIBRARY)

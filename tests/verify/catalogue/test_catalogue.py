@@ -14,8 +14,8 @@ from xpconv.verify.catalogue import cases, data
 from xpconv.verify.catalogue.course import COURSE
 from xpconv.verify.catalogue.dtypes import COMPLEX, DTYPES, FLOATS, INTEGERS, nearest, wrap
 from xpconv.verify.catalogue.tasks import EXACT, NAMES, OPERATIONS, TIERS, find, tasks
-from xpconv.verify.check.digest import digest
-from xpconv.verify.check.oracle import SPECIAL, Oracle
+from xpconv.verify.judge.digest import digest
+from xpconv.verify.judge.oracle import SPECIAL, Oracle
 
 ALL = list(tasks())
 CORE = list(tasks(core=True))

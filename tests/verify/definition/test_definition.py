@@ -13,10 +13,10 @@ from xpconv.verify.catalogue import data, pooling
 from xpconv.verify.catalogue.cases import UNPOOL
 from xpconv.verify.catalogue.setups import Conv, Pool
 from xpconv.verify.catalogue.tasks import OPERATIONS, find
-from xpconv.verify.check.oracle import Oracle
 from xpconv.verify.definition.convolution import conv
 from xpconv.verify.definition.gauss import Gauss
 from xpconv.verify.definition.pooling import avg_pool, divide
+from xpconv.verify.judge.oracle import Oracle
 
 SMALL_CONV = [name for name, setup in CONV.items() if setup.positions < 1000]
 SMALL_POOL = [name for name, setup in POOL.items() if "many" not in name]

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from xpconv._tools.files import write_atomic
 from xpconv.verify.catalogue import cases
-from xpconv.verify.check.result import Result
+from xpconv.verify.judge.result import Result
 from xpconv.verify.report.outcome import Outcome
 from xpconv.verify.report.summary import HEADINGS, describe, failures, rows, verdict
 
@@ -138,11 +138,11 @@ WRITERS = {".json": as_json, ".xml": as_junit, ".md": as_markdown}
 def trouble(path: Path, suffixes: Iterable[str] = WRITERS) -> str:
     """Say in one line why a report cannot be written here; empty if it can."""
     if path.suffix not in suffixes:
-        return f"--report: the file's name ends in {', '.join(suffixes)}; got {path}"
+        return f"--report: the file's name must end in {', '.join(suffixes)}; got {path}"
     if path.is_dir():
-        return f"--report: {path} is a folder"
+        return f"--report: must be a file; {path} is a folder"
     if not path.parent.is_dir():
-        return f"--report: the folder {path.parent} does not exist"
+        return f"--report: the folder {path.parent} does not exist; make it first"
     return ""
 
 

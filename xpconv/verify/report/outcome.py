@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from xpconv.verify.catalogue.dtypes import INTEGERS
-from xpconv.verify.check.result import Result
-from xpconv.verify.check.untested import Untested
+from xpconv.verify.judge.result import Result
+from xpconv.verify.judge.untested import Untested
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from xpconv._tools.terminal import rich, rich_draws
-from xpconv.verify.check.result import Result
+from xpconv.verify.judge.result import Result
 from xpconv.verify.report.outcome import Backend, Outcome
 from xpconv.verify.report.summary import HEADINGS, Row, describe, failures, rows, verdict
 from xpconv.verify.report.table import aligned, rich_table

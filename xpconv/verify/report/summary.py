@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from xpconv.verify.check.result import Result
+from xpconv.verify.judge.result import Result
 
 HEADINGS = ("backend", "operation", "checks", "exact", "error / bound", "adjoint", "seconds")
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from xpconv.verify.catalogue.operation import Arrays
 from xpconv.verify.catalogue.tasks import Task
-from xpconv.verify.check.oracle import Oracle
 from xpconv.verify.definition.windows import Array
+from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.target import causes, pattern
 from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, describe
 from xpconv.verify.target.cases import asked_by_the_course, questions

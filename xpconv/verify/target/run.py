@@ -147,7 +147,7 @@ class _Run:
                     stdout=subprocess.DEVNULL,
                     stderr=sink,
                     start_new_session=True,
-                    env={**os.environ, "MPLBACKEND": "Agg"},
+                    env={**os.environ, "MPLBACKEND": "Agg", "PYTHONDONTWRITEBYTECODE": "1"},
                 )
                 try:
                     why = self._wait(child, sheet)

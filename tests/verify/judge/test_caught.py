@@ -1,0 +1,91 @@
+"""A verifier that cannot fail proves nothing: planted faults, each caught, each under the name of its operation."""
+
+import re
+
+import numpy as np
+import pytest
+
+import xpconv
+from tests.verify.planted import FAULTS, GOOD, halves, saturating, unconjugated, view
+from xpconv._tools import libraries as _libraries
+from xpconv.verify.catalogue.tasks import tasks
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
+
+ORACLE = Oracle(0)
+
+
+def results(name, *, backend="numpy", device=None, dtypes=("float32",), core=True):
+    bench = Bench(_libraries.load(backend, device), ORACLE)
+    return [bench.check(task) for task in tasks(dtypes, (name,), core)]
+
+
+def failures(name, **more):
+    return [result for result in results(name, **more) if not result.passed]
+
+
+@pytest.mark.parametrize(("name", "fault", "what"), FAULTS, ids=lambda v: getattr(v, "__name__", None))
+def test_a_fault_is_caught(monkeypatch, name, fault, what):
+    monkeypatch.setattr(xpconv, name, fault)
+    found = failures(name)
+    assert found
+    assert all(result.task.operation.name == name for result in found)
+    assert any(re.search(what, result.failure) for result in found)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in FAULTS}))
+def test_without_a_fault_all_is_well(name):
+    assert failures(name) == []
+
+
+def test_float16_sums_are_caught(monkeypatch):
+    monkeypatch.setattr(xpconv, "conv", halves)
+    assert not failures("conv")
+    found = failures("conv", dtypes=("float16",), core=False)
+    assert {result.task.tier for result in found} == {"bound"}
+
+
+def test_a_view_is_caught(monkeypatch):
+    monkeypatch.setattr(xpconv, "pad", view)
+    assert any("shares memory" in result.failure for result in failures("pad", core=False))
+
+
+def test_another_library_and_another_device_are_caught(monkeypatch):
+    strict = _libraries.load("strict")
+    here = _libraries.load("strict", "device1")
+
+    def host(x, padding, **options):
+        return np.asarray(GOOD["pad"](x, padding, **options).to_device(strict.xp.Device("CPU_DEVICE")))
+
+    def elsewhere(x, padding, **options):
+        return GOOD["pad"](x, padding, **options).to_device(strict.xp.Device("CPU_DEVICE"))
+
+    assert not failures("pad", backend="strict", device="device1")
+    monkeypatch.setattr(xpconv, "pad", host)
+    assert "another library" in failures("pad", backend="strict", device="device1")[0].failure
+    monkeypatch.setattr(xpconv, "pad", elsewhere)
+    assert "wrong device" in failures("pad", backend="strict", device="device1")[0].failure
+    assert here.name == "strict"
+
+
+def test_a_promise_is_held_against_the_errors(monkeypatch):
+    good = xpconv.error_bound
+    monkeypatch.setattr(xpconv, "error_bound", lambda *a, **o: good(*a, **o) / 1000)
+    assert any("by error_bound" in result.failure for result in failures("conv"))
+    monkeypatch.setattr(xpconv, "error_bound", lambda *a, **o: good(*a, **o) * 1000)
+    assert any("promises less than it could" in result.failure for result in failures("conv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "dtype", "others"),
+    [
+        ("conv", saturating, "int8", "float32"),
+        ("conv", saturating, "uint32", "float64"),
+        ("conv_vjp", unconjugated, "complex64", "float32"),
+        ("conv", lambda x, w, b=None, **o: GOOD["conv"](x, w, b, **o).real.astype(x.dtype), "complex128", "float64"),
+    ],
+)
+def test_a_fault_of_one_dtype_is_caught(monkeypatch, name, fault, dtype, others):
+    monkeypatch.setattr(xpconv, name, fault)
+    assert failures(name, dtypes=(dtype,))
+    assert failures(name, dtypes=(others,)) == []
