@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
+from xpconv._pooling.compiled import Loops
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
@@ -47,6 +48,7 @@ class Routes:
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
         self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
+        self.loops: Loops | None = None
 
     def gradient(self) -> Array | None:
         """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
@@ -55,6 +57,8 @@ class Routes:
             return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
+        if self.ties == "first" and self.direct and not self.apart and self._in_rows():
+            self.loops = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
             if image > room // 3:
@@ -62,7 +66,7 @@ class Routes:
             channels = max(min(cuts.channels, room // 3 // image), 1)
             workers = max(1, min(cuts.workers, room // 3 * 2 // (image * channels)))
             cuts = replace(cuts, channels=channels, workers=workers)
-        elif windows.batch < 4 and cuts.workers > 1:
+        elif windows.batch < 4 and cuts.workers > 1 and self.loops is None:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
         if self.direct and (self.apart or not self._in_rows() or not all(line.reads_all for line in windows.lines)):
@@ -103,6 +107,10 @@ class Routes:
             reached = reached if at == (start, stop) else 0
             written = max(reached - box[0][0], 0) if rows else box[0][1] - box[0][0]
             at, reached = (start, stop), box[0][1]
+            if self.loops is not None and part.channels == self.windows.channels:
+                assert self.direct
+                self.loops.gradient(work, inner, self.pixels, self.grads, self.target, written)
+                continue
             place = home[(slice(start, stop), *(slice(*interval) for interval in box))]
             self._through_axes(work, place, written, gradient, pixels, part, inner)
         if not self.direct:
