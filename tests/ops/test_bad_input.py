@@ -104,8 +104,6 @@ def convolutions(draw: Draw, function: str) -> Call:
     mode = draw.choice(["zeros", "zeros", "reflect", "replicate", "circular"])
     if mode == "reflect" and any(max(pair) >= n for pair, n in zip(sites.pads, size, strict=True)):
         mode = "zeros"
-    if mode == "circular" and any(max(pair) > n for pair, n in zip(sites.pads, size, strict=True)):
-        mode = "replicate"
     x = draw.array(in_layout(layout, batch, size, channels), dtype)
     w_last = (*kernel, channels // groups, filters)
     w = draw.array(w_last if layout == "channels_last" else (filters, channels // groups, *kernel), dtype)

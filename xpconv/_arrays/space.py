@@ -260,7 +260,7 @@ class Space:
             import torch  # it is loaded: the array is its own
 
             kind = a.device.type
-            if torch.is_autocast_enabled(kind):
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
                 with torch.autocast(kind, enabled=False):
                     return torch.matmul(a, b)
         return self.xp.matmul(a, b)
@@ -277,6 +277,20 @@ class Space:
     def put_along(self, target: Array, places: Array, values: Array) -> Array:
         """Put values, or the last of them, at places along the middle axis; only where the traits say `in_order`."""
         return sys.modules["torch"].scatter(target, 1, places, values)
+
+    @property
+    def adds_in_order(self) -> bool:
+        """Say whether `add_along` adds one value after another; a GPU's threads do not."""
+        return self.traits.in_order or (self.traits.name == "jax" and _jax_is_on_cpu())
+
+    def add_along(self, target: Array, places: Array, values: Array) -> Array:
+        """Add values at places along the middle axis, one after another; only where `adds_in_order`."""
+        if self.traits.in_order:
+            return sys.modules["torch"].scatter_add(target, 1, places, values)
+        n, _, c = places.shape
+        image, channel = self.arange(n, places.dtype), self.arange(c, places.dtype)
+        spots = self.xp.reshape(image, (n, 1, 1)), places, self.xp.reshape(channel, (1, 1, c))
+        return xpx.at(target)[spots].add(values, xp=self.xp)
 
     def clip(self, array: Array, low: float | None, high: float | None) -> Array:
         """Clip values.
@@ -346,6 +360,12 @@ def _jax_allows_tf32() -> bool:
 
     wanted: Any = jax.config.jax_default_matmul_precision
     return bool(jax.default_backend() == "gpu") and wanted not in ("highest", "float32")
+
+
+def _jax_is_on_cpu() -> bool:
+    import jax  # it is loaded: the array is its own
+
+    return bool(jax.default_backend() == "cpu")
 
 
 @lru_cache(maxsize=1)

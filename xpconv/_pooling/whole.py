@@ -32,7 +32,7 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, compared: Wo
     `compared` makes slabs of x. None for adaptive windows, and where one channel of one image takes too much memory.
     """
     wide = itemsize(call.xp, call.arithmetic.sums)
-    most = _most(call, windows, wide + BESIDE, max(wide, x.dtype.itemsize))
+    most = _most(call, windows, wide + BESIDE, max(wide, itemsize(call.xp, x.dtype)))
     if most == 0:
         return None
     result = Result.of(call, windows.input_shape)
@@ -41,6 +41,19 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, compared: Wo
         shares = dy[(*slices(tile.region)[:-1], tile.own)]
         shares = cast(call.xp, shares if call.lens is None else call.lens.look(shares), call.arithmetic.sums)
         tile.put(result.array(), tile.routed(slab, shares, ties))
+    return result.array()
+
+
+def max_pool_vjp_at(call: Call, windows: Windows, dy: Array, places: Array) -> Array | None:
+    """(N, *O, C), (N, *O, C) -> (N, *I, C), where the places of the maxima are known; None where that is not served."""
+    wide = itemsize(call.xp, call.arithmetic.sums)
+    most = _most(call, windows, wide + BESIDE, max(wide, itemsize(call.xp, call.space.index_dtype)))
+    if most == 0:
+        return None
+    result = Result.of(call, windows.input_shape)
+    for tile in _tiles(call, windows, most):
+        index = (*slices(tile.region)[:-1], tile.own)
+        tile.put(result.array(), tile.placed(places[index], cast(call.xp, dy[index], call.arithmetic.sums)))
     return result.array()
 
 
@@ -134,6 +147,13 @@ class _Tile:
             ratio = sizes / xp.where(norm > 0, norm, 1)
             slope = xp.where(pixels == 0, 1, ratio) ** (p - 1)  # set to 0 below
         return xp.where(pixels == 0, 0, shares * self.work.space.sign(pixels) * slope)
+
+    def placed(self, places: Array, shares: Array) -> Array:
+        """(n, *windows, C) twice -> (n, *windows, *taps, C): what each tap gets where the maximum has a known place."""
+        xp, (n, *out, c) = self.xp, shares.shape
+        numbers = portable.places(self.work, self.windows, [range(*reach) for reach in self.reaches])
+        shape = (n, *out, *(1,) * self.windows.rank, c)
+        return xp.where(self.view(numbers) == xp.reshape(places, shape), xp.reshape(shares, shape), 0)
 
     def at_least_one(self, count: Array) -> Array:
         """Replace the zeros of windows without a tap inside."""

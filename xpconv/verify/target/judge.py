@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,9 @@ class Judge:
     """Asks the questions and knows the answers; `statuses` are those of functions that are judged already."""
 
     def __init__(self, loaded: Loaded, seed: int, statuses: dict[str, str] | None = None) -> None:
-        self.loaded, self.oracle = loaded, Oracle(seed)
+        self.loaded = loaded
+        self.oracle, self._catalogue = _known(seed)
         self.statuses: dict[str, str] = dict(statuses or {})
-        self._catalogue = Catalogue(self._arrays)
 
     @property
     def functions(self) -> Functions:
@@ -112,10 +113,7 @@ class Judge:
         return Asked(answers, wrongs, tuple(one for one in helpers if one in used))
 
     def _arrays(self, task: Task) -> Arrays:
-        """Draw fresh arrays, by their names in the call."""
-        return {
-            name: drawn.values.copy() for name, drawn in self.oracle.data(task).items() if name in task.call.names()
-        }
+        return _drawn(self.oracle, task)
 
     def _compare(self, task: Task, answer: Answer) -> list[Wrong]:
         if answer.trouble:
@@ -245,6 +243,18 @@ class Judge:
                 suffix = f" {wrong.difference.name}" if len(task.operation.results) > 1 else ""
                 rows += [(f"expected{suffix}", wrong.difference.expected), (f"got{suffix}", wrong.difference.got)]
         return tuple((name, _lines(array)) for name, array in rows)
+
+
+@lru_cache(maxsize=1)
+def _known(seed: int) -> tuple[Oracle, Catalogue]:
+    """Keep the answers of a seed, for whoever judges again in this process, as in an open notebook."""
+    oracle = Oracle(seed)
+    return oracle, Catalogue(lambda task: _drawn(oracle, task))
+
+
+def _drawn(oracle: Oracle, task: Task) -> Arrays:
+    """Draw fresh arrays, by their names in the call."""
+    return {name: drawn.values.copy() for name, drawn in oracle.data(task).items() if name in task.call.names()}
 
 
 def _size(wrong: Wrong) -> tuple[int, bool]:
