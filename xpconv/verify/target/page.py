@@ -35,6 +35,7 @@ STYLE = """
 .xpconv-verify tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 9rem; max-width: 20rem; }
 .xpconv-verify summary { cursor: pointer; }
 .xpconv-verify details[open] { min-width: 24rem; }
+.xpconv-verify tbody th details[open] { min-width: 0; } .xpconv-verify tbody th pre { white-space: pre-wrap; }
 .xpconv-verify.here { overflow-x: auto; padding: .3rem; } .xpconv-verify.here details[open] { min-width: 0; }
 .xpconv-verify.here tbody th { min-width: 0; overflow-wrap: normal; }
 .xpconv-verify pre { background: var(--soft); border-left: 3px solid var(--line);
@@ -48,7 +49,9 @@ STYLE = """
 """
 PAGE_STYLE = """
 body { margin: 0; } main { box-sizing: border-box; min-height: 100vh; min-width: max-content; padding: 1.5rem; }
-h1 { font-size: 1.3rem; margin: 0 0 .2rem; } main > p.faint { max-width: none; }
+h1 { font-size: 1.3rem; margin: 0 0 .2rem; } h1, main > p.faint { left: 1.5rem; position: sticky; width: fit-content; }
+main > p.faint { max-width: calc(100vw - 3rem); } tbody th { background: var(--back); left: 0; position: sticky; }
+@media (max-width: 50rem) { main.xpconv-verify tbody th { max-width: 8rem; min-width: 7rem; } }
 """
 
 
