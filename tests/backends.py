@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from unittest import mock
 
 import array_api_compat
 import numpy as np
 
-from tests import standin
+import xpconv
+from tests import nvrtc, standin
 from xpconv._tools import guises as _guises
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import PACKAGES, Library, LibraryError
@@ -25,7 +27,7 @@ class Backend:
 
     name: str
     library: Library
-    guise: str = "plain"  # "plain", "readonly", "jit", "x64" or "lazy"
+    guise: str = "plain"  # "plain", "readonly", "compiled", "jit", "x64" or "lazy"
     lacks: frozenset[str] = frozenset()  # dtypes that are not there
 
     def __str__(self) -> str:
@@ -58,6 +60,10 @@ class Backend:
 
             with jax.enable_x64(True):  # of this thread alone
                 yield
+        elif self.guise == "compiled":
+            # a few channels will do, so that small cases show what the loops do
+            with xpconv.set_options(compiled=True), mock.patch("xpconv._pooling.compiled.LEAST", 1):
+                yield
         else:
             yield
 
@@ -80,7 +86,7 @@ class Backend:
         """Give what calls a pure function of arrays here: compiled once, or forbidden to compute."""
         if self.guise == "jit":
             return self.library.compiled(function)
-        if self.guise in ("x64", "lazy"):
+        if self.guise in ("compiled", "x64", "lazy"):
             return lambda *arrays: self.raw(function, *arrays)
         return function
 
@@ -150,21 +156,23 @@ COMPILED = ("jax", "jax-jit", "jax-x64")  # each shape anew
 SLOW = (*COMPILED, "dask")
 
 # what a library shows only if it is called in a certain way
-_WAYS = {"dask": "lazy", "jax-jit": "jit", "jax-x64": "x64"}
+_WAYS = {"numpy-compiled": "compiled", "dask": "lazy", "jax-jit": "jit", "jax-x64": "x64"}
 LACKS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("strict", "strict-device1"), NARROW),
     "strict-no-float64": NARROW | {"float64", "complex128"},
     "torch": UNSIGNED,
+    "dpnp": frozenset({"bfloat16"}),
     **dict.fromkeys(("jax", "jax-jit"), WIDE),
 }
 # name -> library, device, whether its arrays are read-only
 _FORMS: dict[str, tuple[str, str | None, bool]] = {
     **_guises.GUISES,
+    "numpy-compiled": ("numpy", None, False),
     "strict-no-float64": ("strict", "no_float64", False),
     "jax-jit": ("jax", None, False),
     "jax-x64": ("jax", None, False),
 }
-BACKENDS = {name: library for name, (library, _, _) in _FORMS.items()}
+BACKENDS = {name: library for name, (library, _, _) in _FORMS.items()} | {"numpy-compiled": "numba"}  # what it needs
 ALWAYS = "numpy,strict"
 STANDIN = "cupy-standin"  # what CuPy is where it has no device: tests that name "cupy" run on it then, by this name
 
@@ -186,6 +194,8 @@ def load(name: str) -> Backend:
 def usable(library: str) -> bool:
     """Whether tests of a library can run here: it is installed, or a stand-in is; nothing is imported."""
     stands_in = library == "cupy" and standin.is_installed()
+    if library == "nvrtc":
+        return nvrtc.path() is not None
     return stands_in or importlib.util.find_spec(PACKAGES.get(library, library)) is not None
 
 

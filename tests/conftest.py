@@ -25,7 +25,16 @@ hypothesis.settings.load_profile("xpconv")
 # what a test may need beside the extra "test": names for people, what to install
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
-    "peers": ({"onnxruntime": "ONNX Runtime", "onnx": "ONNX"}, "onnxruntime onnx"),
+    "fast": ({"numba": "Numba"}, '"xpconv[fast]"'),
+    "clusters": ({"distributed": "Dask's clusters", "zarr": "Zarr"}, '"xpconv[dask]" zarr'),
+    "sycl": ({"dpnp": "dpnp"}, '"xpconv[sycl]"'),
+    "nvrtc": ({"nvrtc": "CUDA's compiler"}, "nvidia-cuda-nvrtc"),
+    "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
+    "docs": ({"faker": "Faker", "IPython": "IPython"}, '"xpconv[docs]"'),
+    "peers": (
+        {"onnxruntime": "ONNX Runtime", "skimage": "scikit-image", "sigpy": "SigPy", "keras": "Keras"},
+        "onnxruntime scikit-image sigpy keras",
+    ),
 }
 # fixtures that are a library
 FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}

@@ -32,9 +32,11 @@ if _typing.TYPE_CHECKING:
     from xpconv import algorithms as algorithms
     from xpconv import bounds as bounds
     from xpconv import course as course
+    from xpconv import dask as dask
     from xpconv import data as data
     from xpconv import jax as jax
     from xpconv import nn as nn
+    from xpconv import onnx as onnx
     from xpconv import testing as testing
     from xpconv import torch as torch
     from xpconv import verify as verify
@@ -78,7 +80,8 @@ __all__ = [
 ]
 
 _SUBMODULES = ("algorithms", "bounds", "course", "data", "nn", "testing", "verify")
-_BINDINGS = {"torch": "PyTorch", "jax": "JAX"}  # each imports the library of its name
+# each imports the library of its name
+_BINDINGS = {"torch": "PyTorch", "jax": "JAX", "dask": "Dask", "onnx": "ONNX"}
 
 
 def __dir__() -> list[str]:

@@ -6,11 +6,14 @@ import operator
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from types import TracebackType
+from typing import Any
 
 from xpconv._shapes.keywords import keywords_of
 
@@ -26,6 +29,7 @@ class Options:
     max_workspace: int
     threads: int
     chosen: int = 0  # 1: somebody has set max_workspace
+    compiled: bool | None = None  # kernels that Numba compiles: None where they pay, True at once
 
     def on(self, memory: int | None) -> Options:
         """Give the options on a device with so many bytes of memory, a GPU; None: on a host."""
@@ -54,12 +58,24 @@ def _available_cores() -> int:
 
 
 def _initial() -> Options:
-    text = os.environ.get("XPCONV_NUM_THREADS", "")
-    if not text:
-        return Options(64 * MIB, _available_cores())
-    if not text.isdecimal() or int(text) < 1:
+    text, switch = os.environ.get("XPCONV_NUM_THREADS", ""), os.environ.get("XPCONV_COMPILED", "")
+    if text and (not text.isdecimal() or int(text) < 1):
         raise ValueError(f"xpconv: the environment variable XPCONV_NUM_THREADS is a positive integer; got {text!r}")
-    return Options(64 * MIB, int(text))
+    if switch not in ("", "0", "1"):
+        raise ValueError(f"xpconv: the environment variable XPCONV_COMPILED is 0 or 1; got {switch!r}")
+    threads = int(text) if text else _available_cores()
+    return Options(64 * MIB, threads, compiled=False if switch == "0" else None)
+
+
+def _compiled(value: object) -> bool:
+    """Check the choice of compiled kernels; nothing is imported."""
+    if not isinstance(value, bool):
+        raise ValueError(f"set_options: compiled is None, False or True; got {value!r}")
+    if value and find_spec("numba") is None:
+        raise ImportError(
+            'set_options: compiled=True needs Numba, which is not installed: python -m pip install "xpconv[fast]"'
+        )
+    return value
 
 
 class _Defaults:
@@ -72,10 +88,10 @@ class _Defaults:
     def __init__(self, options: Options) -> None:
         self._lock = threading.Lock()
         self._base = options
-        self._changes: list[tuple[weakref.ref[set_options], Mapping[str, int]]] = []
+        self._changes: list[tuple[weakref.ref[set_options], Mapping[str, Any]]] = []
         self.options = options
 
-    def change(self, owner: set_options, changed: Mapping[str, int]) -> None:
+    def change(self, owner: set_options, changed: Mapping[str, Any]) -> None:
         """Change the defaults at once."""
         with self._lock:
             while self._changes and self._changes[0][0]() is None:  # nobody can take it back any more
@@ -101,7 +117,7 @@ class _Defaults:
 
 
 _defaults = _Defaults(_initial())
-_block: ContextVar[tuple[tuple[str, int], ...]] = ContextVar("xpconv options of a block", default=())
+_block: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("xpconv options of a block", default=())
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_defaults.reset)
@@ -113,7 +129,7 @@ def _on(options: Options, memory: int) -> Options:
 
 
 @lru_cache(maxsize=64)
-def _with(options: Options, block: tuple[tuple[str, int], ...]) -> Options:
+def _with(options: Options, block: tuple[tuple[str, Any], ...]) -> Options:
     return replace(options, **dict(block))
 
 
@@ -121,6 +137,16 @@ def current() -> Options:
     """Give the options in force."""
     block = _block.get()
     return _with(_defaults.options, block) if block else _defaults.options
+
+
+@contextmanager
+def limited(**changed: int) -> Iterator[None]:
+    """Put options in the place of those in force, for this thread and what it starts."""
+    before = _block.set(tuple((dict(_block.get()) | changed).items()))
+    try:
+        yield
+    finally:
+        _block.reset(before)
 
 
 @keywords_of
@@ -137,11 +163,19 @@ class set_options:
     threads : int, optional
         Threads that NumPy calls are spread over; at the start the number of cores this process may run on,
         or the environment variable ``XPCONV_NUM_THREADS``. Results do not depend on it, to the bit.
+    compiled : bool, optional
+        Whether NumPy calls may run in kernels that Numba compiles (``python -m pip install "xpconv[fast]"``). At the
+        start they are used where they are predicted to save time, a kernel from the call on by which a process has lost
+        as much time without it as it takes to load or to compile; no call waits before, and Numba is not imported.
+        True: from the first call on, which waits. False, or the environment variable ``XPCONV_COMPILED=0``: never.
+        Pooling gives the same bits either way, a convolution results within the same kind of bound.
 
     Raises
     ------
     ValueError
-        A value is not an integer or is too small.
+        A value is not of its type or is too small.
+    ImportError
+        ``compiled=True``, and Numba is not installed.
 
     Notes
     -----
@@ -158,14 +192,18 @@ class set_options:
 
     """
 
-    def __init__(self, *, max_workspace: int | None = None, threads: int | None = None) -> None:
-        self._changed: dict[str, int] = {}
+    def __init__(
+        self, *, max_workspace: int | None = None, threads: int | None = None, compiled: bool | None = None
+    ) -> None:
+        self._changed: dict[str, Any] = {}
         if max_workspace is not None:
             self._changed["max_workspace"] = _positive("max_workspace", max_workspace, MIN_WORKSPACE)
             self._changed["chosen"] = 1
         if threads is not None:
             self._changed["threads"] = _positive("threads", threads, 1)
-        self._outer: list[tuple[tuple[str, int], ...]] = []  # of the blocks that this object has entered
+        if compiled is not None:
+            self._changed["compiled"] = _compiled(compiled)
+        self._outer: list[tuple[tuple[str, Any], ...]] = []  # of the blocks that this object has entered
         self._before = self._after = block = _block.get()
         inside = {name for name, _ in block}
         if any(name in inside for name in self._changed):
@@ -190,4 +228,5 @@ class set_options:
 
     def __repr__(self) -> str:
         options = current()
-        return f"set_options(max_workspace={options.max_workspace}, threads={options.threads})"
+        compiled = "" if options.compiled is None else f"compiled={options.compiled}, "
+        return f"set_options({compiled}max_workspace={options.max_workspace}, threads={options.threads})"

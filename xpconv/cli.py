@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ COMMANDS = {
     "info": ("xpconv._tools.info", "versions, backends found, devices, BLAS and threads"),
     "train": ("xpconv._train", "train the course's network on digits or on your images"),
     "verify": ("xpconv.verify", "check every operation on every backend found"),
+    "run": ("xpconv.onnx.command", "run an ONNX model"),
     "completion": ("xpconv._tools.completion", "print a script that completes all this in a shell"),
 }
+NEEDS = {"run": ("onnx", "ONNX")}  # name -> the extra of an optional package that its module imports, and its name
 
 
 def parser(*, whole: bool = False) -> Parser:
@@ -31,9 +34,17 @@ def parser(*, whole: bool = False) -> Parser:
     parser.add_argument("--version", action="version", version=f"xpconv {version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND [OPTIONS]")
     for name, (module, line) in COMMANDS.items():
-        own = [_parser_of(module)] if whole else []
+        own = [_parser_of(module)] if whole and not _missing(name) else []
         commands.add_parser(name, help=line, parents=own, add_help=not own)
     return parser
+
+
+def _missing(name: str) -> str:
+    """Say what a command needs and is not installed; empty if nothing."""
+    package, words = NEEDS.get(name, ("", ""))
+    if not package or importlib.util.find_spec(package) is not None:
+        return ""
+    return f'{words}, which is not installed: python -m pip install "xpconv[{package}]"'
 
 
 def _parser_of(module: str) -> Parser:
@@ -68,5 +79,7 @@ def _run(arguments: Sequence[str]) -> int:
         return terminal.complain(PROGRAM, f"a command must come first, one of {', '.join(COMMANDS)}", 2)
     if name == "completion":
         return completion.main(rest, lambda: parser(whole=True))
+    if missing := _missing(name):
+        return terminal.complain(PROGRAM, f"{name} needs {missing}", 2)
     status: int = importlib.import_module(COMMANDS[name][0]).main(rest)
     return status

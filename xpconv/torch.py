@@ -2,8 +2,9 @@
 
 Autograd sees through the plain functions as well, but then it keeps what each step of the forward pass made: the
 columns of every tile, which is the input times the number of a kernel's taps. Here the backward pass is xpconv's own:
-it keeps the arguments and nothing else, works within ``max_workspace``, computes only the gradients that are asked for,
-and gives the same bits on every run. It is itself made of such functions, so ``create_graph=True`` works to any order.
+it keeps the arguments (for maxima their places instead) and nothing else, works within ``max_workspace``, computes only
+the gradients that are asked for, and gives the same bits on every run. It is itself made of such functions, so
+``create_graph=True`` works to any order.
 
 Forward mode and ``torch.func.vmap`` are left to the plain functions.
 """
@@ -34,9 +35,10 @@ class _Call(torch.autograd.Function):  # type: ignore[misc]
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.name, ctx.setting, *arrays = inputs
         used = OPERATIONS[ctx.name].used(ctx.needs_input_grad[2:])
-        ctx.save_for_backward(*(array if place in used else None for place, array in enumerate(arrays)))
         if isinstance(output, tuple):
             ctx.mark_non_differentiable(output[1])
+            arrays.append(output[1])
+        ctx.save_for_backward(*(array if place in used else None for place, array in enumerate(arrays)))
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
@@ -45,7 +47,15 @@ class _Call(torch.autograd.Function):  # type: ignore[misc]
         return None, None, *found
 
 
-FUNCTIONS = Functions("torch", _Call.apply)
+def _apply(name: str, setting: Setting, *arrays: Tensor) -> Any:
+    """Evaluate an operation; where its gradients are going to be wanted, with what they look at."""
+    keeping = OPERATIONS[name].keeping
+    if keeping and torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+        return _Call.apply(keeping, setting, *arrays)[0]
+    return _Call.apply(name, setting, *arrays)
+
+
+FUNCTIONS = Functions("torch", _apply)
 conv = FUNCTIONS.conv
 conv_transpose = FUNCTIONS.conv_transpose
 max_pool = FUNCTIONS.max_pool

@@ -11,7 +11,7 @@ from tests.backends import Backend
 from tests.cases import CONV, values
 from tests.sizes import full
 
-QUICK = ["numpy", "torch", "cupy"]
+QUICK = ["numpy", "torch", "cupy", "dpnp"]
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "gemm"])
@@ -62,7 +62,7 @@ NARROW = {"int32": "int8", "int16": "uint8", "float64": "float32"}
 @pytest.mark.parametrize("wide", NARROW)
 @pytest.mark.parametrize("as_name", [True, False])
 @pytest.mark.parametrize(
-    "backend", full(["numpy", "strict", "torch", "cupy", "jax", "jax-x64", "dask"], QUICK), indirect=True
+    "backend", full(["numpy", "strict", "torch", "cupy", "dpnp", "jax", "jax-x64", "dask"], QUICK), indirect=True
 )
 def test_dtype_keyword(backend: Backend, as_name: bool, wide: str) -> None:
     """Accumulation and result in the wider dtype: 100 × 100 × 12 does not fit int8, nor int16."""

@@ -129,9 +129,12 @@ def test_numpy(plain: Backend, name: str, algorithm: str, dtype: str, wide: str)
         check(plain, name, dtype, wide, kind, algorithm)
 
 
+LIBRARIES = ("strict", "strict-no-float64", "torch", "cupy", "jax", "jax-jit", "jax-x64", "dask", "dpnp")
+
+
 def libraries() -> Iterator[tuple[str, str, str, str]]:
     """Give each library with the pairs that it has; in a normal run they take turns, and so where each is compiled."""
-    for place, name in enumerate(("strict", "strict-no-float64", "torch", "cupy", "jax", "jax-jit", "jax-x64", "dask")):
+    for place, name in enumerate(LIBRARIES):
         lacks = backends.LACKS.get(name, frozenset())
         pairs = [(dtype, wide) for dtype, wide in PAIRS if not {dtype, wide} & lacks]
         slow = name in backends.SLOW
@@ -180,9 +183,9 @@ def test_the_error_bound_of_integers_is_zero() -> None:
 
 
 MEMORY: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
-    "images": ((24, 28, 28, 16), (3, 3, 16, 16), 1),
-    "groups": ((2, 56, 56, 16), (3, 3, 8, 16), 2),
-    "depthwise": ((4, 40, 40, 32), (3, 3, 1, 32), 32),
+    "images": ((24 if sizes.FULL else 8, 28, 28, 16), (3, 3, 16, 16), 1),
+    "groups": ((2 if sizes.FULL else 1, 56, 56, 16), (3, 3, 8, 16), 2),
+    "depthwise": ((4 if sizes.FULL else 2, 40, 40, 32), (3, 3, 1, 32), 32),
     "pointwise": ((1, 14, 14, 64), (1, 1, 64, 64), 1),
 }
 STORED = [

@@ -38,6 +38,7 @@ TINY = {
     "plan": ("--quick", *ONCE, "--fit"),
     "points": ("--quick",),
     "device": ("--quick",),
+    "chunks": ALONE,
 }
 WITHOUT_CHART = ("device", "plan", "points")
 
@@ -57,7 +58,10 @@ def test_every_command_has_a_tiny_run():
     assert {*TINY, "gpu_all"} == set(commands.names())
 
 
-@pytest.mark.parametrize("command", TINY)
+NEEDS = {"chunks": ("dask", "zarr", "distributed")}
+
+
+@pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.needs(*NEEDS.get(c, ()))) for c in TINY])
 def test_a_tiny_run_writes_what_it_measured(command, tmp_path, capsys):
     kinds = ("json", "markdown") if command in WITHOUT_CHART else ("json", "markdown", "png")
     if "png" in kinds:

@@ -74,7 +74,7 @@ DATA: tuple[Callable[[Rng, tuple[int, ...], str], np.ndarray], ...] = (
 )  # fmt: skip
 MILD = (one_sign, cancelling, channels, blocks)  # what float16 holds
 # JAX compiles each small step anew
-LIBRARIES = full(["strict", "torch", "cupy", "jax"], ["strict", "torch", "cupy"])
+LIBRARIES = full(["strict", "torch", "cupy", "dpnp", "jax"], ["strict", "torch", "cupy", "dpnp"])
 # long double is no finer than float64 on every machine
 REAL = ("float32", "float16", *["float64"] * FINER)
 COMPLEX = ("complex64", *["complex128"] * FINER)

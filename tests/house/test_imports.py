@@ -14,19 +14,21 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_options", "_shapes", "_version", "data"),
+    ("_html", "_options", "_shapes", "_version", "data"),
     ("_arrays",),
-    ("_work", "_tools"),
+    ("_work", "_tools", "_compiled"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),
     ("_convolution", "_pooling"),
+    ("_chunks",),
     ("_ops",),
-    ("torch", "jax"),
+    ("torch", "jax", "onnx"),
     ("course",),
     ("nn",),
     ("_train",),
     ("bounds",),
+    ("dask",),
     ("testing",),
     ("pytest_plugin",),
     ("verify",),
@@ -48,13 +50,16 @@ LEVEL_INSIDE = {
     f"{outer}.{room}": level for outer, layers in INSIDE.items() for level, rooms in enumerate(layers) for room in rooms
 }
 # for one library each, which they import; they use the package's public names, and it never loads them
-BINDINGS = ("torch", "jax")
+BINDINGS = ("torch", "jax", "onnx")
 ALLOWED_EARLY = {"numpy", "array_api_compat", "array_api_extra", "threadpoolctl"}  # the core's dependencies
 OPTIONAL = (
     "torch",
     "jax",
+    "onnx",
     "cupy",
     "dask",
+    "dpnp",
+    "dpctl",
     "rich",
     "matplotlib",
     "safetensors",
@@ -63,6 +68,7 @@ OPTIONAL = (
     "sklearn",
     "hypothesis",
     "array_api_strict",
+    "numba",
 )
 
 
@@ -205,10 +211,11 @@ def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
             assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
 
 
+RUN = ("xpconv.onnx.command",)  # somebody runs it, among operations
 PROGRAMS = ("_tools", "nn", "_train", "testing", "pytest_plugin", "verify", "cli")
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in PROGRAMS])
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in PROGRAMS and name not in RUN])
 def test_an_operation_uses_no_tools(name: str) -> None:
     """Libraries by name, the machine, the terminal and files are for what somebody runs."""
     taken = {imported for imported, _ in imports(MODULES[name], name) if imported.startswith("xpconv._tools")}
@@ -218,7 +225,7 @@ def test_an_operation_uses_no_tools(name: str) -> None:
 DRAWING = ("_tools", "_train", "verify")
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in DRAWING])
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in DRAWING and name not in RUN])
 def test_only_commands_draw(name: str) -> None:
     """Not within a function either."""
     roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}

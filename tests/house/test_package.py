@@ -29,7 +29,8 @@ else:
     sys.exit("the metadata are not hidden")
 """
 MODULES = ("algorithms", "bounds", "course", "data", "nn", "testing", "verify")
-LIBRARIES = ("torch", "jax")
+# with a name that is in each
+LIBRARIES = {"torch": "conv", "jax": "conv", "dask": "conv", "onnx": "evaluator"}
 
 
 def run(code: str, *arguments: str) -> str:
@@ -72,6 +73,10 @@ def test_the_version_of_a_checkout(tmp_path: Path, text: str | None, version: st
     assert _of_checkout(tmp_path / "pyproject.toml") == version
 
 
+def test_the_citation_has_the_version() -> None:
+    assert f"\nversion: {version_of_the_tree()}\n" in (ROOT / "docs" / "CITATION.cff").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_there_after_the_package_is_imported(name: str) -> None:
     assert run(f"import xpconv as xc\nprint(xc.{name}.__name__)") == f"xpconv.{name}\n"
@@ -80,8 +85,8 @@ def test_a_module_is_there_after_the_package_is_imported(name: str) -> None:
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_binding_is_there_where_its_library_is(name: str) -> None:
     pytest.importorskip(name)
-    code = "import sys, xpconv as xc\nassert {0!r} not in sys.modules\nprint(xc.{0}.conv.__name__, {0!r} in dir(xc))"
-    assert run(code.format(name)) == "conv True\n"
+    code = "import sys, xpconv as xc\nassert {0!r} not in sys.modules\nprint(xc.{0}.{1}.__name__, {0!r} in dir(xc))"
+    assert run(code.format(name, LIBRARIES[name])) == f"{LIBRARIES[name]} True\n"
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -64,7 +64,7 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pad_vjp": ({"dy": EMPTY, "input_shape": EMPTY, "padding": EMPTY}, {"mode": "zeros", **LAYOUT}),
     "explain": ({"x_shape": EMPTY, "w_shape": EMPTY}, {**CONV, "dtype": ANY, "of": "conv", "device": None}),
     "error_bound": ({"x": EMPTY, "w": EMPTY, "b": None}, CONV),
-    "set_options": ({}, {"max_workspace": None, "threads": None}),
+    "set_options": ({}, {"max_workspace": None, "threads": None, "compiled": None}),
     "zero_pad": ({"X": EMPTY, "pad": EMPTY}, {}),
     "conv_single_step": ({"a_slice_prev": EMPTY, "W": EMPTY, "b": EMPTY}, {}),
     "conv_forward": ({"A_prev": EMPTY, "W": EMPTY, "b": EMPTY, "hparameters": EMPTY}, {}),
@@ -128,11 +128,13 @@ def package_modules() -> list[str]:
     return ["xpconv", *found]
 
 
-BINDINGS = {"xpconv.torch": "torch", "xpconv.jax": "jax"}  # which import their library
-MODULES = [
-    pytest.param(name, marks=[pytest.mark.needs(BINDINGS[name])] if name in BINDINGS else [])
-    for name in package_modules()
-]
+def needed(name: str) -> list[pytest.MarkDecorator]:
+    """Give the mark of a module that imports a library, all of whose part of the package does."""
+    part = name.split(".")[1:2]
+    return [pytest.mark.needs(*part)] if part in (["torch"], ["jax"], ["dask"], ["onnx"]) else []
+
+
+MODULES = [pytest.param(name, marks=needed(name)) for name in package_modules()]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -143,11 +145,15 @@ def test_docstring_examples(name: str) -> None:
 
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ELSEWHERE = ("_build", "recipes")  # the recipes have tests of their own
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if not set(path.parts) & set(ELSEWHERE)),
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_document_examples(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the ```python blocks of a document in order, in one namespace, in an empty folder."""
     text = path.read_text(encoding="utf-8")

@@ -14,11 +14,23 @@ from tests.house.test_imports import MODULES, ROOT
 
 MOST_PARAMETERS = 7
 MOST_UNFORMATTED = 15
-LIBRARIES = re.compile(r"\b(torch|jax|cupy|dask)", re.IGNORECASE)
-KNOWING = {"xpconv._arrays.space": {"torch", "jax", "cupy", "dask"}, "xpconv._arrays.cublas": {"cupy"}}
-OPERATIONS = ("_shapes", "_arrays", "_work", "algorithms", "_plan", "_engine", "_convolution", "_pooling", "_ops")
+LIBRARIES = re.compile(r"\b(torch|jax|cupy|dask|dpnp)", re.IGNORECASE)
+KNOWING = {"xpconv._arrays.space": {"torch", "jax", "cupy", "dask", "dpnp"}, "xpconv._arrays.cublas": {"cupy"}}
+KNOWING["xpconv._chunks.graph"] = {"dask"}
+OPERATIONS = (
+    "_shapes",
+    "_arrays",
+    "_work",
+    "algorithms",
+    "_plan",
+    "_engine",
+    "_convolution",
+    "_pooling",
+    "_chunks",
+    "_ops",
+)
 OPERATIONS += ("bounds", "course", "nn")
-PUBLIC = {*xc.__all__, *xc.bounds.__all__}
+PUBLIC = {*xc.__all__, *xc.bounds.__all__, "fit"}
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:

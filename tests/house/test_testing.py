@@ -111,7 +111,7 @@ def test_the_adjoint_identity_is_exact_where_int64_is_not_enough():
     assert_adjoint([0.5], [0.5], ([0.5], [0.5 + 2.0**-50]), tolerance=1e-12)
 
 
-@pytest.mark.parametrize("name", ["numpy", "strict", "strict-device1", "torch", "jax", "dask"])
+@pytest.mark.parametrize("name", ["numpy", "strict", "strict-device1", "torch", "jax", "dask", "dpnp"])
 def test_arrays_of_every_library(name):
     try:
         backend: Backend = backends.load(name)

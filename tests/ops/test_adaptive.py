@@ -13,8 +13,8 @@ from tests.ops.tiled import tiled
 from tests.sizes import full
 from xpconv.testing import assert_adjoint
 
-ALL = ["numpy", "numpy-readonly", "strict-device1", "torch", "jax-jit", "dask", "cupy"]
-BACKENDS = full(ALL, ["numpy", "strict-device1", "torch", "cupy"])
+ALL = ["numpy", "numpy-readonly", "strict-device1", "torch", "jax-jit", "dask", "cupy", "dpnp"]
+BACKENDS = full(ALL, ["numpy", "strict-device1", "torch", "cupy", "dpnp"])
 
 
 @pytest.mark.parametrize("name", ["even", "uneven", "uneven-int-first", "up-and-down", "1d"])

@@ -56,6 +56,16 @@ def unnamed(found: list[Task]) -> list[Task]:
     ]
 
 
+def compiled(dtypes: list[str]) -> list[Task]:
+    """Give all that compiled kernels can do: by name where there are algorithms, and what takes them unasked."""
+    found = [task for task in (*tasks(dtypes[:1]), *more()) if task.algorithm in ("", "auto", "gemm")]
+    found += tasks([dtype for dtype in dtypes if dtype == "float64"], core=True)
+    # what is converted first is left to the others
+    gemm = [task for task in found if task.algorithm == "gemm" and task.result_dtype == task.dtype]
+    named = [replace(task, algorithm="compiled") for task in gemm]
+    return [task for task in found if task.algorithm in ("", "auto")] + named
+
+
 def chosen(name: str) -> list[Task]:
     """Give the checks of a backend in this run: each case once, and dtypes, libraries and guises in turn."""
     dtypes = [d for d in DTYPES if d not in backends.LACKS.get(name, ()) and (d != "bfloat16" or HAS_BFLOAT16)]
@@ -66,6 +76,8 @@ def chosen(name: str) -> list[Task]:
         if not FULL:
             found = [t for t in found if t.tier != "bound" or t.setup.core or not t.operation.exact(t.setup)]
         return found + unnamed(found) + (list(tasks(others)) if FULL else share(tasks(others, core=True), 0, 4))
+    if name == "numpy-compiled":
+        return compiled(dtypes)
     if name in GUISES:
         return exact if FULL else [task for task in exact if task.dtype == "float32"]
     if name in PARTS:
@@ -78,8 +90,8 @@ def chosen(name: str) -> list[Task]:
     if FULL:
         found += more()
     found += share(tasks(others, core=not NIGHTLY), 1, 3 if FULL else 12)
-    # CuPy's isdtype, which its clip asks, does not know bfloat16: no bound can be computed
-    return [task for task in found if name != "cupy" or task.dtype != "bfloat16" or task.tier != "bound"]
+    # a processor's driver compiles each kernel at its first use; all core cases are in the evidence
+    return share(found, 0, 2) if name == "dpnp" and not FULL else found
 
 
 HAS_BFLOAT16 = backends.usable("ml_dtypes")
@@ -119,6 +131,7 @@ def test_operation(backend: str, found: list[Task]) -> None:
 def test_algorithms_are_all_here() -> None:
     """The others do not serve every case, and have a file of their own."""
     assert {name for name, algorithm in REGISTRY.items() if algorithm.exact} == set(EXACT)
+    assert {name for name in REGISTRY if REGISTRY[name].clips} == {"compiled"}
     assert {name for name in EVERYWHERE if not REGISTRY[name].transforms} == {*EXACT, *SUMMING}
 
 

@@ -62,7 +62,7 @@ def test_tiles_meet_without_a_seam(numpy_backend: Backend, name: str, algorithm:
         np.testing.assert_array_equal(mine, expected)
 
 
-@pytest.mark.parametrize("backend", ["strict", "torch", "dask", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", ["strict", "torch", "dask", "cupy", "dpnp"], indirect=True)
 @pytest.mark.parametrize(
     "name", full(["3x3", "many-images", "stride-dilation", "groups", "3d-stride"], ["stride-dilation"])
 )

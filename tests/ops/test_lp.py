@@ -11,8 +11,8 @@ from tests.backends import Backend
 from tests.cases import FIRST, POOL, arrays, taps, whole
 from tests.sizes import full
 
-ALL = ["numpy", "numpy-readonly", "strict-device1", "torch", "jax-jit", "dask", "cupy"]
-BACKENDS = full(ALL, ["numpy", "strict-device1", "torch", "cupy"])
+ALL = ["numpy", "numpy-readonly", "strict-device1", "torch", "jax-jit", "dask", "cupy", "dpnp"]
+BACKENDS = full(ALL, ["numpy", "strict-device1", "torch", "cupy", "dpnp"])
 POW = 4  # units of roundoff that a power may be off by: two units in the last place, as every library's is
 POWERS = (0.5, 1, 2, 3.5, math.inf)
 NAMES = ("3-stride-2-padded-ceil", "pairs-first", "dilated-padded", "no-tap-inside", "empty-batch", "1d-first")
@@ -39,7 +39,7 @@ def slope_units(p: float, taps: int) -> float:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("backend", ["numpy", "torch", "cupy"], indirect=True)
+@pytest.mark.parametrize("backend", ["numpy", "torch", "cupy", "dpnp"], indirect=True)
 def test_a_power_between(backend: Backend, name: str, dtype: str) -> None:
     case, p = POOL[name], 3.5
     x, dy = arrays(case, dtype, exact=False).values()

@@ -13,7 +13,7 @@ from xpconv.algorithms import EVERYWHERE
 
 BAD = [np.nan, np.inf, -np.inf]
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # what infinities of two signs add to
-BACKENDS = ["numpy", "strict", "torch", "jax-jit", "dask", "cupy"]
+BACKENDS = ["numpy", "strict", "torch", "jax-jit", "dask", "cupy", "dpnp"]
 CONVOLUTIONS = ["same", "stride-2", "dilation-2", "groups-2", "1d-causal-dilated", "3d-groups-first"]
 GRADIENTS = ["3x3", "stride-leaves-a-rest", "dilation-2", "groups-2", "1d"]
 MAX_POOLS = ["3-overlapping", "3-stride-2-padded-ceil", "dilated-padded", "padding-beyond-half", "1d"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.onnx.runtime import by_runtime
 
 FIRST = {"layout": "channels_first"}
 
@@ -34,32 +35,7 @@ def jax() -> Any:
 @pytest.fixture
 def onnx() -> Any:
     """Run one ONNX operator on the CPU: onnx(operator, arrays, outputs=1, opset=22, **attributes)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of onnx's own import
-        package, runtime = map(importlib.import_module, ("onnx", "onnxruntime"))
-    helper = package.helper
-
-    def run(operator: str, *arrays: np.ndarray, outputs: int = 1, opset: int = 22, **attributes: Any) -> Any:
-        kinds = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]
-        names = [f"x{i}" for i in range(len(arrays))]
-        inputs = [
-            helper.make_tensor_value_info(name, kind, array.shape)
-            for name, kind, array in zip(names, kinds, arrays, strict=True)
-        ]
-        results = [("y", kinds[0]), ("indices", package.TensorProto.INT64)][:outputs]
-        node = helper.make_node(operator, names, [name for name, _ in results], **attributes)
-        graph = helper.make_graph(
-            [node], "case", inputs, [helper.make_tensor_value_info(name, kind, None) for name, kind in results]
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4  # a refusal is tested, not printed
-        options.intra_op_num_threads = 1
-        session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        found = session.run(None, dict(zip(names, arrays, strict=True)))
-        return found if outputs > 1 else found[0]
-
-    return run
+    return by_runtime
 
 
 def jax_pool(jax: Any, x: Any, window: int, stride: int = 1, padding: Any = "VALID", dilation: int = 1) -> Any:

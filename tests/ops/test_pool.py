@@ -71,7 +71,9 @@ def test_tiles_meet_without_a_seam(backend: Backend, name: str, mebibytes: int) 
 @pytest.mark.parametrize("dtype", full(["float64", "int8", "uint8", "int32", "int64"], ["float64", "int8", "uint8"]))
 @pytest.mark.parametrize("name", ["3-stride-2-padded", "padding-beyond-half", "no-tap-inside"])
 @pytest.mark.parametrize(
-    "backend", full(["numpy", "strict", "torch", "dask", "cupy"], ["numpy", "torch", "cupy"]), indirect=True
+    "backend",
+    full(["numpy", "strict", "torch", "dask", "cupy", "dpnp"], ["numpy", "torch", "cupy", "dpnp"]),
+    indirect=True,
 )
 def test_max_pool_of_other_dtypes(backend: Backend, name: str, dtype: str) -> None:
     """Padding of integers is their least value, which an input may hold too."""

@@ -14,7 +14,7 @@ from tests.cases import FIRST, POOL, whole
 from tests.ops.tiled import tiled
 from xpconv.testing import assert_adjoint
 
-LIBRARIES = ("numpy", "strict", "torch", "jax", "dask", "cupy")
+LIBRARIES = ("numpy", "strict", "torch", "jax", "dask", "cupy", "dpnp")
 NAMES = ("2", "3-stride-2-padded", "no-tap-inside", "empty-batch", "1d-first", "3d-ceil-padded")
 
 

@@ -5,8 +5,8 @@ import pytest
 from tests.sizes import full
 
 # a library, and how much it may hold at once
-TILED = [("numpy", 64), ("numpy", 2), ("torch", 64), ("torch", 2), ("jax-jit", 64), ("cupy", 64), ("cupy", 2)]
+TILED = [(name, size) for name in ("numpy", "torch", "cupy") for size in (64, 2)] + [("jax-jit", 64), ("dpnp", 2)]
 tiled = pytest.mark.parametrize(
-    ("backend", "mebibytes"), full(TILED, [("numpy", 2), ("torch", 64), ("cupy", 2)]), indirect=["backend"]
+    ("backend", "mebibytes"), full(TILED, [("numpy", 2), ("torch", 64), ("cupy", 2), ("dpnp", 2)]), indirect=["backend"]
 )
-LARGE = full(["numpy", "torch", "jax-jit", "cupy"], ["numpy", "cupy"])
+LARGE = full(["numpy", "torch", "jax-jit", "cupy", "dpnp"], ["numpy", "cupy", "dpnp"])

@@ -41,7 +41,7 @@ def test_info_knows_this_machine():
     assert tuple(found) == HEADINGS
     assert dict(found["versions"])["numpy"] == np.__version__
     assert dict(found["backends"])["numpy"] == np.__version__
-    assert set(dict(found["backends"])) == {"numpy", "cupy", "torch", "jax", "strict", "dask"}
+    assert set(dict(found["backends"])) == {"numpy", "cupy", "torch", "jax", "strict", "dask", "dpnp"}
     assert dict(found["devices"])["numpy"] == "cpu"
     assert dict(found["options"])["threads"].isdecimal()
     assert dict(found["options"])["max_workspace"] == "64 MiB (67,108,864 bytes)"
@@ -207,7 +207,7 @@ def test_an_interrupt_outside_training_is_status_130(monkeypatch, capsys):
 
 @pytest.mark.parametrize("module", ["xpconv.cli", "xpconv.nn"])
 def test_importing_loads_no_optional_package(module):
-    names = ["rich", "matplotlib", "safetensors", "shtab", "torch", "jax", "cupy", "dask"] + ["xpconv.nn"] * (
+    names = ["rich", "matplotlib", "safetensors", "shtab", "torch", "jax", "cupy", "dask", "dpnp"] + ["xpconv.nn"] * (
         module == "xpconv.cli"
     )
     code = f"import sys, {module}; print([name for name in {names} if name in sys.modules])"

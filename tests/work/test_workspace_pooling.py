@@ -34,10 +34,15 @@ IN_LITTLE: dict[str, tuple[tuple[int, ...], str, Any, dict[str, Any]]] = {
     "as large as the image": ((1, 96, 160, 110), "float32", (96, 160), {}),
     "as large as the image, channels first": ((1, 8, 120, 120), "float32", 120, {"layout": "channels_first"}),
     "as large as the image, float16": ((1, 128, 128, 16), "float16", 128, {}),
+    "as large as the image, padded": ((1, 100, 256, 16), "float32", (100, 256), {"padding": 3, "stride": 5}),
+    "int8": ((2, 112, 112, 32), "int8", 3, {"stride": 2, "padding": 1}),
+    "float16": ((1, 112, 112, 16), "float16", 3, {"stride": 2, "padding": 1}),
+    "many channels, overlapping": ((1, 4, 4, 60_000), "float32", 3, {"stride": 1, "padding": 1}),
+    "no tap inside": ((1, 64, 65, 12), "float32", 2, {"dilation": 40, "padding": 39, "stride": 3}),
 }
 
 
-@pytest.mark.parametrize(("mebibytes", "threads"), [(64, 8), (1, 8)])
+@pytest.mark.parametrize(("mebibytes", "threads"), [pytest.param(64, 8, marks=pytest.mark.slow), (1, 8)])
 @pytest.mark.parametrize("name", HARD)
 def test_pools(name: str, mebibytes: int, threads: int) -> None:
     shape, dtype, window, options = IN_LITTLE.get(name, HARD[name]) if mebibytes == 1 else HARD[name]

@@ -74,6 +74,11 @@ class Arithmetic:
         return is_kind(self.xp, self.sums, "complex floating")
 
     @cached_property
+    def narrow(self) -> bool:
+        """Say whether factors are floats of 16 bits, which are summed in 32."""
+        return not self.is_whole and itemsize(self.xp, self.inputs) == 2 < itemsize(self.xp, self.sums)
+
+    @cached_property
     def magnitudes(self) -> Arithmetic:
         """Give the arithmetic of absolute values: all in the real dtype of the sums."""
         return replace(_plain(self.xp, real_dtype(self.xp, self.sums)), inputs=self.inputs)

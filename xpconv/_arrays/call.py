@@ -42,6 +42,7 @@ class Call:
     options: Options
     lens: Lens | None = None
     quarters: int = 4  # of the workspace
+    asks: bool = False  # what would run, and nothing runs
 
     @staticmethod
     def of(name: str, *, layout: str = "channels_last", dtype: DType | str | None = None, **arrays: Array) -> Call:
@@ -92,6 +93,11 @@ class Call:
     def of_magnitudes(self, factor: Callable[[Array], Array]) -> Call:
         """Give the same call on magnitudes, which `factor` makes of factors."""
         return replace(self, arithmetic=self.arithmetic.magnitudes, lens=Lens(factor, magnitudes=True))
+
+    @property
+    def narrow(self) -> bool:
+        """Say whether the library multiplies factors of 16 bits as they are, and sums in 32."""
+        return self.traits.overlaps and self.arithmetic.narrow and not self.measures
 
     @property
     def measures(self) -> bool:

@@ -11,11 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from xpconv._arrays.dtypes import dtype_name
 from xpconv._arrays.types import Array
 
 VERSIONS = ("14",)  # of CuPy, in which the function takes these arguments
 ONLY = f"serves CuPy only (version {', '.join(VERSIONS)})"
-DATA = {"f": 0, "d": 1, "F": 4, "D": 5}  # cudaDataType of the dtypes
+# cudaDataType of the dtypes
+DATA = {"float32": 0, "float64": 1, "float16": 2, "complex64": 4, "complex128": 5, "bfloat16": 14}
 DEFAULT, PEDANTIC, TF32 = {"f": 68, "d": 70}, {"f": 69, "d": 71}, 77  # cublasComputeType_t, of the real dtypes
 ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
@@ -62,13 +64,14 @@ def multiply(
 ) -> None:
     """Put the products into `out`, or add them to what is there; with `transposed`, left is (inner, rows).
 
-    All arrays have one dtype, of those in DATA.
+    All arrays have one dtype, of those in DATA; or the factors have one of 16 bits, and `out` is float32.
     """
     from cupy.cuda.device import get_cublas_handle
     from cupy_backends.cuda.libs import cublas
 
     dtype = np.dtype(out.array.dtype)
-    kind, one, share = DATA[dtype.char], np.ones((), dtype), np.asarray(int(add), dtype)
+    kind, factors = (DATA[dtype_name(array.dtype)] for array in (out.array, left.array))
+    one, share = np.ones((), dtype), np.asarray(int(add), dtype)
     # cuBLAS reads columns where there are rows: it multiplies the transposed matrices, in the other order
     cublas.gemmStridedBatchedEx(
         get_cublas_handle(),
@@ -79,11 +82,11 @@ def multiply(
         sizes.inner,
         one.ctypes.data,
         right.pointer,
-        kind,
+        factors,
         right.lead,
         right.apart,
         left.pointer,
-        kind,
+        factors,
         left.lead,
         left.apart,
         share.ctypes.data,
@@ -92,17 +95,17 @@ def multiply(
         out.lead,
         out.apart,
         sizes.count,
-        _compute_type(dtype),
+        _compute_type(dtype, narrow=factors != kind),
         ALGORITHM,
     )
 
 
-def _compute_type(dtype: np.dtype[np.generic]) -> int:
-    """Ask CuPy what it sums in, as its own products do."""
+def _compute_type(dtype: np.dtype[np.generic], *, narrow: bool) -> int:
+    """Ask CuPy what it sums in, as its own products do; TF32 is of factors of 32 bits."""
     import cupy
 
     routines, real = cupy._core._routines_linalg, dtype.char.lower()
     chosen = routines.get_compute_type(dtype)
-    if chosen == routines.COMPUTE_TYPE_TF32 and real == "f":
+    if chosen == routines.COMPUTE_TYPE_TF32 and real == "f" and not narrow:
         return TF32
     return (PEDANTIC if chosen == routines.COMPUTE_TYPE_PEDANTIC else DEFAULT)[real]

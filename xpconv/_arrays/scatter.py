@@ -138,12 +138,10 @@ def put(target: Array, values: Array, places: Array) -> None:
 
 
 def flattened(array: Array) -> tuple[Array, int, int, int]:
-    """See a NumPy array (N, *I, C), whose planes lie in one piece, as one axis; and give the steps of N, I and C."""
-    image, *_, pixel, channel = (step // array.itemsize for step in array.strides)
-    size = (
-        1 + (array.shape[0] - 1) * image + (math.prod(array.shape[1:-1]) - 1) * pixel + (array.shape[-1] - 1) * channel
-    )
-    return np.lib.stride_tricks.as_strided(array, (size,), (array.itemsize,)), image, pixel, channel
+    """See the memory of a NumPy array (N, *I, C) as one axis; and give the steps of N, of the last of I, and of C."""
+    steps = [step // array.itemsize for step in array.strides]
+    size = 1 + sum((n - 1) * step for n, step in zip(array.shape, steps, strict=True))
+    return np.lib.stride_tricks.as_strided(array, (size,), (array.itemsize,)), steps[0], steps[-2], steps[-1]
 
 
 def _scatter_latest(space: Space, values: Array, places: Array, size: int) -> Array:

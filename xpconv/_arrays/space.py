@@ -24,13 +24,15 @@ NUMPY = Traits("numpy", mutable=True, strided=True, threads=True, buffers=True, 
 TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, indexed=True, in_order=True)
 # Few, large kernels: a host starts one in some 8 us, in which a GPU moves 30 MB, so no cache holds what the last one
 # wrote; half of the workspace at the start.
-CUPY = Traits("cupy", mutable=True, strided=True, outs=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True)
+CUPY = Traits(
+    "cupy", mutable=True, strided=True, outs=True, casts=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True
+)
 PLAIN_CUPY = replace(CUPY, overlaps=False)
 TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
-TORCH_MANY = Traits(
-    "torch", cache=4 * MIB, indexed=True, in_order=True
-)  # tensors that stand for many: nothing is written in place
+# tensors that stand for many: nothing is written in place
+TORCH_MANY = Traits("torch", cache=4 * MIB, indexed=True, in_order=True)
 TRACES = ("FakeTensor", "FunctionalTensor")
+DPNP = replace(PLAIN_CUPY, name="dpnp", casts=False, kind="sycl")  # on a CPU, too: it runs what a GPU would
 MOST_WORK = 1000  # candidates that are looked at for an element that two arrays share
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
@@ -49,6 +51,8 @@ def _traits(array: Array, device: Device) -> Traits:
         return JAX
     if compat.is_dask_array(array):
         return DASK
+    if compat.is_dpnp_array(array):
+        return DPNP
     return OTHER
 
 
@@ -98,16 +102,18 @@ class Space:
     def array(self, values: Any, dtype: DType) -> Array:
         """Move a NumPy array, or a short sequence of Python numbers, to the device."""
         values = values if isinstance(values, np.ndarray) else list(values)
-        if self.traits.name == "cupy":
+        if self.traits.outs:
             return self._kept(np.asarray(values), dtype)
         return self.xp.asarray(values, dtype=dtype, **self._place)
 
     def _kept(self, values: np.ndarray[Any, Any], dtype: DType) -> Array:
-        """Give an array on a GPU that stays there: it is copied once, however often it is asked for."""
+        """Give an array on a device that stays there: it is copied once, however often it is asked for."""
+        assert self.device is not None
         place = (
             self.xp.__name__,
             dtype_name(dtype),
-            str(self.device),
+            # CuPy's has no hash; that of dpnp is equal to none with another queue
+            self.device if self.traits.name == "dpnp" else str(self.device),
             values.shape,
             values.dtype.str,
             values.tobytes(),
@@ -115,11 +121,12 @@ class Space:
         found = _KEPT.get(place)
         if found is None:
             if len(_KEPT) >= MOST_KEPT:
-                assert self.device is not None
-                self.device.synchronize()  # another stream may be reading one
+                if self.traits.name == "cupy":
+                    self.device.synchronize()  # another stream may be reading one
                 _KEPT.clear()
-            # whatever stream reads it, it is there
-            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, blocking=True)
+            # whatever stream reads it, it is there; dpnp waits for what comes from the host anyway
+            waiting = {"blocking": True} if self.traits.name == "cupy" else self._place
+            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, **waiting)
         return found
 
     def constant(self, key: Any, values: np.ndarray[Any, Any], dtype: DType) -> Array:
@@ -140,6 +147,9 @@ class Space:
     @cached_property
     def memory(self) -> int | None:
         """Count the bytes of a GPU's memory; None on a host."""
+        if self.traits.kind == "sycl" and self.device is not None:
+            device = self.device.sycl_device
+            return int(device.global_mem_size) if device.is_gpu else None
         if self.traits.kind != "cuda":
             return None
         if self.traits.name == "cupy" and self.device is not None:
@@ -213,9 +223,12 @@ class Space:
             return np.lib.stride_tricks.as_strided(slab, shape, steps, writeable=False)
         if hasattr(slab, "as_strided"):
             return slab.as_strided(shape, window_steps(slab.stride(), stride, dilation), slab.storage_offset())
+        steps = window_steps(slab.strides, stride, dilation)
+        if self.traits.name == "dpnp":
+            return self.xp.ndarray(shape, dtype=slab.dtype, buffer=slab, strides=steps)
         from cupy.lib.stride_tricks import as_strided  # CuPy is loaded: the slab is its array
 
-        return as_strided(slab, shape, window_steps(slab.strides, stride, dilation))
+        return as_strided(slab, shape, steps)
 
     def can_write(self, array: Array) -> bool:
         """Say whether results can be written into an array."""
@@ -236,6 +249,9 @@ class Space:
             import cupy  # it is loaded: the array is its own
 
             return bool(cupy.may_share_memory(a, b))
+        if self.traits.name == "dpnp":
+            (low, high), (first, last) = _addresses(a), _addresses(b)
+            return low < last and first < high
         return False
 
     def matmul(self, a: Array, b: Array) -> Array:
@@ -244,7 +260,7 @@ class Space:
             import torch  # it is loaded: the array is its own
 
             kind = a.device.type
-            if torch.is_autocast_enabled(kind):
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
                 with torch.autocast(kind, enabled=False):
                     return torch.matmul(a, b)
         return self.xp.matmul(a, b)
@@ -262,16 +278,30 @@ class Space:
         """Put values, or the last of them, at places along the middle axis; only where the traits say `in_order`."""
         return sys.modules["torch"].scatter(target, 1, places, values)
 
+    @property
+    def adds_in_order(self) -> bool:
+        """Say whether `add_along` adds one value after another; a GPU's threads do not."""
+        return self.traits.in_order or (self.traits.name == "jax" and _jax_is_on_cpu())
+
+    def add_along(self, target: Array, places: Array, values: Array) -> Array:
+        """Add values at places along the middle axis, one after another; only where `adds_in_order`."""
+        if self.traits.in_order:
+            return sys.modules["torch"].scatter_add(target, 1, places, values)
+        n, _, c = places.shape
+        image, channel = self.arange(n, places.dtype), self.arange(c, places.dtype)
+        spots = self.xp.reshape(image, (n, 1, 1)), places, self.xp.reshape(channel, (1, 1, c))
+        return xpx.at(target)[spots].add(values, xp=self.xp)
+
     def clip(self, array: Array, low: float | None, high: float | None) -> Array:
         """Clip values.
 
-        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device.
+        For CuPy the compatibility layer's own way counts a mask on the host, which waits for the device; CuPy's own
+        knows no end of bfloat16 where one is left out.
         """
-        if self.traits.name == "cupy":
-            import cupy  # it is loaded: the array is its own
-
-            return cupy.clip(array, low, high)
-        return self.xp.clip(array, low, high)
+        if self.traits.name != "cupy":
+            return self.xp.clip(array, low, high)
+        array = array if low is None else self.xp.maximum(array, low)
+        return array if high is None else self.xp.minimum(array, high)
 
     def sign(self, array: Array) -> Array:
         """Give 1, 0 or -1, or NaN; for CuPy the compatibility layer's own way waits for the device."""
@@ -292,6 +322,16 @@ class Space:
             return str(self.device).startswith("cuda") and _torch_allows_tf32()
         # on a GPU the default of JAX is TF32
         return self.traits.name == "jax" and _jax_allows_tf32()
+
+
+def _addresses(array: Array) -> tuple[int, int]:
+    """Give the first address of an array's bytes, and the one behind them."""
+    low = high = int(array.data.ptr)
+    if not array.size:
+        return low, low
+    for n, step in zip(array.shape, array.strides, strict=True):
+        low, high = low + min((n - 1) * step, 0), high + max((n - 1) * step, 0)
+    return low, high + int(array.itemsize)
 
 
 _CONSTANTS: dict[Any, Array] = {}
@@ -320,6 +360,12 @@ def _jax_allows_tf32() -> bool:
 
     wanted: Any = jax.config.jax_default_matmul_precision
     return bool(jax.default_backend() == "gpu") and wanted not in ("highest", "float32")
+
+
+def _jax_is_on_cpu() -> bool:
+    import jax  # it is loaded: the array is its own
+
+    return bool(jax.default_backend() == "cpu")
 
 
 @lru_cache(maxsize=1)
@@ -351,6 +397,11 @@ def _device(array: Array) -> Device | None:
         return compat.device(array)
     except (AttributeError, TypeError):
         return None
+
+
+def is_chunked(*arrays: Array) -> bool:
+    """Say whether any of these is cut into chunks, and computed when somebody asks for it."""
+    return "dask.array" in sys.modules and any(compat.is_dask_array(array) for array in arrays)
 
 
 def described_space(function: str, device: Any, dtype: DType | str) -> tuple[Space, DType]:

@@ -22,7 +22,8 @@ class Traits:
     strided: bool = False  # overlapping windows can be had as a view
     threads: bool = False  # array calls let other Python threads run
     buffers: bool = False  # work arrays are written with out= and used again
-    outs: bool = False  # array functions write with out=, into arrays of another dtype too
+    outs: bool = False  # array functions write with out=
+    casts: bool = False  # ... into arrays of another dtype, too
     overlaps: bool = False  # matrices given by strides are multiplied where they lie, overlapping or not
     cache: int | None = None  # bytes that a tile's working set should fit; None: as large as the workspace allows
     kind: str = "cpu"

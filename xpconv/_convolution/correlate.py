@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
-from xpconv._arrays.types import Array
-from xpconv._convolution.weight import algorithm_of, beside, prepared
+from xpconv._arrays.types import Array, DType
+from xpconv._convolution.weight import algorithm_of, beside, factors_of, prepared
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.results import Kept, Result, Written
-from xpconv._engine.slab import slab
+from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, sizes, slices
 from xpconv._shapes.geometry import Region
@@ -19,6 +19,7 @@ from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.panels import Panels
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms import REGISTRY
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None) -> Array:
@@ -34,7 +35,8 @@ def perform(task: Task, out: Array | None = None) -> Array:
     result = Result.of(call, plan.geometry.output_shape, out)
     with Held(beside(plan)) as held:
         jobs = correlate_jobs(task, result, held)
-        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops)
+        blas = not REGISTRY[plan.algorithm].clips
+        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops, blas=blas)
     return result.array()
 
 
@@ -60,10 +62,29 @@ class _Correlation:
     plan: Plan
     x: Array
     weight: Array | Panels
+    factors: DType
     fallback: Callable[[], _Correlation] | None = None  # computes a tile again in which values spread: not finite
+
+    @property
+    def clips(self) -> bool:
+        """Say whether the block of a region comes with the bias, of images without their padding."""
+        return REGISTRY[self.plan.algorithm].clips and self.plan.geometry.mode == "zeros"
+
+    def clipped(self, region: Region, work: Workspace, out: Array | None, bias: Array | None) -> Array:
+        """Compute the block of a region with its bias."""
+        geometry, algorithm = self.plan.geometry, algorithm_of(self.call, self.plan)
+        pixels, place = inside(work, self.x, geometry, region, lens=self.call.lens)
+        shape = tuple(stop - start for start, stop in region)
+        return algorithm.clipped(work, pixels, self.weight, bias, geometry, (place, shape), out)
 
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Compute the block (n, *output, F) of a region, in `out` where that is possible."""
+        if self.factors == work.factors:
+            return self._block(region, work, out)
+        with work.taking(self.factors):
+            return self._block(region, work, out)
+
+    def _block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         plan, algorithm = self.plan, algorithm_of(self.call, self.plan)
         if plan.single_taps:
             return self._tap_by_tap(region, work)
@@ -102,7 +123,8 @@ class _Correlation:
 def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task, one a tile, or one a block of channels if those are cut; they put what they compute."""
     call, plan = task.call, task.plan
-    w = cast(call.xp, task.w, call.arithmetic.factors)
+    factors = factors_of(call, plan, task.x, task.w)
+    w = cast(call.xp, task.w, factors)
     b = None if task.b is None else cast(call.xp, task.b, call.arithmetic.sums)
     tiles = Tiles((plan.geometry.batch, *plan.geometry.output), plan.tile)
 
@@ -113,15 +135,18 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
 
             def prepare_again() -> _Correlation:
                 """Prepare when the first tile needs it: it may be a copy."""
-                return _Correlation(call, again, pixels, prepared(call, again, w[cut.weights], held))
+                return _Correlation(call, again, pixels, prepared(call, again, w[cut.weights], held), factors)
 
             fallback = threads.once(prepare_again)
         own = plan if cut.geometry is plan.geometry else replace(plan, geometry=cut.geometry)
-        return _Correlation(call, own, pixels, weight, fallback)
+        return _Correlation(call, own, pixels, weight, factors, fallback)
 
     def compute(part: _Correlation, region: Region, work: Workspace, place: Result, bias: Array | None) -> None:
-        block = part.block(region, work, place.out(work, region, bias))
-        place.put(work, region, block, bias)
+        out = place.out(work, region, bias)
+        if part.clips:
+            place.put(work, region, part.clipped(region, work, out, bias))
+            return
+        place.put(work, region, part.block(region, work, out), bias)
 
     cuts = channel_blocks(plan.geometry, plan.pieces[1])
     if len(cuts) == 1:

@@ -1,18 +1,19 @@
-"""A small convolution whose calls on buffers are noted once and made again: finding arrays takes longer than the sums.
+"""A small convolution without the steps of a large one: finding arrays would take longer than the sums.
 
-The images are copied into a buffer of their own, and the result out of one, so every call in between finds its arrays
-where they were. The course's example (2x5x7x4 -> 8, 3x3, stride 2) is six calls of NumPy.
+Its calls on buffers are noted once and made again: the images are copied into a buffer of their own, and the result out
+of one, so every call in between finds its arrays where they were. The course's example (2x5x7x4 -> 8, 3x3, stride 2) is
+six calls of NumPy. Where compiled loops do all, they are called on the images and the result themselves.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.call import Call
 from xpconv._convolution.correlate import Task, correlate_jobs
 from xpconv._engine.jobs import SMALL
 from xpconv._engine.results import Written
@@ -27,6 +28,7 @@ Array = np.ndarray[Any, Any]
 State = tuple[Array, tuple[Callable[[], Any], ...], Array, BufferedWorkspace]  # images, calls, result; who has them
 
 MOST_BYTES = 1 << 18  # of work arrays
+ALONE = 4_000_000  # flops of compiled loops that one thread does as soon as two
 
 
 class _Own(BufferedWorkspace):
@@ -39,23 +41,87 @@ class _Own(BufferedWorkspace):
         pass
 
 
-class Replay:
-    """One task on images of one shape; each thread that is in a call has buffers of its own."""
-
-    @staticmethod
-    def serves(call: Call, plan: Plan) -> bool:
-        """Say whether a plan is small enough, one tile, and of calls that can be noted."""
-        geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
-        plain = call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"
-        noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
-        one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1
-        small = 0 < geometry.flops <= SMALL and plan.workspace <= MOST_BYTES * 2
-        return plain and noted and one and small
+class Small(ABC):
+    """A small task on images of one shape."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self.shape = in_layout(task.plan.geometry.input_shape, task.call.layout)
         self._dtype = np.dtype(task.call.arithmetic.inputs)
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of what is kept and nobody uses at present."""
+        return 0
+
+    def takes(self, x: Array) -> bool:
+        """Say whether images of the shape are plain ones, in dtype and order."""
+        return x.dtype == self._dtype and x.flags.c_contiguous
+
+    @abstractmethod
+    def __call__(self, x: Array, out: Array | None) -> Array:
+        """Convolve; give a new array, or `out`."""
+
+
+def small(task: Task) -> Small | None:
+    """Give the short way of a task, if it has one."""
+    call, geometry = task.call, task.plan.geometry
+    if not (call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"):
+        return None
+    if REGISTRY[task.plan.algorithm].clips:
+        whole = call.layout == "channels_last" and 0 < geometry.flops <= ALONE
+        return Straight(task) if whole and task.plan.workspace <= MOST_BYTES * 8 else None
+    return Replay(task) if Replay.serves(task.plan) else None
+
+
+class Straight(Small):
+    """Compiled loops over all of the images at once, on the calling thread: other tiles give the same bits."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        geometry = task.plan.geometry
+        self._idle = [_Own(task.call.space, task.call.arithmetic)]
+        self._bias = task.call.space.zeros((geometry.filters,), self._dtype) if task.b is None else task.b
+        self._tile = (0, tuple(-before for before, _ in geometry.padding)), (geometry.batch, *geometry.output)
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of work arrays that nobody uses at present."""
+        return sum(work.nbytes for work in self._idle)
+
+    def takes(self, x: Array) -> bool:
+        """Ask for whole numbers of bytes between them, too."""
+        return super().takes(x) and x.flags.aligned
+
+    def __call__(self, x: Array, out: Array | None) -> Array:
+        """Convolve; give a new array, or `out`."""
+        task = self._task
+        try:
+            work = self._idle.pop()
+        except IndexError:
+            work = _Own(task.call.space, task.call.arithmetic)
+        target: Array = np.empty(task.plan.geometry.output_shape, self._dtype) if out is None else out
+        algorithm, geometry = REGISTRY[task.plan.algorithm], task.plan.geometry
+        found = algorithm.clipped(work, x, task.ready[0], self._bias, geometry, self._tile, target)
+        if found is not target:
+            np.copyto(target, found)
+        self._idle.append(work)
+        return target
+
+
+class Replay(Small):
+    """Calls that are noted; each thread that is in a call has buffers of its own."""
+
+    @staticmethod
+    def serves(plan: Plan) -> bool:
+        """Say whether a plan is small enough, one tile, and of calls that can be noted."""
+        geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
+        noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
+        one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1
+        return noted and one and 0 < geometry.flops <= SMALL and plan.workspace <= MOST_BYTES * 2
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
         self._idle: list[State] = []  # given back and taken by one call each, which the interpreter does not interrupt
         self._idle.append(self._noted())
 
@@ -63,10 +129,6 @@ class Replay:
     def nbytes(self) -> int:
         """Count the bytes of the buffers that nobody uses at present."""
         return sum(x.nbytes + z.nbytes + work.nbytes for x, _, z, work in self._idle)
-
-    def takes(self, x: Array) -> bool:
-        """Say whether images of the shape are as those that were noted, in dtype and order."""
-        return x.dtype == self._dtype and x.flags.c_contiguous
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Make the calls; give a new array, or `out`."""

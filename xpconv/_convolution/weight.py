@@ -11,7 +11,7 @@ import numpy as np
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import native
-from xpconv._arrays.types import Array, Namespace
+from xpconv._arrays.types import Array, DType, Namespace
 from xpconv._engine.jobs import Jobs, run
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import channel_blocks, intervals
@@ -31,6 +31,13 @@ def algorithm_of(call: Call, plan: Plan) -> Algorithm:
     """Give the algorithm of a plan, or what its error is measured by."""
     algorithm = REGISTRY[plan.algorithm]
     return algorithm.of_magnitudes if call.measures else algorithm
+
+
+def factors_of(call: Call, plan: Plan, *arrays: Array) -> DType:
+    """Give the dtype of the factors of a plan: that of the sums, mostly."""
+    own, algorithm = call.arithmetic.inputs, REGISTRY[plan.algorithm]
+    narrow = algorithm.narrow and call.narrow and all(array.dtype == own for array in arrays)
+    return own if narrow else call.arithmetic.factors
 
 
 def beside(plan: Plan) -> int:

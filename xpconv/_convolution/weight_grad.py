@@ -9,9 +9,9 @@ from typing import Any
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
-from xpconv._convolution.weight import algorithm_of, beside
+from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
-from xpconv._engine.slab import slab
+from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices
 from xpconv._shapes.geometry import Interval, Region
@@ -56,7 +56,7 @@ class _Sums:
     def __init__(self, call: Call, plan: Plan, x: Array, dz: Array, target: Array | None) -> None:
         geometry = plan.geometry
         self.call, self.plan, self.x, self.dz, self.target = call, plan, x, dz, target
-        self.algorithm = algorithm_of(call, plan)
+        self.algorithm, self.factors = algorithm_of(call, plan), factors_of(call, plan, x, dz)
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
         count = len(self.tiles)
         self.stretches = intervals(count, -(-count // min(plan.pieces[0], count)))  # of tiles
@@ -96,10 +96,19 @@ class _Sums:
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
         """Sum over one tile."""
         work.spare = self.plan.spare
+        if self.factors == work.factors:
+            return self._summed(cut, region, work)
+        with work.taking(self.factors):
+            return self._summed(cut, region, work)
+
+    def _summed(self, cut: Cut, region: Region, work: Workspace) -> Array:
         x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
         lens = self.call.lens
         if self.call.measures:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
+        if self.algorithm.clips and cut.geometry.mode == "zeros":
+            pixels, place = inside(work, x, cut.geometry, region, lens=lens)
+            return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place)
         if not self.plan.single_taps:
             behind = self.algorithm.behind(cut.geometry)
             pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)

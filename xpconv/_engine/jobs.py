@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,9 +31,19 @@ def _release(work: Workspace) -> None:
 
 
 def run(
-    jobs: Sequence[Jobs], space: Space, arithmetic: Arithmetic, workers: int, flops: int, *, collect: bool = False
+    jobs: Sequence[Jobs],
+    space: Space,
+    arithmetic: Arithmetic,
+    workers: int,
+    flops: int,
+    *,
+    collect: bool = False,
+    blas: bool = True,
 ) -> list[Any]:
-    """Run jobs, on threads where the library lets them run side by side; give their results in order if `collect`."""
+    """Run jobs, on threads where the library lets them run side by side; give their results in order if `collect`.
+
+    `blas`: they may multiply matrices, for which BLAS is limited to one thread.
+    """
     ends = list(itertools.accumulate(len(j.items) for j in jobs))
 
     def job(index: int, work: Workspace) -> Any:
@@ -47,5 +58,5 @@ def run(
     count = ends[-1] if ends else 0
     if not space.traits.threads or flops <= SMALL:
         return threads.run(job, count, make, _release, 1, collect=collect)
-    with threads.one_blas_thread:
+    with threads.one_blas_thread if blas else contextlib.nullcontext():
         return threads.run(job, count, make, _release, workers, collect=collect)

@@ -47,6 +47,23 @@ def slab(
     return surrounded(work, "slab", x, (region[0], *reaches), lens=lens, behind=behind)
 
 
+def inside(
+    work: Workspace, x: Array, geometry: Geometry, region: Region, *, lens: Lens | None = None
+) -> tuple[Array, tuple[int, Ints]]:
+    """Give pixels of images, none of them padding, and where a region begins there: image, first pixel of a window.
+
+    `x` itself, if it lies in one piece, or what the region's windows read. The first pixel, along each axis, is that of
+    the first tap of the region's first window, and may lie before the pixels.
+    """
+    reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
+    if lens is None and x.flags.c_contiguous and x.flags.aligned and x.dtype == work.dtype:
+        return x, (region[0][0], tuple(low for low, _ in reaches))
+    cuts = [clip(reach, n)[0] for reach, n in zip(reaches, geometry.input, strict=True)]
+    part = x[(slice(*region[0]), *(slice(*cut) for cut in cuts), slice(None))]
+    place = 0, tuple(low - first for (low, _), (first, _) in zip(reaches, cuts, strict=True))
+    return (part if lens is None else lens.look(part)), place
+
+
 def surrounded(
     work: Workspace,
     name: str,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
-from xpconv._ops.pool import check_divisible, check_order, give_maxima
+from xpconv._arrays.space import is_chunked
+from xpconv._chunks.blocks import by_blocks
+from xpconv._ops.pool import begin, check_divisible, check_order, give_maxima, images_of_indices, is_shape
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
@@ -18,7 +20,8 @@ Array = Any
 
 def _windows(call: Call, x: Array, output_shape: Size, dy: Array | None = None) -> Windows:
     """Read the shapes."""
-    windows = Windows.parts(*read.adaptive(call.name, x.shape, output_shape, call.layout))
+    shape, named = (x, "x") if is_shape(x) else (x.shape, "x.shape")
+    windows = Windows.parts(*read.adaptive(call.name, shape, output_shape, call.layout, named))
     if dy is not None:
         read.whole(call.name, "dy", dy.shape, in_layout(windows.output_shape, call.layout), "the output")
     return windows
@@ -63,6 +66,8 @@ def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channel
     >>> xc.adaptive_avg_pool(np.arange(5.0).reshape(1, 5, 1), 2)[0, :, 0]
     array([1., 3.])
     """
+    if is_chunked(x):
+        return by_blocks(adaptive_avg_pool, locals())
     name = "adaptive_avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
@@ -103,6 +108,8 @@ def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: La
     >>> xc.adaptive_avg_pool_vjp(np.ones((1, 2, 1)), np.zeros((1, 4, 1)), 2)[0, :, 0]
     array([0.5, 0.5, 0.5, 0.5])
     """
+    if is_chunked(dy, x):
+        return by_blocks(adaptive_avg_pool_vjp, locals())
     name = "adaptive_avg_pool_vjp"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
@@ -156,6 +163,8 @@ def adaptive_max_pool(
     >>> y[0, :, 0], indices[0, :, 0]
     (array([2., 4.]), array([2, 4]))
     """
+    if is_chunked(x):
+        return by_blocks(adaptive_max_pool, locals())
     name = "adaptive_max_pool"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     check_order(call, x.dtype)
@@ -164,7 +173,14 @@ def adaptive_max_pool(
 
 
 @keywords
-def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: Layout = "channels_last") -> Array:
+def adaptive_max_pool_vjp(
+    dy: Array,
+    x: Array,
+    output_shape: Size,
+    *,
+    layout: Layout = "channels_last",
+    indices: Array | None = None,
+) -> Array:
     """Give the gradient of adaptive max pooling's input from the gradient of its output.
 
     ``(N, *output_shape, C), (N, *spatial, C) -> (N, *spatial, C)``.
@@ -173,21 +189,23 @@ def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: La
     ----------
     dy : array
         The gradient with respect to `adaptive_max_pool`'s result, in its shape.
-    x : array
-        The images that `adaptive_max_pool` had.
+    x : array, or with `indices` a tuple of int
+        The images that `adaptive_max_pool` had, or their whole shape.
     output_shape, layout
         As `adaptive_max_pool` had them.
+    indices : array of integers, optional
+        Those that `adaptive_max_pool` gave: the gradient goes straight to them, and x is not looked at.
 
     Returns
     -------
     array
-        dx, shaped as x, in the library, on the device and with the dtype of x. Of equal maxima the first has a window's
-        gradient; windows that share a pixel add up.
+        dx, shaped as x, in the library, on the device and with the dtype of dy. Of equal maxima the first has a
+        window's gradient; windows that share a pixel add up.
 
     Raises
     ------
     ValueError
-        A shape or an option is unfit; dy has not the shape of the output.
+        A shape or an option is unfit; dy has not the shape of the output; an index lies outside (as for `max_unpool`).
     TypeError
         The arrays differ in library, device or dtype, or are not real numbers.
 
@@ -199,8 +217,11 @@ def adaptive_max_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: La
     >>> xc.adaptive_max_pool_vjp(np.ones((1, 2, 1)), x, 2)[0, :, 0]
     array([0., 0., 2., 0., 0.])
     """
+    if indices is None and is_chunked(dy, x):
+        return by_blocks(adaptive_max_pool_vjp, locals())
     name = "adaptive_max_pool_vjp"
-    call = Call.of(name, x=x, dy=dy, layout=layout)
-    check_order(call, x.dtype)
-    windows, pixels = _windows(call, x, output_shape, dy), call.in_dtype(x.dtype).images(x)
-    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels))
+    call = begin(name, layout, dy, x, indices)
+    windows = _windows(call, x, output_shape, dy)
+    if indices is not None:
+        return call.give(maxima.max_pool_vjp_at(call, windows, call.images(dy), images_of_indices(call, indices, dy)))
+    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), call.in_dtype(x.dtype).images(x)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
@@ -111,6 +113,8 @@ def conv(
     (1, 2, 2, 1)
 
     """
+    if is_chunked(x, w, b):
+        return by_blocks(conv, locals())
     call = Call.of("conv", x=x, w=w, b=b, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
     geometry = read.conv("conv", x.shape, w.shape, asked)
@@ -179,6 +183,8 @@ def conv_input_grad(
     array([  1.,  10., 101.,  10., 100.])
 
     """
+    if is_chunked(dz, w):
+        return by_blocks(conv_input_grad, locals())
     name = "conv_input_grad"
     call = Call.of(name, dz=dz, w=w, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
@@ -243,6 +249,8 @@ def conv_weight_grad(
     array([3., 6., 9.])
 
     """
+    if is_chunked(dz, x):
+        return by_blocks(conv_weight_grad, locals())
     name = "conv_weight_grad"
     call = Call.of(name, x=x, dz=dz, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
@@ -305,6 +313,9 @@ def conv_vjp(
     ((2, 5, 5, 3), (3, 3, 3, 4), array([18., 18., 18., 18.]))
 
     """
+    if is_chunked(dz, x, w):
+        lazy: tuple[Array, Array, Array] = by_blocks(conv_vjp, locals())
+        return lazy
     name = "conv_vjp"
     call = Call.of(name, x=x, w=w, dz=dz, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)

@@ -44,7 +44,7 @@ class Gradient:
     """The gradient by one of an operation's arrays."""
 
     rule: Callable[..., Array]  # (apply, setting, the result's gradient, *arrays that it uses) -> gradient
-    uses: tuple[int, ...] = ()  # the places of these among the operation's arrays
+    uses: tuple[int, ...] = ()  # the places of these among the operation's arrays, or, behind them, its other results
     whole: bool = False  # of the result's gradient as it came, where the operation has an `inner`
 
 
@@ -55,6 +55,9 @@ class Operation:
     evaluate: Callable[..., Any]  # (setting, *arrays) -> result, or result and indices
     gradients: tuple[Gradient | None, ...]
     inner: Callable[[Setting, Array], tuple[Setting, Array]] | None = None  # what the rules are given instead
+    # the operation whose first result is the same and whose others its gradients look at, to be taken where these will
+    # be wanted
+    keeping: str = ""
 
     def used(self, wanted: Sequence[bool]) -> set[int]:
         """Find the arrays that the wanted gradients look at; no others need be kept."""
@@ -134,9 +137,16 @@ def _put_back(setting: Setting, dy: Array, x: Array) -> Array:
     return max_pool_vjp(dy, x, setting.window, **setting.keywords)
 
 
+def _put_at(setting: Setting, dy: Array, indices: Array) -> Array:
+    return max_pool_vjp(dy, setting.shapes[0], setting.window, indices=indices, **setting.keywords)
+
+
 def _select(setting: Setting, g: Array, x: Array) -> Array:
+    return _select_at(setting, g, _max_pool_indices(setting, x)[1])
+
+
+def _select_at(setting: Setting, g: Array, indices: Array) -> Array:
     xp, layout = array_namespace(g), setting.keywords["layout"]
-    _, indices = _max_pool_indices(setting, x)
     flat = xp.reshape(indices, planes(indices.shape, layout))
     images, axis = xp.reshape(g, planes(g.shape, layout)), 1 if layout == "channels_last" else 2
     picked = xp.take_along_axis(images, xp.clip(flat, 0), axis=axis)
@@ -179,8 +189,10 @@ OPERATIONS = {
     "input_grad": Operation(_input_grad, (_as("conv", DY, 1), _as("weight_grad", 0, DY))),
     "weight_grad": Operation(_weight_grad, (_as("conv", 1, DY), _as("input_grad", 0, DY))),
     "conv_transpose": Operation(_conv_transpose, (_as("conv", DY, 1), _as("weight_grad", 0, DY), _BIAS), _untransposed),
-    "max_pool": Operation(_max_pool, (_as("put_back", DY, 0),)),
-    "max_pool_indices": Operation(_max_pool_indices, (_as("put_back", DY, 0),)),
+    "max_pool": Operation(_max_pool, (_as("put_back", DY, 0),), keeping="max_pool_indices"),
+    "max_pool_indices": Operation(_max_pool_indices, (_as("put_at", DY, 1),)),
+    "put_at": Operation(_put_at, (_as("select_at", DY, 1), None)),
+    "select_at": Operation(_select_at, (_as("put_at", DY, 1), None)),
     "put_back": Operation(_put_back, (_as("select", DY, 1), None)),
     "select": Operation(_select, (_as("put_back", DY, 1), None)),
     "avg_pool": Operation(_avg_pool, (_as("spread", DY),)),

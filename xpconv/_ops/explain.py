@@ -53,10 +53,10 @@ def explain(
     Returns
     -------
     Plan or GradientPlan
-        With ``algorithm``, ``tile`` (n, *output pixels), ``workspace`` (bytes, at most), ``flops`` and ``candidates``;
-        prints as a table. An input gradient is cut into stride phases, each with a plan of its own (``phases``), or
-        computed by ``"col2im"``; its tile and candidates are those of the phase with the most work. Where the padding
-        holds pixels of the image it is the plan of the pixels themselves.
+        With ``algorithm``, ``tile`` (images, output pixels), ``workspace`` (bytes, at most), ``flops`` and
+        ``candidates``; prints as a table. An input gradient is cut into stride phases, each with a plan of its own
+        (``phases``), or computed by ``"col2im"``; its tile and candidates are those of the phase with the most work.
+        Where the padding holds pixels of the image it is the plan of the pixels themselves.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def explain(
     if of not in PASSES:
         raise ValueError(f"{name}: of is one of {', '.join(map(repr, PASSES))}; got of={of!r}{meant(of, PASSES)}")
     space, found = described_space(name, device, dtype)
-    call = Call(name, space, Arithmetic.of(space.xp, found, found, True), layout, _options.current().on(space.memory))
+    arithmetic, options = Arithmetic.of(space.xp, found, found, True), _options.current().on(space.memory)
+    call = Call(name, space, arithmetic, layout, options, asks=True)
     if of == "input_grad":
         return choose_input_grad(call, geometry, algorithm)
     return choose(call, geometry, algorithm, gradient=of == "weight_grad")

@@ -6,6 +6,8 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
+from xpconv._arrays.space import is_chunked
+from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import norms
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
@@ -78,6 +80,8 @@ def lp_pool(
     >>> xc.lp_pool(np.array([3.0, -4.0, 0.0]).reshape(1, 3, 1), 2, 2, stride=1)[0, :, 0]
     array([5., 4.])
     """
+    if is_chunked(x):
+        return by_blocks(lp_pool, locals())
     name = "lp_pool"
     call = Call.of(name, x=x, layout=layout)
     p = check_norm(call, x.dtype, p)
@@ -135,6 +139,8 @@ def lp_pool_vjp(
     >>> xc.lp_pool_vjp(np.ones((1, 1, 1)), x, 2, 2)[0, :, 0]
     array([ 0.6, -0.8])
     """
+    if is_chunked(dy, x):
+        return by_blocks(lp_pool_vjp, locals())
     name = "lp_pool_vjp"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     p = check_norm(call, x.dtype, p)

@@ -9,8 +9,10 @@ from dataclasses import replace
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize, native
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import fresh
+from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.fold import add_strip
 from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
@@ -60,6 +62,8 @@ def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layo
     array([0., 1., 1., 0., 0.])
 
     """
+    if is_chunked(x):
+        return by_blocks(pad, locals())
     call = Call.of("pad", x=x, layout=layout)
     geometry = read.padding("pad", "x.shape", x.shape, Windowing(padding=padding, mode=mode, layout=layout))
     images = call.images(x)
@@ -144,6 +148,8 @@ def pad_vjp(
     >>> xc.pad_vjp(np.ones((1, 5, 1)), (1, 3, 1), 1, mode="replicate")[0, :, 0]
     array([2., 1., 2.])
     """
+    if is_chunked(dy):
+        return by_blocks(pad_vjp, locals())
     name = "pad_vjp"
     call = Call.of(name, dy=dy, layout=layout)
     geometry = read.padding(name, "input_shape", input_shape, Windowing(padding=padding, mode=mode, layout=layout))

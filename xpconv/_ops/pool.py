@@ -6,7 +6,9 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.space import mixed_space
+from xpconv._arrays.space import is_chunked, mixed_space
+from xpconv._arrays.views import to_channels_last
+from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import averages, maxima
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
@@ -42,6 +44,33 @@ def check_ties(call: Call, dtype: Any, ties: str) -> None:
         )
     if ties == "split":
         check_divisible(call, "dy", dtype)
+
+
+def is_shape(x: Any) -> bool:
+    """Say whether images are given by their shape alone."""
+    return isinstance(x, (tuple, list))
+
+
+def begin(name: str, layout: Layout, dy: Array, x: Any, indices: Array | None) -> Call:
+    """Begin a gradient of maxima, of the images or, where indices are given, their shape."""
+    if indices is not None and is_shape(x):
+        call = Call.of(name, dy=dy, layout=layout)
+    else:
+        call = Call.of(name, x=x, dy=dy, layout=layout)
+    check_order(call, dy.dtype)
+    return call
+
+
+def images_of_indices(call: Call, indices: Array, dy: Array, ties: str = "first") -> Array:
+    """Check the indices of maxima; give them channels last."""
+    name, xp = call.name, call.xp
+    mixed_space(name, dy=dy, indices=indices)
+    if not is_kind(xp, indices.dtype, "integral"):
+        raise TypeError(f"{name}: indices are integers; got indices.dtype={dtype_name(indices.dtype)}")
+    if ties != "first":
+        raise ValueError(f"{name}: indices are those of first maxima, so with them ties is 'first'; got ties={ties!r}")
+    read.whole(name, "indices", indices.shape, tuple(dy.shape), "dy")
+    return to_channels_last(xp, indices, call.layout)
 
 
 def give_maxima(call: Call, found: tuple[Array, ...]) -> Array | tuple[Array, Array]:
@@ -119,6 +148,8 @@ def max_pool(
     (array([3., 2., 5.]), array([1, 2, 4]))
 
     """
+    if is_chunked(x):
+        return by_blocks(max_pool, locals())
     name = "max_pool"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     check_order(call, x.dtype)
@@ -139,6 +170,7 @@ def max_pool_vjp(
     ceil_mode: bool = False,
     layout: Layout = "channels_last",
     ties: Ties = "first",
+    indices: Array | None = None,
 ) -> Array:
     """Give the gradient of max pooling's input from the gradient of its output.
 
@@ -148,30 +180,33 @@ def max_pool_vjp(
     ----------
     dy : array
         The gradient with respect to `max_pool`'s result, in its shape.
-    x : array
-        The images that `max_pool` had.
+    x : array, or with `indices` a tuple of int
+        The images that `max_pool` had, or their whole shape.
     window, stride, padding, dilation, ceil_mode, layout
         As `max_pool` had them.
     ties : str
         Which of equal maxima gets a window's gradient: ``"first"`` (default), ``"all"`` (each the whole gradient), or
         ``"split"`` (each an equal share).
+    indices : array of integers, optional
+        Those that `max_pool` gave, for ties ``"first"``: the gradient goes straight to them, and x is not looked at.
+        (Where a library does not add in order, an index outside its window is not looked for.)
 
     Returns
     -------
     array
-        dx, shaped as x, in the library, on the device and with the dtype of x.
+        dx, shaped as x, in the library, on the device and with the dtype of dy.
 
     Raises
     ------
     ValueError
-        A shape or an option is unfit; dy has not the shape of the output.
+        A shape or an option is unfit; dy has not the shape of the output; an index lies outside (as for `max_unpool`).
     TypeError
         The arrays differ in library, device or dtype, or are not real numbers.
 
     Notes
     -----
-    Where windows overlap, gradients add up. The first NaN of a window gets its whole gradient, whatever `ties`. Maxima
-    are found again from x, tile by tile; no index array is kept.
+    Where windows overlap, gradients add up. The first NaN of a window gets its whole gradient, whatever `ties`. Without
+    `indices` maxima are found again from x, tile by tile; with them the result is the same.
 
     Examples
     --------
@@ -185,19 +220,27 @@ def max_pool_vjp(
     array([0., 2., 2., 0.])
 
     """
+    if indices is None and is_chunked(dy, x):
+        return by_blocks(max_pool_vjp, locals())
     name = "max_pool_vjp"
-    call = Call.of(name, x=x, dy=dy, layout=layout)
-    check_order(call, x.dtype)
+    call = begin(name, layout, dy, x, indices)
     check_ties(call, dy.dtype, ties)
     asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
-    geometry = read.pool(name, x.shape, window, asked)
+    shape, named = (x, "x") if is_shape(x) else (x.shape, "x.shape")
+    geometry = read.pool(name, shape, window, asked, named)
     read.gradient(name, "dy", dy.shape, geometry, layout)
+    windows = Windows.of(geometry)
+    if indices is not None:
+        places = images_of_indices(call, indices, dy, ties)
+        return call.give(maxima.max_pool_vjp_at(call, windows, call.images(dy), places))
     pixels = call.in_dtype(x.dtype).images(x)
-    return call.give(maxima.max_pool_vjp(call, Windows.of(geometry), call.images(dy), pixels, ties=ties))
+    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties=ties))
 
 
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
     """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+    if is_chunked(dy, x):
+        return by_blocks(apart_max_pool_vjp, locals())
     name = "max_pool_vjp"
     mixed_space(name, x=x, dy=dy)
     call = Call.of(name, dy=dy)
@@ -262,6 +305,8 @@ def avg_pool(
     array([2., 3., 4.])
 
     """
+    if is_chunked(x):
+        return by_blocks(avg_pool, locals())
     name = "avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
@@ -316,6 +361,8 @@ def avg_pool_vjp(
     array([0.5, 1. , 0.5])
 
     """
+    if is_chunked(dy):
+        return by_blocks(avg_pool_vjp, locals())
     name = "avg_pool_vjp"
     call = Call.of(name, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
@@ -89,6 +91,8 @@ def conv_transpose(
     >>> xc.conv_transpose(x, np.ones((3, 1, 1)), stride=2)[0, :, 0]
     array([ 1.,  1., 11., 10., 10.])
     """
+    if is_chunked(x, w, b):
+        return by_blocks(conv_transpose, locals())
     name = "conv_transpose"
     call = Call.of(name, x=x, w=w, b=b, layout=layout)
     asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)
@@ -151,6 +155,9 @@ def conv_transpose_vjp(
     >>> dx.shape, dw.shape, db.shape
     ((2, 4, 4, 3), (3, 3, 5, 3), (5,))
     """
+    if is_chunked(dz, x, w):
+        lazy: tuple[Array, Array, Array] = by_blocks(conv_transpose_vjp, locals())
+        return lazy
     name = "conv_transpose_vjp"
     call = Call.of(name, x=x, w=w, dz=dz, layout=layout)
     asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)

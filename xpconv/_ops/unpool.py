@@ -6,7 +6,8 @@ from typing import Any
 
 from xpconv._arrays.dtypes import dtype_name, is_kind
 from xpconv._arrays.scatter import put_back
-from xpconv._arrays.space import mixed_space
+from xpconv._arrays.space import is_chunked, mixed_space
+from xpconv._chunks.blocks import by_blocks
 from xpconv._shapes.errors import Facts, freeze
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import channels_last
@@ -59,6 +60,8 @@ def max_unpool(
     >>> xc.max_unpool(y, indices, 4)[0, :, 0]
     array([0., 3., 0., 5.])
     """
+    if is_chunked(y, indices):
+        return by_blocks(max_unpool, locals())
     name = "max_unpool"
     space = mixed_space(name, y=y, indices=indices)
     xp = space.xp

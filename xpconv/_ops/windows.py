@@ -6,6 +6,8 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, native
+from xpconv._arrays.space import is_chunked
+from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
 from xpconv._pooling import portable
 from xpconv._pooling.lines import Windows
@@ -86,6 +88,8 @@ def unfold(
     array([[0., 1.],
            [2., 3.]])
     """
+    if is_chunked(x):
+        return by_blocks(unfold, locals())
     name = "unfold"
     call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
     geometry = read.windows(name, x.shape, window, Windowing(stride, padding, dilation, layout=layout))
@@ -158,6 +162,8 @@ def fold(
     >>> xc.fold(np.ones((1, 3, 2, 1)), (1, 4, 1), 2)[0, :, 0]
     array([1., 2., 2., 1.])
     """
+    if is_chunked(cols):
+        return by_blocks(fold, locals())
     name = "fold"
     call = Call.of(name, cols=cols, layout=layout)
     asked = Windowing(stride, padding, dilation, layout=layout)

@@ -19,3 +19,4 @@ class Case:
     threads: int
     gradient: bool = False  # of the weight
     panels: bool = True  # may be taken
+    compiled: str = ""  # why no compiled kernel may be taken; empty if one may

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from xpconv._arrays import cublas
 from xpconv._arrays.call import Call
+from xpconv._compiled import build
 from xpconv._plan.case import Case
 from xpconv._plan.fit import fit
 from xpconv._plan.rates import RATES, UNMEASURED, exact_work, predict
@@ -17,6 +18,7 @@ from xpconv._shapes.keywords import meant
 from xpconv.algorithms import REGISTRY
 
 CHOICES = ("auto", *REGISTRY)
+NUMPY_ONLY = "serves NumPy only"
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 PREFERENCE = 1.1  # an algorithm with larger errors is taken if it is predicted to be faster by more than this
 TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
@@ -33,10 +35,23 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
             f"{meant(algorithm, CHOICES)}"
         )
     case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient)
+    if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:
+        case = replace(case, compiled=refusal)
     plan, trouble = _plan(algorithm, case, call.room)
     if plan is None:
         raise ValueError(f"{call.name}: {trouble}")
+    if algorithm == "auto" and call.options.compiled is None and REGISTRY[plan.algorithm].clips:
+        return _paid(case, plan, call.room)
     return plan
+
+
+def _paid(case: Case, plan: Plan, room: int) -> Plan:
+    """Give a plan with a compiled kernel, or the next best where a call is not made to wait for what it hardly saves.
+
+    This follows from the call alone, not from what was called or compiled before: rounding errors differ.
+    """
+    other, _ = _plan("auto", replace(case, compiled=build.LITTLE), room)
+    return plan if other is None or other.seconds - plan.seconds >= build.WORTH else other
 
 
 @lru_cache(maxsize=4096)
@@ -94,6 +109,8 @@ def _error(name: str, case: Case) -> float:
 def _refusal(name: str, case: Case, wanted: str) -> str:
     """Say why an algorithm is out of the question, whatever it costs."""
     algorithm = REGISTRY[name]
+    if algorithm.clips and (case.compiled or case.numbers.converted or case.numbers.complex):
+        return case.compiled or "serves float32 and float64 only"
     if algorithm.overlaps and not case.traits.overlaps:
         return cublas.ONLY
     if reason := algorithm.refuses(case.geometry):

@@ -87,7 +87,7 @@ def _gradient_needs(name: str, work: Work, case: Case, room: int, blocks: int) -
     """Count what the partial sums of a weight gradient need."""
     geometry, itemsize = case.geometry, case.numbers.itemsize
     domain = (work.domain or geometry.products * geometry.filters) * itemsize
-    parts = 1 if case.traits.kind == "cuda" else PARTS  # no threads that want pieces of their own
+    parts = 1 if case.traits.kind != "cpu" else PARTS  # no threads that want pieces of their own
     sums, cuts = _pieces(geometry, domain, room, parts, transformed=work.domain > 0)
     pieces = (sums, max(cuts, blocks))
     in_place = case.traits.buffers and not work.domain

@@ -36,7 +36,7 @@ def choose_tile(work: Work, case: Case, room: int) -> Ints:
         # the parts of its gradient
         size = geometry.products * geometry.filters
         thick = work.thick or (min(size >> 9, 1024) if case.gradient else min(size >> 11, 256))
-        thin = max(-(-geometry.positions // PARTS), TILE_FLOPS // flops, 1)
+        thin = max(-(-geometry.positions // PARTS), (work.pays or TILE_FLOPS) // flops, 1)
         pixels = min(max(min(pixels, thin), thick), max(share // pixel, 1))
     step = (1, *(work.step or (1,) * geometry.rank))
     shape = [-(-n // m) for n, m in zip((geometry.batch, *geometry.output), step, strict=True)]

@@ -8,6 +8,7 @@ or each gets the whole gradient (``"all"``), or an equal share (``"split"``).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy as np
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import is_kind, least, native
+from xpconv._arrays.scatter import check_places
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
-from xpconv._pooling import portable, whole
+from xpconv._pooling import known, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.compiled import Loops, rows_apart
+from xpconv._pooling.lines import Pick, Windows
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.routes import Routes
 from xpconv._pooling.sweep import cut, images_apart, reducing, sweep
@@ -77,20 +80,34 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
 
         def gradient(pixels: portable.Pixels) -> Array:
             place, value = pixels.places(), pixels.of(slab)
-            total = None if windows.strided else work.space.zeros(value.shape, work.sums)
-            for picks in pixels.readings():
-                share, hit = portable.picked(work, shares, *picks), portable.picked(work, spot, *picks) == place
-                if ties != "first":
-                    top = portable.picked(work, best, *picks)
-                    hit = (value == top) | (hit & (top != top)) if real else value == top
-                for pick in picks:
-                    hit = hit if pick.there is None else hit & pick.there
-                total = work.add_where("sum", total, hit, share)
-            return total
+
+            def hits(picks: tuple[Pick, ...]) -> Array:
+                hit = portable.picked(work, spot, *picks) == place
+                if ties == "first":
+                    return hit
+                top = portable.picked(work, best, *picks)
+                return (value == top) | (hit & (top != top)) if real else value == top
+
+            return pixels.sum(shares, hits)
 
         return gradient
 
     return portable.over_input(call, windows, tile, Result.of(call, windows.input_shape), 12)
+
+
+def max_pool_vjp_at(call: Call, windows: Windows, dy: Array, places: Array) -> Array:
+    """(N, *O, C), (N, *O, C) -> (N, *I, C): the gradient of the images, where the places of the maxima are known."""
+    if windows.strided and all(line.stride >= line.span for line in windows.lines):
+        return known.put_apart(call, windows, dy, places)
+    check_places(call.name, call.space, places, math.prod(windows.input))
+    if call.traits.buffers:
+        dx = known.Straight(call, windows, dy, places).gradient()
+        if dx is not None:
+            return dx
+    if call.space.adds_in_order:
+        return known.add_in_order(call, windows, dy, places)
+    dx = whole.max_pool_vjp_at(call, windows, dy, places)
+    return known.by_comparison(call, windows, dy, places) if dx is None else dx
 
 
 def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) -> tuple[Array, ...]:
@@ -99,6 +116,18 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     if not windows.batch:
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
+    if (loops := Loops.of("maxima", call, windows, pixels, best)) is not None:
+        spots = None if not indices else Loops.of("places", call, windows, pixels)
+        if spots is not None or not indices:
+
+            def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+                assert isinstance(work, BufferedWorkspace)
+                loops.maxima(work, region, pixels, best, fill)
+                if spots is not None:
+                    spots.places(work, region, pixels, places[0])
+
+            sweep(call, windows, rows_apart(call, windows), compiled, 1)
+            return found
     rule, size = Rule(np.maximum, native(x.dtype), fill), x.dtype.itemsize
     cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
 

@@ -15,7 +15,7 @@ from typing import Any
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling import portable
+from xpconv._pooling import portable, whole
 from xpconv._pooling.lines import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
@@ -33,6 +33,9 @@ def lp_pool(call: Call, windows: Windows, x: Array, p: float) -> Array:
 def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> Array:
     """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images."""
     xp = call.xp
+    dx = whole.lp_pool_vjp(call, windows, dy, x, p)
+    if dx is not None:
+        return dx
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(work, windows, readers, x[..., own])

@@ -63,6 +63,20 @@ class Pixels:
         """Give the place of each pixel in the plane."""
         return places(self.work, self.windows, self.numbers())
 
+    def sum(self, shares: Array, hits: Callable[[tuple[Pick, ...]], Array]) -> Array:
+        """Sum for each pixel the shares of the windows, one after another, that hit it."""
+        total = None
+        if not self.windows.strided:
+            total = self.work.space.zeros(
+                (shares.shape[0], *map(len, self.numbers()), shares.shape[-1]), self.work.sums
+            )
+        for picks in self.readings():
+            hit = hits(picks)
+            for pick in picks:
+                hit = hit if pick.there is None else hit & pick.there
+            total = self.work.add_where("sum", total, hit, picked(self.work, shares, *picks))
+        return total
+
     def of(self, slab: Array) -> Array:
         """(n, *slab, C) -> (n, *pixels, C): take the pixels out of those that the readers reach."""
         firsts = (low for low, _ in self.windows.reach(self.readers)[1:])

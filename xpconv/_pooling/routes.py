@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
+from xpconv._pooling.compiled import Loops
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
@@ -36,9 +37,11 @@ PROGRAMS, CALLS, KEPT = 4, 6 << 10, 0.75
 class Routes:
     """The gradient of the images of one call."""
 
-    def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str) -> None:
+    known = False  # the places of the maxima, which are there in place of the pixels
+
+    def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str, dtype: Any = None) -> None:
         self.call, self.ties, self.sums = call, ties, np.dtype(call.arithmetic.sums)
-        dtype = native(x.dtype)
+        dtype = native(x.dtype if dtype is None else dtype)
         self.rule, self.real = Rule(np.maximum, dtype, least(call.xp, dtype)), dtype.kind not in "iu"
         self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
         self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)
@@ -47,6 +50,7 @@ class Routes:
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
         self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
+        self.loops: Loops | None = None
 
     def gradient(self) -> Array | None:
         """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
@@ -55,6 +59,8 @@ class Routes:
             return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
+        if self.ties == "first" and self.direct and not (self.apart or self.known) and self._in_rows():
+            self.loops = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
             if image > room // 3:
@@ -62,13 +68,17 @@ class Routes:
             channels = max(min(cuts.channels, room // 3 // image), 1)
             workers = max(1, min(cuts.workers, room // 3 * 2 // (image * channels)))
             cuts = replace(cuts, channels=channels, workers=workers)
-        elif windows.batch < 4 and cuts.workers > 1:
+        elif windows.batch < 4 and cuts.workers > 1 and self.loops is None:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
-        if self.direct and (self.apart or not self._in_rows() or not all(line.reads_all for line in windows.lines)):
+        if self.direct and (self.apart or self.known or not self._writes_all()):
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
+
+    def _writes_all(self) -> bool:
+        """Say whether the tiles write each pixel before they add to it."""
+        return self._in_rows() and all(line.reads_all for line in self.windows.lines)
 
     def _in_rows(self) -> bool:
         """Say whether tiles are whole rows, so that each leaves the pixels beyond its last row alone."""
@@ -76,10 +86,10 @@ class Routes:
         return self.windows.strided and self.tile[-1] == output[-1] and self.tile[2:] == output[1:]
 
     def _by_places(self) -> Cut:
-        return cut(self.call, self.windows, *finding(self.windows, self.pixels.dtype.itemsize, self.sums.itemsize))
+        return cut(self.call, self.windows, *finding(self.windows, self.rule.dtype.itemsize, self.sums.itemsize))
 
     def _by_axes(self) -> Cut:
-        sizes = self.pixels.dtype.itemsize, self.sums.itemsize
+        sizes = self.rule.dtype.itemsize, self.sums.itemsize
         needs, self.apart = _needs(self.windows, *sizes, self.ties == "split", self.call.options.room)
         return cut(self.call, self.windows, needs)
 
@@ -103,8 +113,11 @@ class Routes:
             reached = reached if at == (start, stop) else 0
             written = max(reached - box[0][0], 0) if rows else box[0][1] - box[0][0]
             at, reached = (start, stop), box[0][1]
-            place = home[(slice(start, stop), *(slice(*interval) for interval in box))]
-            self._through_axes(work, place, written, gradient, pixels, part, inner)
+            if self.loops is not None and part.channels == self.windows.channels:
+                assert self.direct
+                self.loops.gradient(work, inner, self.pixels, self.grads, self.target, written)
+                continue
+            self._through_axes(work, home[start:stop], written, gradient, pixels, part, inner)
         if not self.direct:
             np.copyto(self.target[first:last, ..., own], home, casting="same_kind")
 
@@ -128,8 +141,8 @@ class Routes:
         part: Windows,
         region: Region,
     ) -> None:
-        """Add the gradient of a region's windows to the box of pixels that they read; see `MaximumGradient.spread`."""
-        box = pixels_of(pixels, part, region)
+        """Add the gradient of a region's windows to the images; `written` as for `MaximumGradient.spread`."""
+        box, home = pixels_of(pixels, part, region), box_of(home, part, region)
         tile = self._tile(work, home, box, part, region)
         with np.errstate(invalid="ignore"):
             tile.find(box)
@@ -160,6 +173,11 @@ class Routes:
             work.programs[key] = MaximumGradient(work, self.rule, part, region, self.sums)
         found: MaximumGradient = work.programs[key]
         return found
+
+
+def box_of(images: Array, windows: Windows, region: Region) -> Array:
+    """Give the pixels that a region's windows read, of its images."""
+    return images[(slice(None), *(slice(*interval) for interval in windows.pixels(region)[1:]))]
 
 
 @lru_cache(maxsize=1024)

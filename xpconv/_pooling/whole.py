@@ -1,14 +1,15 @@
-"""The gradient of max pooling in few kernels, for a GPU: all windows of some images at once, seen as a view.
+"""Gradients of max and Lp pooling in few kernels, for a GPU: all windows of some images at once, seen as a view.
 
-Each window marks its maxima, takes the first of them, and puts its share there; the shares of windows that do not
-overlap are added to the images at once, so that there are as many additions as windows that a pixel can be in, not as
-many as a window has taps.
+A window marks its maxima, takes the first of them, and puts its share there; or it gives each tap a share by the slope
+of its norm. The shares of windows that do not overlap are added to the images at once, so that there are as many
+additions as windows that a pixel can be in, not as many as a window has taps.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, is_kind, itemsize, least
@@ -22,6 +23,7 @@ from xpconv._work.buffered import workspace
 from xpconv._work.workspace import Workspace
 
 BESIDE = 14  # bytes of marks and of numbers of taps, for each tap of a window
+POWERS = 5  # numbers of a norm's gradient that are there at once, for each tap of a window
 
 
 def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, compared: Workspace, ties: str) -> Array | None:
@@ -29,26 +31,61 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, compared: Wo
 
     `compared` makes slabs of x. None for adaptive windows, and where one channel of one image takes too much memory.
     """
-    lines = windows.lines
-    if not windows.strided or not call.traits.outs or not math.prod(windows.output_shape):
-        return None
-    reached = math.prod(line.reach((0, line.count))[1] - line.reach((0, line.count))[0] for line in lines)
     wide = itemsize(call.xp, call.arithmetic.sums)
-    needs = math.prod(windows.output) * windows.taps * (wide + BESIDE) + 3 * reached * max(wide, x.dtype.itemsize)
-    most = call.options.room // needs  # channels of images
+    most = _most(call, windows, wide + BESIDE, max(wide, itemsize(call.xp, x.dtype)))
     if most == 0:
         return None
-    channels = min(most, windows.channels)
     result = Result.of(call, windows.input_shape)
-    work = workspace(call.space, call.arithmetic)
+    for tile in _tiles(call, windows, most):
+        slab = portable.slab(compared, windows, tile.region, x[..., tile.own], least(call.xp, x.dtype))
+        shares = dy[(*slices(tile.region)[:-1], tile.own)]
+        shares = cast(call.xp, shares if call.lens is None else call.lens.look(shares), call.arithmetic.sums)
+        tile.put(result.array(), tile.routed(slab, shares, ties))
+    return result.array()
+
+
+def max_pool_vjp_at(call: Call, windows: Windows, dy: Array, places: Array) -> Array | None:
+    """(N, *O, C), (N, *O, C) -> (N, *I, C), where the places of the maxima are known; None where that is not served."""
+    wide = itemsize(call.xp, call.arithmetic.sums)
+    most = _most(call, windows, wide + BESIDE, max(wide, itemsize(call.xp, call.space.index_dtype)))
+    if most == 0:
+        return None
+    result = Result.of(call, windows.input_shape)
+    for tile in _tiles(call, windows, most):
+        index = (*slices(tile.region)[:-1], tile.own)
+        tile.put(result.array(), tile.placed(places[index], cast(call.xp, dy[index], call.arithmetic.sums)))
+    return result.array()
+
+
+def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> Array | None:
+    """(N, *O, C), (N, *I, C) -> (N, *I, C); None where that is not served."""
+    wide = itemsize(call.xp, call.arithmetic.sums)
+    most = _most(call, windows, (1 + POWERS) * wide, wide)
+    if most == 0:
+        return None
+    result = Result.of(call, windows.input_shape)
+    for tile in _tiles(call, windows, most):
+        slab = portable.slab(tile.work, windows, tile.region, x[..., tile.own])
+        shares = cast(call.xp, dy[(*slices(tile.region)[:-1], tile.own)], call.arithmetic.sums)
+        tile.put(result.array(), tile.sloped(slab, shares, p))
+    return result.array()
+
+
+def _most(call: Call, windows: Windows, tap: int, pixel: int) -> int:
+    """Count the channels of images that are taken at once: so many bytes for each tap of a window, and for a pixel."""
+    if not windows.strided or not call.traits.outs or not math.prod(windows.output_shape):
+        return 0
+    reaches = (line.reach((0, line.count)) for line in windows.lines)
+    reached = math.prod(high - low for low, high in reaches)
+    return call.options.room // (math.prod(windows.output) * windows.taps * tap + 3 * reached * pixel)
+
+
+def _tiles(call: Call, windows: Windows, most: int) -> Iterator[_Tile]:
+    """Give all windows of some images and channels at a time."""
+    channels, work = min(most, windows.channels), workspace(call.space, call.arithmetic)
     for images in intervals(windows.batch, max(most // channels, 1)):
         for some in intervals(windows.channels, channels):
-            tile = _Tile(work, windows, (images, *((0, line.count) for line in lines)), slice(*some))
-            slab = portable.slab(compared, windows, tile.region, x[..., tile.own], least(call.xp, x.dtype))
-            shares = dy[(*slices(tile.region)[:-1], tile.own)]
-            shares = cast(call.xp, shares if call.lens is None else call.lens.look(shares), call.arithmetic.sums)
-            tile.put(result.array(), tile.routed(slab, shares, ties))
-    return result.array()
+            yield _Tile(work, windows, (images, *((0, line.count) for line in windows.lines)), slice(*some))
 
 
 class _Tile:
@@ -94,6 +131,29 @@ class _Tile:
         if ties != "first":
             taken = xp.where(best == best, hit, taken) if real else hit
         return xp.where(taken, shares, 0)
+
+    def sloped(self, slab: Array, shares: Array, p: float) -> Array:
+        """(n, *slab, C), (n, *windows, C) -> (n, *windows, *taps, C): what each tap gets, by the slope of the norm."""
+        xp, pixels, sums = self.xp, self.view(slab), shares.dtype
+        sizes = xp.abs(pixels)
+        norm = largest = xp.max(sizes, axis=self.taps, keepdims=True)
+        shares = xp.reshape(shares, norm.shape)
+        if p == math.inf:
+            slope = xp.astype(sizes == xp.where(norm > 0, norm, 1), sums)
+            shares = shares / self.at_least_one(xp.sum(slope, axis=self.taps, keepdims=True, dtype=sums))
+        else:
+            scale = xp.where((largest > 0) & (largest < math.inf), largest, 1)
+            norm = scale * xp.sum((sizes / scale) ** p, axis=self.taps, keepdims=True, dtype=sums) ** (1 / p)
+            ratio = sizes / xp.where(norm > 0, norm, 1)
+            slope = xp.where(pixels == 0, 1, ratio) ** (p - 1)  # set to 0 below
+        return xp.where(pixels == 0, 0, shares * self.work.space.sign(pixels) * slope)
+
+    def placed(self, places: Array, shares: Array) -> Array:
+        """(n, *windows, C) twice -> (n, *windows, *taps, C): what each tap gets where the maximum has a known place."""
+        xp, (n, *out, c) = self.xp, shares.shape
+        numbers = portable.places(self.work, self.windows, [range(*reach) for reach in self.reaches])
+        shape = (n, *out, *(1,) * self.windows.rank, c)
+        return xp.where(self.view(numbers) == xp.reshape(places, shape), xp.reshape(shares, shape), 0)
 
     def at_least_one(self, count: Array) -> Array:
         """Replace the zeros of windows without a tap inside."""

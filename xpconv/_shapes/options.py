@@ -7,7 +7,7 @@ from typing import Literal, get_args
 Layout = Literal["channels_last", "channels_first"]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 PaddingName = Literal["valid", "same", "same_lower", "causal"]
-AlgorithmName = Literal["auto", "direct", "gemm", "toeplitz", "winograd", "fft", "rows"]
+AlgorithmName = Literal["auto", "direct", "gemm", "toeplitz", "winograd", "fft", "rows", "compiled"]
 Ties = Literal["first", "all", "split"]
 PoolMode = Literal["max", "average"]
 

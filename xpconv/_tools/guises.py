@@ -20,6 +20,7 @@ GUISES: dict[str, tuple[str, str | None, bool]] = {
     "strict": ("strict", None, False),
     "strict-device1": ("strict", "device1", False),
     "dask": ("dask", None, False),
+    "dpnp": ("dpnp", None, False),
 }
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
@@ -25,6 +27,7 @@ MODULES = {
     "jax": "jax.numpy",
     "strict": "array_api_strict",
     "dask": "array_api_compat.dask.array",
+    "dpnp": "dpnp",
 }
 PACKAGES = {
     "numpy": "numpy",
@@ -33,10 +36,11 @@ PACKAGES = {
     "jax": "jax",
     "strict": "array_api_strict",
     "dask": "dask",
+    "dpnp": "dpnp",
 }
 
 # what pip is asked for, where that is not the package's own name
-DISTRIBUTIONS = {"cupy": "xpconv[cuda13]", "strict": "array-api-strict", "dask": "dask[array]"}
+DISTRIBUTIONS = {"cupy": "xpconv[cuda13]", "strict": "array-api-strict", "dask": "dask[array]", "dpnp": "xpconv[sycl]"}
 
 
 class LibraryError(RuntimeError):
@@ -73,6 +77,8 @@ class Library:
             array = self.xp.astype(array, self.xp.float32)
         if self.name == "cupy":
             return np.asarray(array.get())
+        if self.name == "dpnp":
+            return np.asarray(array.asnumpy())
         if self.name == "torch":
             return np.asarray(array.detach().cpu().numpy())
         if self.name == "strict":
@@ -93,6 +99,9 @@ class Library:
         if self.name == "cupy":
             name = self.xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
             return f"cuda:{device.id} ({name})"
+        if self.name == "dpnp":
+            found = device.sycl_device
+            return f"{found.filter_string} ({found.name.strip()})"
         return str(device)
 
     @property
@@ -133,11 +142,19 @@ def load(name: str, device: str | None = None) -> Library:
         raise LibraryError(f"backend {name!r} cannot be imported: {error}") from error
     if name == "cupy" and not xp.cuda.is_available():
         raise LibraryError("backend 'cupy' is installed, but no CUDA device is available")
+    if name == "dpnp" and not importlib.import_module("dpctl").get_num_devices():
+        raise LibraryError(f"backend 'dpnp' is installed, but the SYCL runtime finds no device{_processor_driver()}")
     if device is None:
         return Library(name, xp)
     if name == "strict":
         return Library(name, xp, xp.Device(device))
     return Library(name, xp, device)
+
+
+def _processor_driver() -> str:
+    """Say how the runtime finds the processor: the file of its wheel that names the driver names another folder."""
+    driver = Path(sys.prefix, "lib", "libintelocl.so")
+    return f"; with OCL_ICD_FILENAMES={driver} it finds this processor" if driver.exists() else ""
 
 
 def of(array: Array) -> Library:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
@@ -98,6 +99,12 @@ def _devices(library: Library) -> Rows:
         rows.append(("CUDA driver", str(runtime.driverGetVersion())))
         rows.append(("CUDA devices", str(runtime.getDeviceCount())))
         rows.append(("TF32", tf32()))
+    if library.name == "dpnp":
+        dpctl: Any = importlib.import_module("dpctl")
+        rows += [
+            ("SYCL device", f"{one.filter_string} ({one.name.strip()}), driver {one.driver_version}")
+            for one in dpctl.get_devices()
+        ]
     return rows
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from xpconv._arrays import cublas
 from xpconv._arrays.arithmetic import Arithmetic
+from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
 from xpconv._work.workspace import FEW, Workspace
@@ -39,25 +40,32 @@ class DeviceWorkspace(Workspace):
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         if out is None and a.ndim == 2 and self._plain(a.T, b):
             return self._in_pieces(a, b)
+        plain, narrow = self._plain(a, b), a.dtype == self.factors != self.sums and self.arithmetic.exact is None
+        if narrow and not plain:  # the library's own products would round to 16 bits
+            a, b, narrow = cast(self.xp, a, self.sums), cast(self.xp, b, self.sums), False
         given = out is not None and out.data.ptr == self._place and self._bias is not None
         # several outputs may lie in a row of the product (toeplitz), and the bias is that of one
         fits = given and self._bias.shape[-1] == b.shape[-1]  # type: ignore[union-attr]
-        if out is None or not fits or self._added or not self._plain(a, b):
+        add = plain and fits and not self._added
+        if not (add or narrow):
             return self.xp.matmul(a, b, out=out)
-        out[...] = self._bias  # one pass over the result instead of two after the product
+        if out is None:
+            out = self.space.empty((a.shape[0], b.shape[-1]), self.sums)
+        if add:
+            out[...] = self._bias  # one pass over the result instead of two after the product
+            self._added = True
         rows, inner = a.shape
         sizes = cublas.Sizes(1, rows, inner, b.shape[-1])
         places = cublas.Matrices(a, inner), cublas.Matrices(b, b.shape[-1]), cublas.Matrices(out, b.shape[-1])
-        cublas.multiply(*places, sizes, add=True)
-        self._added = True
+        cublas.multiply(*places, sizes, add=add)
         return out
 
     def _in_pieces(self, a: Array, b: Array) -> Array:
         """Multiply a transposed matrix, in so many pieces of the sum that they occupy the device."""
         (rows, inner), columns = a.shape, b.shape[-1]
-        most = self.spare // max(rows * columns * a.itemsize, 1)
+        most = self.spare // max(rows * columns * itemsize(self.xp, self.sums), 1)
         count = pieces(rows, inner, columns, most, self.space.processors)
-        if count == 1:
+        if count == 1 and a.dtype == self.sums:
             return self.xp.matmul(a, b)
         length = inner // count
         parts = self.space.empty((count, rows, columns), self.sums)
@@ -68,12 +76,16 @@ class DeviceWorkspace(Workspace):
             cublas.Sizes(count, rows, length, columns),
             transposed=True,
         )
-        return self.xp.sum(parts, axis=0, dtype=self.sums)
+        return parts[0] if count == 1 else self.xp.sum(parts, axis=0, dtype=self.sums)
 
     def _plain(self, *factors: Array) -> bool:
-        """Say whether matrices can be multiplied as they lie."""
-        return self.traits.overlaps and all(
-            one.ndim == 2 and one.flags.c_contiguous and one.dtype == self.sums for one in factors
+        """Say whether matrices can be multiplied as they lie, and in their own dtype."""
+        own = factors[0].dtype
+        return (
+            self.traits.overlaps
+            and self.arithmetic.exact is None
+            and own in (self.sums, self.factors)
+            and all(one.ndim == 2 and one.flags.c_contiguous and one.dtype == own for one in factors)
         )
 
     def stack(self, arrays: Sequence[Array]) -> Array:
@@ -90,7 +102,9 @@ class DeviceWorkspace(Workspace):
         there = block.data.ptr == out.data.ptr and block.strides == out.strides
         if there and self._added and self._place == out.data.ptr:
             return
-        if bias is not None:
+        if bias is not None and not self.traits.casts and out.dtype != block.dtype:
+            out[...] = block + bias
+        elif bias is not None:
             self.xp.add(out if there else block, bias, out=out)
         elif not there:
             out[...] = block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from xpconv._arrays.arithmetic import Arithmetic
@@ -37,6 +37,16 @@ class Workspace:
 
     def release(self) -> None:
         """Let others have the memory; no array that this workspace gave may be used any more."""
+
+    @contextlib.contextmanager
+    def taking(self, factors: DType) -> Iterator[None]:
+        """Take pixels and factors in another dtype than that of the sums, for a time."""
+        before = self.dtype, self.factors
+        self.dtype = self.factors = factors
+        try:
+            yield
+        finally:
+            self.dtype, self.factors = before
 
     def copy(self, name: str, view: Array, shape: Sequence[int], dtype: DType | None = None) -> Array:
         """Give the elements of `view`, in order, in `dtype` (that of factors), as a contiguous array of `shape`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xpconv.algorithms.base import Algorithm
+from xpconv.algorithms.compiled import Compiled
 from xpconv.algorithms.direct import Direct
 from xpconv.algorithms.fft import Fourier
 from xpconv.algorithms.gemm import Gemm
@@ -17,8 +18,10 @@ REGISTRY: dict[str, Algorithm] = {
     "winograd": Winograd(),
     "fft": Fourier(),
     "rows": Rows(),
+    "compiled": Compiled(),
 }
 FALLBACK = "gemm"  # serves everything, and computes a tile again in which values spread that are not finite
-EVERYWHERE = tuple(name for name, algorithm in REGISTRY.items() if not algorithm.overlaps)  # on every library
+# on every library
+EVERYWHERE = tuple(name for name, algorithm in REGISTRY.items() if not (algorithm.overlaps or algorithm.clips))
 
 __all__ = ["EVERYWHERE", "FALLBACK", "REGISTRY", "Algorithm"]

@@ -12,7 +12,7 @@ from xpconv.algorithms.cost import Work
 
 
 class Algorithm(ABC):
-    """A convolution of one tile. All arrays are channels last and in the dtype of the sums.
+    """A convolution of one tile. All arrays are channels last and in the dtype of the sums, or of factors.
 
     The plain answers are those of a sum of products, each of which is rounded once.
     """
@@ -25,7 +25,11 @@ class Algorithm(ABC):
     noted = False  # with one group its calls are all made by the workspace, which can note them
     copies_weight = False  # it lays a weight of several taps out anew, as a copy
 
+    narrow = False  # it takes factors of 16 bits as they are, where the library sums their products in 32
     overlaps = False  # it multiplies overlapping matrices where they lie, which takes a library that can
+    # it reads NumPy's images where they lie and leaves out the taps beyond them (`clipped`, `clipped_weight_grad`), in
+    # loops that are compiled (`kernel`)
+    clips = False
     spreads_gradient = False  # a NaN can reach elements of the weight's gradient that it is no factor of
 
     def refuses(self, geometry: Geometry) -> str:
@@ -86,6 +90,10 @@ class Algorithm(ABC):
         """
         return None
 
+    def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
+        """Name the compiled loops that `correlate` takes, or with `gradient` `weight_grad`; empty for none."""
+        return ""
+
     def form(self, geometry: Geometry) -> Ints:
         """Give what the form of a prepared weight depends on, beside the weight: other numbers, another form."""
         return ()
@@ -109,6 +117,25 @@ class Algorithm(ABC):
     @abstractmethod
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """(n, *slab, C), (n, *output, F) -> the tile's part of a sum that `finish` turns into the gradient."""
+
+    def clipped(
+        self,
+        work: Workspace,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        geometry: Geometry,
+        tile: tuple[tuple[int, Ints], Ints],
+        out: Array | None,
+    ) -> Array:
+        """Give the outputs of a tile of images without their padding, the bias added: where it begins, (n, *output)."""
+        raise NotImplementedError
+
+    def clipped_weight_grad(
+        self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: tuple[int, Ints]
+    ) -> Array:
+        """Give the part that a tile's gradient has in the sum, of images without their padding."""
+        raise NotImplementedError
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
         """Turn the sum over the tiles, or some of its channels (axis -2), into (*kernel, C/G, F)."""

@@ -30,7 +30,7 @@ class Rows(Algorithm):
     """The algorithm."""
 
     exact = False  # of floats it is; integers have no such products
-    overlaps = True
+    overlaps = narrow = True
     spreads_gradient = True  # a NaN in the images times the zeros between rows of outputs
     copies_weight = True
 

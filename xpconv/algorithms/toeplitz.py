@@ -41,7 +41,7 @@ class Toeplitz(Gemm):
 
     exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
     spreads = True  # a NaN times the zeros of the weight
-    copies_weight = noted = False
+    copies_weight = noted = narrow = False
 
     def panelled(self, geometry: Geometry) -> Ints | None:
         """None: the weight is small, and most of it zeros."""

@@ -9,8 +9,10 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import plain
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import additions, bias_grad
 from xpconv._engine.jobs import SMALL
 from xpconv._shapes import read
@@ -61,6 +63,8 @@ def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", d
     True
 
     """
+    if is_chunked(dz):
+        return by_blocks(conv_bias_grad_error_bound, locals())
     name = "conv_bias_grad_error_bound"
     call = Call.of(name, dz=dz, layout=layout, dtype=dtype)
     *spatial, filters = read.images(name, "dz.shape", dz.shape, layout)

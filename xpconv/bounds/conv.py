@@ -8,8 +8,10 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import kernel_from_channels_last
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
@@ -81,6 +83,8 @@ def error_bound(
     True
 
     """
+    if is_chunked(x, w, b):
+        return by_blocks(error_bound, locals())
     name = "error_bound"
     call = Call.of(name, x=x, w=w, b=b, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
@@ -149,6 +153,8 @@ def conv_input_grad_error_bound(
     True
 
     """
+    if is_chunked(dz, w):
+        return by_blocks(conv_input_grad_error_bound, locals())
     name = "conv_input_grad_error_bound"
     call = Call.of(name, dz=dz, w=w, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
@@ -229,6 +235,8 @@ def conv_weight_grad_error_bound(
     True
 
     """
+    if is_chunked(dz, x):
+        return by_blocks(conv_weight_grad_error_bound, locals())
     name = "conv_weight_grad_error_bound"
     call = Call.of(name, x=x, dz=dz, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)

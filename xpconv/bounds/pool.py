@@ -8,7 +8,9 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import native
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._ops.lp import check_norm
 from xpconv._ops.pool import check_divisible, check_order, check_ties
 from xpconv._pooling import averages, maxima, norms
@@ -85,6 +87,8 @@ def max_pool_vjp_error_bound(
     True
 
     """
+    if is_chunked(dy, x):
+        return by_blocks(max_pool_vjp_error_bound, locals())
     name = "max_pool_vjp_error_bound"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     check_order(call, x.dtype)
@@ -145,6 +149,8 @@ def avg_pool_error_bound(
     True
 
     """
+    if is_chunked(x):
+        return by_blocks(avg_pool_error_bound, locals())
     name = "avg_pool_error_bound"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
@@ -202,6 +208,8 @@ def avg_pool_vjp_error_bound(
     True
 
     """
+    if is_chunked(dy):
+        return by_blocks(avg_pool_vjp_error_bound, locals())
     name = "avg_pool_vjp_error_bound"
     call = Call.of(name, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
@@ -259,6 +267,8 @@ def lp_pool_error_bound(
     True
 
     """
+    if is_chunked(x):
+        return by_blocks(lp_pool_error_bound, locals())
     name = "lp_pool_error_bound"
     call = Call.of(name, x=x, layout=layout)
     p = check_norm(call, x.dtype, p)

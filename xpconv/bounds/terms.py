@@ -41,6 +41,7 @@ class Steps:
     roundings: int
     matrices: int = 0  # matrix products one after another, whose factors TF32 rounds
     grain: float = 1.0  # how much more than the smallest number an underflow can cost
+    cut: bool = False  # sums are cut off, not rounded, as in tensor cores
     losses: int = 0  # numbers summed, each of which can underflow, where that is more than the roundings
 
 
@@ -70,7 +71,7 @@ def terms(xp: Namespace, sums: DType, steps: Steps) -> Terms:
     times = 3 if is_kind(xp, sums, "complex floating") else 1
     count = steps.roundings * times
     # what adds up the products of TF32 cuts off instead of rounding
-    relative = gamma(count * (2 if steps.matrices else 1), eps / 2)
+    relative = gamma(count * (2 if steps.matrices or steps.cut else 1), eps / 2)
     relative = (1 + relative) * (1 + TF32) ** (2 * steps.matrices) - 1 if steps.matrices else relative
     # the magnitude is itself computed with that error, and the bound in a few steps more
     widened = relative / (1 - relative) * (1 + 8 * eps) if relative < 1 else INFINITE
@@ -107,13 +108,18 @@ def _matrices(call: Call, plan: Plan) -> int:
     return REGISTRY[plan.algorithm].matrices(plan.geometry) if single and call.space.tf32 else 0
 
 
+def _cut(call: Call, plan: Plan) -> bool:
+    """Say whether tensor cores may sum the products: of factors of 16 bits, as they are."""
+    return REGISTRY[plan.algorithm].narrow and call.narrow
+
+
 def correlation(call: Call, plan: Plan, more: int = 0) -> Steps:
     """Count the steps of `correlate`, and so many roundings more; what is not finite may have been computed again."""
     algorithm = REGISTRY[plan.algorithm]
     count = algorithm.summed(plan.geometry)
     if plan.fallback is not None:
         count = max(count, REGISTRY[plan.fallback.algorithm].summed(plan.geometry))
-    return Steps(count + more, _matrices(call, plan), algorithm.grain(plan.geometry))
+    return Steps(count + more, _matrices(call, plan), algorithm.grain(plan.geometry), _cut(call, plan))
 
 
 def weight_gradient(call: Call, plan: Plan) -> Steps:
@@ -122,7 +128,7 @@ def weight_gradient(call: Call, plan: Plan) -> Steps:
     if plan.fallback is not None:
         count = max(count, _summed_pixels(plan.fallback))
     grain = REGISTRY[plan.algorithm].grain(plan.geometry)
-    return Steps(count, _matrices(call, plan), grain, plan.geometry.positions)
+    return Steps(count, _matrices(call, plan), grain, _cut(call, plan), plan.geometry.positions)
 
 
 def _summed_pixels(plan: Plan) -> int:
@@ -141,6 +147,7 @@ def worst(steps: Iterable[Steps]) -> Steps:
         max((s.roundings for s in all_steps), default=1),
         max((s.matrices for s in all_steps), default=0),
         max((s.grain for s in all_steps), default=1.0),
+        any(s.cut for s in all_steps),
     )
 
 

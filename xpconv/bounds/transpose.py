@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from xpconv._arrays.call import Call
+from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
+from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.input_grad import input_grad
 from xpconv._ops.transpose import choose_transpose
 from xpconv._shapes import read
@@ -63,6 +65,8 @@ def conv_transpose_error_bound(
     True
 
     """
+    if is_chunked(x, w, b):
+        return by_blocks(conv_transpose_error_bound, locals())
     name = "conv_transpose_error_bound"
     call = Call.of(name, x=x, w=w, b=b, layout=layout)
     asked = Windowing(stride, padding, dilation, groups, layout=layout, output_padding=output_padding)

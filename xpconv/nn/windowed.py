@@ -15,6 +15,7 @@ from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv.nn.checks import Array, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
+from xpconv.nn.summary import products
 
 
 @keywords_of
@@ -40,8 +41,8 @@ class Conv:
 
     Notes
     -----
-    The parameters are ``weight``, (*kernel, C / groups, F) in ``channels_last`` and (F, C / groups, *kernel) in
-    ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
+    The parameters are ``weight``, ``(*kernel, C / groups, F)`` in ``channels_last`` and ``(F, C / groups, *kernel)``
+    in ``channels_first``, drawn with variance 2 / (number of products in one output), and ``bias`` (F,), zero at
     the start. The kernel is not flipped.
 
     Examples
@@ -75,7 +76,7 @@ class Conv:
             )
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
-        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape (*spatial, C) or (C, *spatial)."""
+        """Draw ``weight`` and a zero ``bias`` (F,) for inputs of the shape ``(*spatial, C)`` or ``(C, *spatial)``."""
         rank = len(input_shape) - 1
         kernel = self.kernel if isinstance(self.kernel, tuple) else (self.kernel,) * rank
         if rank < 1 or len(kernel) != rank:
@@ -98,6 +99,10 @@ class Conv:
     def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
         """``(N, *spatial, C) -> (N, *out, F)``; the cache is x."""
         return conv(x, entry("Conv", params, "weight"), entry("Conv", params, "bias"), **self._options()), x
+
+    def multiplications(self, params: Params, output_shape: tuple[int, ...]) -> int:
+        """Count the products for one input, whose output has this shape (without the batch axis)."""
+        return products(math.prod(entry("Conv", params, "weight").shape), self.features, output_shape)
 
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(N, *out, F) -> (N, *spatial, C)``, and the gradients of ``weight`` and ``bias``."""

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from . import _devices, _memory, _watch
+from . import _devices, _dtypes, _memory, _watch
 from ._arrays import ndarray
 from ._kernels import run
 from ._products import _rounded
 
-TYPES = {0: np.float32, 1: np.float64, 4: np.complex64, 5: np.complex128}  # CUDA_R_32F, CUDA_R_64F, CUDA_C_32F, …
+TYPES = {0: np.float32, 1: np.float64, 2: np.float16, 4: np.complex64, 5: np.complex128}  # CUDA_R_32F, CUDA_R_64F, …
+BFLOAT16 = 14  # CUDA_R_16BF
+NARROW = (2, BFLOAT16)  # of factors whose products are summed in float32
 COMPUTE = {  # the types that are summed in, and of what
     68: (np.float32, np.complex64), 69: (np.float32, np.complex64), 77: (np.float32, np.complex64),
     70: (np.float64, np.complex128), 71: (np.float64, np.complex128),
@@ -45,7 +47,7 @@ class _Batch:
 
     def array(self, count: int, rows: int, columns: int) -> ndarray:
         """(count, rows, columns), a view of the memory that the pointer lies in."""
-        dtype = np.dtype(TYPES[self.kind])
+        dtype = np.dtype(_dtypes.bfloat16() if self.kind == BFLOAT16 else TYPES[self.kind])
         size = dtype.itemsize
         memory = _memory.holder(self.pointer)
         if memory is None:
@@ -70,10 +72,11 @@ def gemmStridedBatchedEx(
     least = max(1, k if transa else m), max(1, n if transb else k), max(1, m)
     if any(given < wanted for given, wanted in zip((lda, ldb, ldc), least, strict=True)):
         raise CUBLASError(7, "CUBLAS_STATUS_INVALID_VALUE: a leading dimension is smaller than a column")
-    if computeType not in COMPUTE or {Atype, Btype, Ctype} - set(TYPES):
+    if computeType not in COMPUTE or {Atype, Btype, Ctype} - {*TYPES, BFLOAT16}:
         raise CUBLASError(15, "CUBLAS_STATUS_NOT_SUPPORTED")
-    dtype = TYPES[Ctype]
-    if dtype not in COMPUTE[computeType] or not Atype == Btype == Ctype:
+    dtype = TYPES.get(Ctype, np.void)
+    mixed = Atype == Btype and Atype in NARROW and Ctype == 0 and computeType != TF32
+    if dtype not in COMPUTE[computeType] or not (Atype == Btype == Ctype or mixed):
         raise CUBLASError(15, "CUBLAS_STATUS_NOT_SUPPORTED")
     left = _Batch(A, Atype, lda, strideA).array(batchCount, *((k, m) if transa else (m, k)))
     right = _Batch(B, Btype, ldb, strideB).array(batchCount, *((n, k) if transb else (k, n)))
@@ -84,6 +87,8 @@ def gemmStridedBatchedEx(
     def work() -> None:
         a = np.swapaxes(left._host, 1, 2) if transa else left._host
         b = np.swapaxes(right._host, 1, 2) if transb else right._host
+        if mixed:
+            a, b = a.astype(np.float32), b.astype(np.float32)
         if computeType == TF32:
             a, b = _rounded(np.array(a)), _rounded(np.array(b))
         found = np.multiply(np.matmul(a, b), one, dtype=dtype)

@@ -45,6 +45,7 @@ class Call:
                     search(item)
 
         search(self.arguments)
+        search(tuple(self.keywords.values()))
         search(self.then)
         return tuple(found)
 
@@ -56,7 +57,9 @@ class Call:
                 return arrays[value]
             return tuple(map(fill, value)) if isinstance(value, tuple) else value
 
-        found = operator.attrgetter(self.function)(xpconv)(*map(fill, self.arguments), **self.keywords)
+        found = operator.attrgetter(self.function)(xpconv)(
+            *map(fill, self.arguments), **{name: fill(value) for name, value in self.keywords.items()}
+        )
         return found(*map(fill, self.then)) if self.then else found
 
     def __str__(self) -> str:

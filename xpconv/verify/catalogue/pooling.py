@@ -15,7 +15,7 @@ from xpconv.verify.definition import norms
 from xpconv.verify.definition import pooling as definition
 from xpconv.verify.definition.windows import Array, Windows
 
-X, Y, DY, INDICES = map(Name, ("x", "y", "dy", "indices"))
+X, Y, DY, INDICES, MAXIMA = map(Name, ("x", "y", "dy", "indices", "maxima"))
 WINDOW, OUT, INPUT_SHAPE = attrgetter("window"), attrgetter("out"), methodcaller("shape", "x")
 
 MAX_KINDS = ("whole", "nan", "equal", "infinite")
@@ -89,6 +89,23 @@ def _max_vjp(rule: str) -> Operation:
     )
 
 
+def _at_maxima(name: str, table: Any, words: Any) -> Operation:
+    """Give the gradient to the places that the forward pass found."""
+    forward = name.removesuffix("_vjp")
+    return Operation(
+        name=name,
+        table=table,
+        results=("dx",),
+        call=asks(name, DY, X, words, indices=MAXIMA),
+        define=max_pool_vjp("first"),
+        variant="indices",
+        sums=of_gradients(),
+        kinds=MAX_KINDS,
+        takes=ORDERED,
+        adjoint=Adjoint(asks(forward, X, words), "dy", (("x", 0),)),
+    )
+
+
 def _averages(padded: bool) -> tuple[Operation, ...]:
     variant, words = ("", {}) if padded else ("count-inside", {"count_include_pad": False})
     forward = asks("avg_pool", X, WINDOW, **words)
@@ -150,6 +167,7 @@ POOLING = (
         takes=ORDERED,
     ),
     *map(_max_vjp, ("first", "all", "split")),
+    _at_maxima("max_pool_vjp", POOL, WINDOW),
     *_averages(True),
     *_averages(False),
 )
@@ -289,6 +307,7 @@ ADAPTIVE = (
         takes=ORDERED,
         adjoint=Adjoint(asks("adaptive_max_pool", X, OUT), "dy", (("x", 0),)),
     ),
+    _at_maxima("adaptive_max_pool_vjp", CUT, OUT),
 )
 
 # --- unpooling ------------------------------------------------------------------------------------

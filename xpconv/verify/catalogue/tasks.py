@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from xpconv import explain
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.verify.catalogue.convolution import CONVOLUTION, TRANSPOSED
 from xpconv.verify.catalogue.copies import COLUMNWISE, PADDING
 from xpconv.verify.catalogue.course import COURSE
@@ -88,7 +88,7 @@ def _of(operation: Operation, case: str, setup: Any, dtype: str, core: bool) -> 
         return
     if dtype not in FLOATS and not setup.core:
         return
-    named = tuple(REGISTRY) if operation.algorithms else ("",)
+    named = EVERYWHERE if operation.algorithms else ("",)
     exact = [name for name in named if not name or name in EXACT]
     kinds = operation.kinds if dtype in FLOATS and setup.core else operation.kinds[:1]
     if operation.exact(setup):
@@ -123,7 +123,7 @@ def _serving(operation: Operation, setup: Any, dtype: str) -> Iterator[str]:
     if not operation.algorithms:
         yield ""
         return
-    for name in REGISTRY:
+    for name in EVERYWHERE:
         if name in EXACT or serves(name, setup, dtype):
             yield name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,13 @@ def _last_tap_left_out(right: Function) -> Function:
         return right(replace(self, kernel=max(self.kernel - 1, 1)) if self.inner else self, windows)
 
     return reading
+
+
+def _places_changed(change: Any) -> Any:
+    def plant(right: Function) -> Function:
+        return lambda call, windows, dy, places: right(call, windows, dy, change(places, math.prod(windows.input) - 1))
+
+    return plant
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -63,6 +71,21 @@ FAULTS: tuple[Fault, ...] = (
         ("max_pool",),
         ("xpconv:max_pool", changed(lambda r: (r[0], r[1] + 1) if isinstance(r, tuple) else r)),
         sign="indices: ",
+    ),
+    library(
+        "known maxima counted from 1",
+        "the indices of a language whose arrays begin at 1",
+        ("max_pool_vjp", "adaptive_max_pool_vjp"),
+        ("xpconv._pooling.maxima:max_pool_vjp_at", _places_changed(lambda places, last: np.clip(places - 1, -1, last))),
+    ),
+    library(
+        "known maxima of no window",
+        "the index -1 is taken for a pixel",
+        ("max_pool_vjp",),
+        (
+            "xpconv._pooling.maxima:max_pool_vjp_at",
+            _places_changed(lambda places, last: np.where(places < 0, last, places)),
+        ),
     ),
     library(
         "count_include_pad ignored",

@@ -14,6 +14,7 @@ from xpconv.verify.catalogue import data
 from xpconv.verify.catalogue.data import EXACT_KINDS, Drawn
 from xpconv.verify.catalogue.dtypes import STORED, kind, wrap
 from xpconv.verify.catalogue.tasks import Task
+from xpconv.verify.definition import pooling
 from xpconv.verify.definition.gauss import Gauss
 from xpconv.verify.definition.windows import Array
 
@@ -100,6 +101,10 @@ class Oracle:
             if role == "indices":
                 drawn[name] = _places(key, setup, self.seed)
                 continue
+            if role == "maxima":
+                values = setup.back(role, pooling.max_pool(before["x"], setup.windows)[1])
+                drawn[name] = Drawn(np.ascontiguousarray(values), values, 1)
+                continue
             sort = "whole" if task.kind in SPECIAL and role in operation.factors else task.kind
             unit = 1
             if multiples is not None and role in multiples.roles and sort == "whole":
@@ -117,7 +122,7 @@ class Oracle:
             if role in operation.factors:
                 array = np.abs(drawn.numerators) if absolute else drawn.numerators
                 one = drawn.one
-            elif kind(task.dtype) == "integer" or role == "indices":
+            elif kind(task.dtype) == "integer" or role in ("indices", "maxima"):
                 array = drawn.numerators
             else:
                 array = drawn.values.astype(np.complex128 if kind(task.dtype) == "complex" else np.float64)

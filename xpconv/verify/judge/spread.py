@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xpconv.algorithms import REGISTRY
+from xpconv.algorithms import EVERYWHERE
 from xpconv.verify.catalogue.operation import Call, Name, keywords
 from xpconv.verify.catalogue.tasks import EXACT, Task, serves
 
@@ -11,7 +11,7 @@ def spreads(task: Task) -> bool:
     """Say whether an algorithm beside `direct` and `gemm` may have been at work."""
     if not task.operation.algorithms or task.algorithm in EXACT:
         return False
-    names = [name for name in REGISTRY if name not in EXACT] if task.algorithm == "auto" else [task.algorithm]
+    names = [name for name in EVERYWHERE if name not in EXACT] if task.algorithm == "auto" else [task.algorithm]
     return any(serves(name, task.setup, task.dtype) for name in names)
 
 

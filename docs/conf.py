@@ -1,0 +1,68 @@
+"""The site: `python -m sphinx docs docs/_build`, with the extra "docs"."""
+
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+# the pages run in processes of their own
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+import xpconv  # noqa: E402
+
+project = "xpconv"
+author = "the xpconv developers"
+copyright = f"2026, {author}"
+version = release = xpconv.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "jupyter_execute"]
+default_role = "py:obj"  # a name in a docstring links to its entry where it has one
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say types and shapes
+autodoc_mock_imports = [name for name in ("torch", "jax", "onnx") if importlib.util.find_spec(name) is None]
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+doctest_global_setup = "import numpy as np\nimport xpconv as xc"
+
+if os.environ.get("XPCONV_DOCS_ONLINE"):  # without a connection each inventory would be a warning
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "cupy": ("https://docs.cupy.dev/en/stable", None),
+        "array-api": ("https://data-apis.org/array-api/latest", None),
+    }
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 4
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(ROOT / "docs" / "_build" / ".jupyter_cache")
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = "xpconv"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1f5f8b", "color-brand-content": "#1f5f8b"},
+    "dark_css_variables": {"color-brand-primary": "#7cc0ee", "color-brand-content": "#7cc0ee"},
+}
+
+warnings.filterwarnings("ignore", module="furo")

@@ -1,0 +1,311 @@
+"""Compiled kernels: their loops in plain Python too, when they are taken, and what holds of every algorithm."""
+
+import importlib
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from tests import backends, cases
+from tests.memory import beside
+from xpconv import _options
+from xpconv._compiled import build
+from xpconv._shapes import read
+from xpconv._shapes.read import Windowing
+from xpconv.algorithms.compiled import Compiled
+from xpconv.bounds import conv_input_grad_error_bound, conv_weight_grad_error_bound
+from xpconv.verify.catalogue import cases as catalogue
+from xpconv.verify.catalogue.setups import Conv
+from xpconv.verify.catalogue.tasks import tasks
+from xpconv.verify.judge.bench import Bench
+from xpconv.verify.judge.oracle import Oracle
+
+MIB = 1 << 20
+# layers of all three kinds of loops; rows and channels that are no multiple of what is taken together
+LAYERS = {
+    "depthwise": Conv((33, 29), (3, 3), batch=3, channels=70, filters=70, groups=70, padding=1),
+    "few channels, depthwise": Conv((40, 41), (5, 3), batch=3, channels=6, filters=6, groups=6, padding=2),
+    "depthwise stride 2": Conv((41, 37), (3, 3), batch=2, channels=40, filters=40, groups=40, padding=1, stride=2),
+    "grouped": Conv((30, 31), (3, 3), batch=2, channels=24, filters=48, groups=8, padding=1),
+    "grouped stride 2": Conv((30, 31), (3, 3), batch=2, channels=24, filters=40, groups=8, padding=1, stride=2),
+    "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
+    "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),
+    "many filters": Conv((50, 51), (3, 3), batch=2, channels=3, filters=37, padding=1, stride=2),
+    "1-d": Conv((700,), (9,), batch=3, channels=4, filters=4, groups=4, padding=3),
+    "3-d": Conv((9, 10, 11), (3, 2, 3), batch=2, channels=6, filters=9, groups=3, padding=1, stride=(1, 2, 1)),
+}
+
+
+def drawn(setup: Conv, dtype: str = "float32") -> dict[str, np.ndarray]:
+    return {role: cases.values(setup.shape(role), 3, dtype) for role in ("x", "w", "b", "dz")}
+
+
+def passes(setup: Conv, a: dict[str, Any], algorithm: str = "compiled") -> tuple[np.ndarray, ...]:
+    options: dict[str, Any] = setup.options() | {"algorithm": algorithm}
+    return xc.conv(a["x"], a["w"], a["b"], **options), *xc.conv_vjp(a["dz"], a["x"], a["w"], **options)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the loops run as plain Python, whether or not Numba is there."""
+
+    def get(name: str, dtype: str) -> Any:
+        module, function, *_ = build._KERNELS[name]
+        return getattr(importlib.import_module(f"xpconv._compiled.{module}"), function)
+
+    monkeypatch.setattr(build, "get", get)
+    monkeypatch.setattr(build, "installed", lambda: True)
+    monkeypatch.setattr(_options, "find_spec", lambda name: build)
+
+
+ORACLE = Oracle(0)
+CASES = list(tasks(("float32",), ("conv", "conv_input_grad", "conv_weight_grad"), core=True))
+SMALL = {t.case: t for t in CASES if t.algorithm == "gemm" and t.setup.dtype is None and not t.setup.only}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_the_loops_as_plain_python(plain: None, case: str) -> None:
+    bench = Bench(backends.load("numpy"), ORACLE)  # type: ignore[arg-type]
+    for task in CASES:
+        if task.case == case and task.algorithm == "gemm" and task.tier == "exact" and task.kind == "whole":
+            result = bench.check(replace(task, algorithm="compiled"))
+            assert result.passed, f"{result.task.key}: {result.failure}"
+
+
+def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the test above is one: the place of a tile off by a pixel, the bias left out, a tap too few."""
+    right, module = build.get, importlib.import_module("xpconv.algorithms.compiled")
+    place = module._place
+    faults = {
+        "place": lambda *a: place(*a) + np.eye(10, dtype=np.intp)[7],
+        "bias": lambda name, dtype: lambda x, w, b, *rest: right(name, dtype)(x, w, b * 0, *rest),
+        "tap": lambda name, dtype: lambda x, w, *rest: right(name, dtype)(x, w * (w != w.max()), *rest),
+    }
+    bench = Bench(backends.load("numpy"), ORACLE)  # type: ignore[arg-type]
+    conv = [t for t in CASES if t.operation.name == "conv" and t.algorithm == "gemm" and t.tier == "exact"]
+    for name, fault in faults.items():
+        with monkeypatch.context() as planted:
+            planted.setattr(*((module, "_place") if name == "place" else (build, "get")), fault)
+            results = [bench.check(replace(t, algorithm="compiled")) for t in conv if t.case in ("same", "groups-2")]
+        assert any(not result.passed and "differ" in result.failure for result in results), name
+    assert all(bench.check(replace(t, algorithm="compiled")).passed for t in conv if t.case in ("same", "groups-2"))
+
+
+# --- compiled -------------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_within_the_bounds_of_gemm_and_its_own(name: str, dtype: str) -> None:
+    """Of two results within their bounds of what is exact, the difference is within the sum."""
+    setup, a, options = LAYERS[name], drawn(LAYERS[name], dtype), LAYERS[name].options()
+    found, other = passes(setup, a), passes(setup, a, "gemm")
+
+    def bounds(algorithm: str) -> tuple[Any, ...]:
+        words: dict[str, Any] = options | {"algorithm": algorithm}
+        return (
+            xc.error_bound(a["x"], a["w"], a["b"], **words),
+            conv_input_grad_error_bound(a["dz"], a["w"], a["x"].shape, **words),
+            conv_weight_grad_error_bound(a["dz"], a["x"], a["w"].shape, **words),
+        )
+
+    for got, wanted, own, theirs in zip(found[:3], other[:3], bounds("compiled"), bounds("gemm"), strict=True):
+        assert got.dtype == wanted.dtype == np.dtype(dtype)
+        assert (np.abs(got.astype("f8") - wanted) <= own.astype("f8") + theirs).all()
+        if got.shape != setup.shape("w"):  # whose sums are cut into other tiles
+            assert (own <= 1.01 * theirs).all()
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
+    a = drawn(LAYERS[name])
+    found = []
+    for threads in (1, 2, 5):
+        with xc.set_options(threads=threads, max_workspace=2 * MIB):
+            found.append([array.tobytes() for array in passes(LAYERS[name], a)])
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", LAYERS)
+def test_any_order_of_memory_and_arrays_that_cannot_be_written(name: str) -> None:
+    setup, a = LAYERS[name], drawn(LAYERS[name])
+    wanted = [array.tobytes() for array in passes(setup, a)[:3]]
+    for change in (np.asfortranarray, lambda array: np.repeat(array, 2, axis=-1)[..., ::2]):
+        other = {role: change(array) for role, array in a.items()}
+        for array in other.values():
+            array.flags.writeable = False
+        assert [array.tobytes() for array in passes(setup, other)[:3]] == wanted
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_windows(name: str, value: float) -> None:
+    setup, a = LAYERS[name], drawn(LAYERS[name])
+    a["x"].reshape(-1)[a["x"].size // 2] = value
+    a["dz"].reshape(-1)[a["dz"].size // 3] = value
+    with np.errstate(invalid="ignore"):
+        found, others = (passes(setup, a, algorithm)[:3] for algorithm in ("compiled", "direct"))
+    assert not all(np.isfinite(got).all() for got in found)
+    for got, other in zip(found, others, strict=True):
+        assert not (~np.isfinite(got) & np.isfinite(other)).any()  # which multiplies with the padding's zeros too
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_workspace_is_kept(name: str) -> None:
+    setup = LAYERS[name]
+    large = replace(setup, size=tuple(3 * n for n in setup.size), batch=4)
+    a, options = drawn(large), large.options() | {"algorithm": "compiled"}
+    with xc.set_options(max_workspace=2 * MIB, threads=4):
+        assert beside(lambda: xc.conv(a["x"], a["w"], a["b"], **options)) <= 2 * MIB
+        assert beside(lambda: xc.conv_vjp(a["dz"], a["x"], a["w"], **options)) <= 2 * MIB
+
+
+# --- when they are taken --------------------------------------------------------------------------
+
+THIN = ((2, 28, 28, 192), (3, 3, 1, 192))
+OPTIONS: dict[str, Any] = {"padding": 1, "groups": 192}
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> build.Ledger:
+    """A process that has lost nothing yet."""
+    fresh = build.Ledger()
+    monkeypatch.setattr(build, "ledger", fresh)
+    return fresh
+
+
+def test_a_kernel_is_taken_when_as_much_is_lost_as_it_costs(
+    ledger: build.Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "on_disk", lambda name: name == "planes")
+    calls = {"planes": 0, "filters": 0}
+    for name in calls:
+        while not ledger.takes(name, "float32", 0.25):
+            calls[name] += 1
+        assert ledger.takes(name, "float32", 0.0)
+        assert ledger.waits(name, "float64")
+    assert calls == {"planes": build.LOADING / 0.25 - 1, "filters": build.COMPILING / 0.25 - 1}
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_call_is_given_a_kernel_for_what_itself_saves() -> None:
+    """And not for what was called before: the bits of a call are the same whenever it is made."""
+
+    def line(batch: int) -> str:
+        plan = xc.explain((batch, *THIN[0][1:]), THIN[1], **OPTIONS)
+        (candidate,) = (c for c in plan.candidates if c.algorithm == "compiled")
+        return f"{plan.algorithm}: {candidate.reason}"
+
+    for _ in range(2):
+        assert line(1) == f"direct: {build.LITTLE}"
+        assert line(64) == "compiled: taken: the least predicted time"
+        with xc.set_options(compiled=False):
+            assert line(64) == f"direct: {build.OFF}"
+        with xc.set_options(compiled=True):
+            assert line(1) == "compiled: taken: the least predicted time"
+
+
+def test_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "installed", lambda: False)
+    monkeypatch.setattr(_options, "find_spec", lambda name: None)
+    remedy = r'python -m pip install "xpconv\[fast\]"'
+    before = repr(xc.set_options())
+    with pytest.raises(ImportError, match=rf"^set_options: compiled=True needs Numba.*{remedy}"):
+        xc.set_options(compiled=True)
+    assert repr(xc.set_options()) == before
+    plan = xc.explain(*THIN, **OPTIONS)
+    assert plan.algorithm == "direct"
+    assert any(c.reason == build.MISSING for c in plan.candidates)
+    with pytest.raises(ValueError, match=rf"^conv: algorithm 'compiled': needs Numba: {remedy}"):
+        xc.conv(np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), algorithm="compiled")
+
+
+@pytest.mark.parametrize("value", [1, "yes"])
+def test_bad_values(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^set_options: compiled is None, False or True; got"):
+        xc.set_options(compiled=value)
+
+
+def test_the_environment_switches_kernels_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, wanted in (("", None), ("1", None), ("0", False)):
+        monkeypatch.setenv("XPCONV_COMPILED", text)
+        assert _options._initial().compiled is wanted
+    monkeypatch.setenv("XPCONV_COMPILED", "no")
+    with pytest.raises(ValueError, match="XPCONV_COMPILED is 0 or 1; got 'no'"):
+        _options._initial()
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("batch", [1, 64])
+def test_what_is_prepared_has_the_bits_of_a_call(batch: int) -> None:
+    setup = Conv((28, 28), (3, 3), batch=batch, channels=64, filters=64, groups=64, padding=1)
+    a = drawn(setup)
+    prepared = xc.prepare_conv(a["w"], a["b"], input_shape=a["x"].shape, **setup.options())
+    assert prepared(a["x"]).tobytes() == xc.conv(a["x"], a["w"], a["b"], **setup.options()).tobytes()
+
+
+@pytest.mark.needs("numba")
+def test_numba_is_imported_when_a_kernel_is_wanted() -> None:
+    script = (
+        "import sys, numpy as np, xpconv as xc\n"
+        "x, w = np.ones((1, 8, 8, 64), 'f4'), np.ones((3, 3, 1, 64), 'f4')\n"
+        "xc.conv(x, w, groups=64); xc.explain(x.shape, w.shape, groups=64); xc.set_options(compiled=True)\n"
+        "before = 'numba' in sys.modules; xc.conv(x, w, groups=64, algorithm='compiled')\n"
+        "print(before, 'numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.needs("numba")
+def test_kernels_are_compiled_once_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def compile_slowly(name: str, dtype: str) -> Any:
+        made.append(name)
+        return made.append
+
+    monkeypatch.setattr(build, "_compile", compile_slowly)
+    monkeypatch.setattr(build._Built, "kernels", {})
+    threads = [threading.Thread(target=build.get, args=("planes", "float32")) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == ["planes"]
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_has_the_kernels() -> None:
+    script = (
+        "import os, numpy as np, xpconv as xc\n"
+        "x, w = np.ones((4, 28, 28, 192), 'f4'), np.ones((3, 3, 1, 192), 'f4')\n"
+        "z = xc.conv(x, w, groups=192, algorithm='compiled')\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(not (xc.conv(x, w, groups=192, algorithm='compiled') == z).all())\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0"]
+
+
+def test_the_catalogue_has_every_kind_of_loops() -> None:
+    def kind(setup: Conv) -> str:
+        given = setup.options()
+        words = {("mode" if word == "padding_mode" else word): given[word] for word in given if word != "dtype"}
+        return Compiled().kernel(read.conv("conv", setup.shape("x"), setup.shape("w"), Windowing(**words)))
+
+    assert set(map(kind, [*catalogue.CONV.values(), *LAYERS.values()])) == {"depthwise", "filters", "planes"}

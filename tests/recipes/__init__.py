@@ -1,0 +1,1 @@
+"""Recipes from other libraries, and definitions of those that cannot be installed here."""

@@ -1,0 +1,1 @@
+"""Arrays that are cut into chunks: one task of a graph for each block of a result."""

@@ -1,0 +1,152 @@
+"""Compile the loops, with Numba and once: what has been compiled is kept on disk.
+
+A kernel is asked for by its name and dtype. Numba is imported when the first one is wanted, which takes a second;
+compiling one takes seconds more. Where results are the same bits with a kernel and without, a process goes without it
+until it has lost as much time, by predictions, as the kernel costs (`Ledger`): no call waits for what it does not use
+for long, and in all at most twice the time of the better choice is spent. Where rounding differs, a call is given a
+kernel if that alone saves it `WORTH` or more, so that a call has the same bits whenever it is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+Kernel = Callable[..., None]
+Key = tuple[str, str]  # name, dtype
+
+MISSING = 'needs Numba: python -m pip install "xpconv[fast]"'
+OFF = "not taken: compiled kernels are switched off"
+LITTLE = "not taken: saves too little of a call to wait for it; set_options(compiled=True) takes it"
+WORTH = 1e-3  # seconds that one call saves
+LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to compile it
+
+# a product and a sum may become one operation; sums stay in their order, but for dot products, whose lanes are apart
+EXACT: frozenset[str] = frozenset()
+ROUNDING, LANES = frozenset({"contract", "nsz"}), frozenset({"contract", "nsz", "reassoc"})
+# name: module, function, arguments (of an array the number of axes; "r" read, "w" written, "i" integers, "s" short,
+# "l" long ones; "f" a number), how freely sums may be taken
+_KERNELS: dict[str, tuple[str, str, str, frozenset[str]]] = {
+    "depthwise": ("depthwise", "forward", "5r 4r 1r 5w 1i i", ROUNDING),
+    "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 4w 1i", ROUNDING),
+    "filters": ("filters", "forward", "5r 5r 1r 5w 1i i", ROUNDING),
+    "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i i", ROUNDING),
+    "planes": ("planes", "forward", "5r 5r 1r 5w 1i i 1w", ROUNDING),
+    "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f", EXACT),
+    "places": ("maxima", "places", "4r 4l 1i 1w", EXACT),
+    "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w", EXACT),
+    "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r", EXACT),
+    "planes gradient": ("planes", "weight_grad", "5r 5r 5w 1i i 1w", LANES),
+}
+
+DTYPES = ("float32", "float64")
+
+
+@lru_cache(maxsize=1)
+def installed() -> bool:
+    """Say whether Numba is there; it is not imported."""
+    return find_spec("numba") is not None
+
+
+def refusal(switch: bool | None) -> str:
+    """Say why no kernel may be taken, if that follows from the options or from what is installed."""
+    return OFF if switch is False else "" if installed() else MISSING
+
+
+class _Built:
+    """The kernels of this process."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start with a lock of its own in a forked child; what is compiled stays."""
+        self._lock = threading.RLock()
+
+    kernels: dict[Key, Kernel]
+
+    def get(self, name: str, dtype: str) -> Kernel:
+        """Give a kernel, compiled now if it has to be."""
+        found = self.kernels.get((name, dtype))
+        if found is None:
+            with self._lock:
+                if (name, dtype) not in self.kernels:
+                    self.kernels[name, dtype] = _compile(name, dtype)
+                found = self.kernels[name, dtype]
+        return found
+
+
+_Built.kernels = {}
+_built = _Built()
+get = _built.get
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_built.reset)
+
+
+def _compile(name: str, dtype: str) -> Kernel:
+    import numba  # optional, and it takes a second
+
+    module, function, arguments, freedom = _KERNELS[name]
+    real = getattr(numba.types, dtype)
+    scalars = {"i": numba.types.intp, "f": numba.types.float64}
+    arrays = {"i": numba.types.intp, "l": numba.types.int64, "s": numba.types.int32}
+
+    def type_of(word: str) -> Any:
+        if word in scalars:
+            return scalars[word]
+        axes, kind = int(word[0]), word[1]
+        return numba.types.Array(arrays.get(kind, real), axes, "C", readonly=kind == "r")
+
+    signature = numba.types.void(*map(type_of, arguments.split()))
+    source = getattr(importlib.import_module(f"xpconv._compiled.{module}"), function)
+    options = {"nogil": True, "cache": True, "fastmath": set(freedom), "error_model": "numpy"}
+    found: Kernel = numba.njit(signature, **options)(source)
+    return found
+
+
+class Ledger:
+    """What a process has lost, in predicted seconds, for want of each kernel."""
+
+    def __init__(self) -> None:
+        self._lost: dict[Key, float] = {}
+        self._ready: set[Key] = set()  # that may be taken
+
+    @property
+    def built(self) -> int:
+        """Count the kernels that may be taken."""
+        return len(self._ready)
+
+    def takes(self, name: str, dtype: str, saved: float) -> bool:
+        """Say whether a kernel is taken for a call that it is predicted to save so many seconds."""
+        key = name, dtype
+        if key in self._ready:
+            return True
+        lost = self._lost[key] = self._lost.get(key, 0.0) + saved
+        if lost < (LOADING if on_disk(name) else COMPILING):
+            return False
+        self._ready.add(key)
+        return True
+
+    def waits(self, name: str, dtype: str) -> bool:
+        """Say whether a kernel is not taken yet."""
+        return (name, dtype) not in self._ready
+
+
+ledger = Ledger()
+
+
+def on_disk(name: str) -> bool:
+    """Say whether Numba's cache holds a kernel, in some version."""
+    module, function, *_ = _KERNELS[name]
+    here = Path(__file__).parent
+    folder = os.environ.get("NUMBA_CACHE_DIR", "")
+    places = [Path(folder)] if folder else [here / "__pycache__"]
+    pattern = f"{module}.{function}-*.nbi"
+    return any(next(place.rglob(pattern), None) is not None for place in places if place.is_dir())

@@ -1,0 +1,72 @@
+"""ONNX's reference evaluator with the operators of this package, in functions and subgraphs too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from typing import Any
+
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from xpconv.onnx.convolution import Conv
+from xpconv.onnx.operators import OPERATORS
+
+
+class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
+    """A `onnx.reference.ReferenceEvaluator` that convolves, pools and pads with xpconv.
+
+    It takes what that one takes. ONNX makes the evaluators of a model's functions and of the bodies of its loops and
+    branches from the class of the model's own, so that theirs have the operators too.
+    """
+
+    operators: Sequence[type[Any]] = OPERATORS
+
+    def __init__(
+        self, proto: Any, *arguments: Any, new_ops: Sequence[type[Any]] | None = None, **keywords: Any
+    ) -> None:
+        super().__init__(proto, *arguments, new_ops=[*(new_ops or ()), *self.operators], **keywords)
+        for node in self.rt_nodes_:
+            if isinstance(node, Conv):
+                node.constants = self.rt_inits_
+
+
+def evaluator(
+    model: onnx.ModelProto | str | PathLike[str] | bytes,
+    *,
+    new_ops: Sequence[type[Any]] | None = None,
+    verbose: int = 0,
+) -> Evaluator:
+    """Make an evaluator of a model whose convolutions, pools and pads are xpconv's.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto, path or bytes
+        The model; weights that lie in files beside it are read as well.
+    new_ops : sequence of classes, optional
+        More operators, each a subclass of ``onnx.reference.op_run.OpRun``; they come before all others, in functions
+        and subgraphs too.
+    verbose : int
+        As ``onnx.reference.ReferenceEvaluator`` takes it: 1 prints each node that runs, more prints values.
+
+    Returns
+    -------
+    Evaluator
+        A ``ReferenceEvaluator``: ``run(None, {name: array, ...})`` gives the outputs.
+
+    Examples
+    --------
+    >>> import numpy as np, onnx, xpconv.onnx
+    >>> model = onnx.parser.parse_model('''
+    ...     <ir_version: 10, opset_import: ["": 22]>
+    ...     blur (float[N, 1, H, W] x, float[1, 1, 3, 3] w) => (float[N, 1, P, Q] y)
+    ...     { z = Conv<auto_pad = "SAME_UPPER">(x, w)   y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(z) }''')
+    >>> x, w = np.ones((1, 1, 4, 6), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    >>> xpconv.onnx.evaluator(model).run(None, {"x": x, "w": w})[0][0, 0]
+    array([[9., 9., 9.],
+           [9., 9., 9.]], dtype=float32)
+    """
+    own = {"operators": (*(new_ops or ()), *OPERATORS)}
+    loaded = onnx.load(fspath(model)) if isinstance(model, (str, PathLike)) else model
+    made: Evaluator = type("Evaluator", (Evaluator,), own)(loaded, verbose=verbose)
+    return made
