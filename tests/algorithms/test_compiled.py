@@ -61,6 +61,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
+    monkeypatch.setattr(_options, "find_spec", lambda name: build)
 
 
 ORACLE = Oracle(0)

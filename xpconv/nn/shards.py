@@ -268,7 +268,7 @@ def connected(address: str, timeout: float | None = None) -> Any:
     try:
         distributed: Any = importlib.import_module("distributed")
     except ImportError:
-        raise ClusterError("a cluster needs the package distributed: python -m pip install 'xpconv[dask]'") from None
+        raise ClusterError("a cluster needs the package distributed: python -m pip install distributed") from None
     try:
         client = distributed.Client(address, timeout=timeout or TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

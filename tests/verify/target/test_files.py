@@ -135,6 +135,17 @@ def test_a_name_that_is_nearly_right(capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("here")
+def test_a_function_whose_decorator_is_not_there_is_judged_without_it(capsys, tmp_path):
+    path = tmp_path / "fast.py"
+    text = "from numba_is_not_here import njit\n\n@njit(cache=True)" + LOOPS["zero_pad"] + LOOPS["distribute_value"]
+    path.write_text(f"{HEAD}\n{text.replace('distribute_value(dz,', 'distribute_value(dz: Number,')}")
+    status, (found,), out = judge(capsys, tmp_path, path)
+    assert status == 0
+    assert statuses(found, "absent") == {"zero_pad": "right", "distribute_value": "right"}
+    assert "  line 5: NameError: name 'njit' is not defined; judged without its decorators" in out
+
+
+@pytest.mark.usefixtures("here")
 def test_nothing_to_judge(capsys, tmp_path):
     (tmp_path / "empty.py").write_text("")
     assert main(["--target", str(tmp_path / "empty.py"), str(tmp_path / "none.ipynb")]) == 2

@@ -15,7 +15,7 @@ from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.definition.windows import Array
 from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.target import causes, pattern
-from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, describe
+from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, close, describe
 from xpconv.verify.target.cases import asked_by_the_course, questions
 from xpconv.verify.target.causes import Catalogue
 from xpconv.verify.target.helpers import CALLED, put_right
@@ -183,6 +183,8 @@ class Judge:
         alike = sorted(counts, key=lambda text: -counts[text]) or ([] if messages else self._partly(name, asked, mine))
         if beyond and all(wrong.number is None for wrong in beyond) and None not in likes:
             messages += [text for text in self._beyond(name, asked, beyond) if "pad 0 cuts" in text]
+        if not alike and self._kept(asked, mine):
+            messages = ["gives what it gave before on another input: a value is kept between calls"]
         if not alike and not messages:
             messages.append("like none of the known faults")
         if alike and counts[alike[0]] == len(likes) > 1:  # an exception is of the same cause
@@ -200,6 +202,19 @@ class Judge:
                 return [known]
         keys = {wrong.task.key for wrong in wrongs}
         return self._catalogue.alike(name, asked.answers, keys, wrongs[0].number)
+
+    def _kept(self, asked: Asked, wrongs: list[Wrong]) -> bool:
+        """Say whether each wrong answer is one that was right before, on another input."""
+        before: list[Array] = []
+        given: dict[str, list[Array]] = {}
+        for key, answer in asked.answers.items():  # in the order of the questions
+            given[key], before = before, [*before, *([] if key in asked.keys else answer.results)]
+        found = [
+            any(close(wrong.difference.got, result) for result in given[wrong.task.key])
+            for wrong in wrongs
+            if wrong.difference is not None and np.any(wrong.difference.got)
+        ]
+        return len(found) > 1 and all(found)
 
     def _partly(self, name: str, asked: Asked, wrongs: list[Wrong]) -> list[str]:
         """Name what gives most of these wrong answers, where nothing gives all."""
