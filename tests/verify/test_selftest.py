@@ -39,7 +39,7 @@ def test_every_fault_is_caught_where_compiled_kernels_are_taken(monkeypatch, cap
     assert "SURVIVED" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("seed", ["1", "17"])
+@pytest.mark.parametrize("seed", ["1", pytest.param("17", marks=pytest.mark.slow)])
 def test_other_data_catch_them_too(seed, capsys):
     assert main(["--self-test", "--seed", seed]) == 0
     assert "SURVIVED" not in capsys.readouterr().out
