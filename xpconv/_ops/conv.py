@@ -71,7 +71,8 @@ def conv(
         three serve floating and complex dtypes only. With them a NaN or an infinity stays in its windows on NumPy and
         on PyTorch's CPU tensors; elsewhere it can reach its whole tile, and ``"auto"`` does not take them. The last two
         are not exact on whole numbers and have a larger `error_bound`. ``"rows"`` (stride 1; CuPy only) multiplies
-        windows where they lie, without a copy.
+        windows where they lie, without a copy; ``"compiled"`` (float32 and float64 on NumPy, with Numba) runs in loops
+        of its own, for thin layers.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 
