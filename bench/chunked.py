@@ -113,7 +113,12 @@ def scheduled(scheduler: str) -> Iterator[Callable[[], int]]:
             yield peak
         return
     distributed: Any = importlib.import_module("distributed")
-    options = {"n_workers": WORKERS, "threads_per_worker": 1, "memory_limit": MEMORY, "dashboard_address": None}
+    options = {
+        "n_workers": WORKERS,
+        "threads_per_worker": 1,
+        "memory_limit": MEMORY,
+        "dashboard_address": "127.0.0.1:0",
+    }
     with distributed.LocalCluster(host="127.0.0.1", **options) as cluster, distributed.Client(cluster) as client:
         yield lambda: max(client.run(peak).values())
 

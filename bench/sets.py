@@ -79,6 +79,38 @@ LARGE = (
     Layer(1, 512, 512, 1, 1, 63, padding=31),
 )
 
+FEW_CHANNELS = (
+    Layer(8, 112, 112, 3, 32, 3, stride=2, padding=1),
+    Layer(8, 112, 112, 3, 64, 3, padding=1),
+    Layer(8, 224, 224, 3, 64, 7, stride=2, padding=3),
+    LENET5[0],
+    LENET5[1],
+    Layer(32, 64, 64, 3, 8, 4, padding="same"),
+    Layer(32, 64, 64, 3, 32, 3, padding="same"),
+)
+GROUPED = (
+    Layer(8, 56, 56, 128, 128, 3, padding=1, groups=32),  # ResNeXt's 32x4d
+    Layer(8, 28, 28, 256, 256, 3, padding=1, groups=32),
+    Layer(8, 14, 14, 512, 512, 3, padding=1, groups=32),
+    Layer(8, 28, 28, 240, 240, 3, padding=1, groups=60),
+)
+THIN = (
+    *FEW_CHANNELS,
+    *(depthwise(*case) for case in ((112, 32, 3), (112, 96, 3, 2), (28, 192, 3), (14, 576, 3, 2), (7, 960, 3))),
+    depthwise(28, 192, 7),
+    *GROUPED,
+    Layer(8, 56, 56, 24, 144, 1),
+    Layer(8, 28, 28, 192, 32, 1),
+)
+SINGLE = (
+    *(layer for layer in dict.fromkeys(resnet50(1)) if layer.height <= 56),  # ResNet-50
+    *(depthwise(*case, batch=1) for case in ((112, 32, 3), (56, 144, 3), (28, 192, 3), (14, 576, 3))),  # MobileNetV2
+    Layer(1, 55, 55, 16, 64, 3, padding=1),  # SqueezeNet
+    Layer(1, 13, 13, 64, 256, 3, padding=1),
+    depthwise(28, 58, 3, batch=1),  # ShuffleNetV2
+    depthwise(14, 116, 3, batch=1),
+)
+
 # the same kinds of layer as the first ones, each done in well under a millisecond
 QUICK = (
     Layer(2, 8, 8, 4, 4, 3, padding=1),
@@ -111,6 +143,8 @@ SETS = {
     "mobilenetv2": CaseSet(MOBILENETV2, QUICK_GROUPED),
     "convnext": CaseSet(CONVNEXT, QUICK_GROUPED),
     "large": CaseSet(LARGE, QUICK_GROUPED),
+    "thin": CaseSet(THIN, QUICK_GROUPED),
+    "single": CaseSet(SINGLE, QUICK_GROUPED),
 }
 SETS["all"] = CaseSet(tuple(dict.fromkeys(layer for one in SETS.values() for layer in one.cases)), QUICK_GROUPED)
 
@@ -118,6 +152,8 @@ _TYPICAL = ((8, 112, 112, 64, 3, 2, 1), (8, 56, 56, 64, 2, 2), (8, 28, 28, 256, 
 POOLS = (
     *(Pool(kind, *case) for kind in ("max", "average") for case in _TYPICAL),
     Pool("average", 8, 7, 7, 2048, 7, 7),
+    Pool("max", 32, 7, 7, 512, 7, 7),
+    Pool("max", 32, 64, 64, 8, 8, 8, 4),
 )
 QUICK_POOLS = (
     Pool("max", 2, 8, 8, 4, 3, 2, 1),

@@ -59,6 +59,7 @@ MORE_CONV: dict[str, Conv] = {
     "stride-2-first": replace(catalogue.CONV["stride-2"], layout=FIRST),
     "empty-batch-first": replace(catalogue.CONV["empty-batch"], layout=FIRST),
     **{f"{name}-{mode}": replace(case, padding_mode=mode) for mode in MODES for name, case in PADDED.items()},
+    "round-and-round": Conv((2, 3), (3, 2), stride=2, padding=((7, 3), (1, 5)), padding_mode="circular"),
 }
 MORE_TRANSPOSE: dict[str, Transpose] = {
     "one-pixel": Transpose((1, 1), (3, 2), batch=1, channels=1, filters=1),
@@ -102,7 +103,7 @@ MORE_PAD: dict[str, Pad] = {
         ("3d", (3, 2, 4), (2, 1, 3), "channels_last"),
         ("3d-first", (3, 2, 4), ((0, 2), (1, 0), (3, 3)), FIRST),
     )
-} | {"any-distance-replicate": Pad((1, 2), ((4, 7), (0, 5)), mode="replicate")}
+} | {f"any-distance-{mode}": Pad((1, 2), ((4, 7), (0, 5)), mode=mode) for mode in ("replicate", "circular")}
 MORE_CUT: dict[str, Cut] = {
     "even-int": Cut((4, 6), 2),
     "uneven-int-first": Cut((7, 5), 3, channels=3, layout=FIRST),

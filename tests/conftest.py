@@ -31,7 +31,10 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "nvrtc": ({"nvrtc": "CUDA's compiler"}, "nvidia-cuda-nvrtc"),
     "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
     "docs": ({"faker": "Faker", "IPython": "IPython"}, '"xpconv[docs]"'),
-    "peers": ({"onnxruntime": "ONNX Runtime"}, "onnxruntime"),
+    "peers": (
+        {"onnxruntime": "ONNX Runtime", "skimage": "scikit-image", "sigpy": "SigPy", "keras": "Keras"},
+        "onnxruntime scikit-image sigpy keras",
+    ),
 }
 # fixtures that are a library
 FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}

@@ -15,14 +15,14 @@ from bench.contest.session import Session, opened
 from bench.layers import BOTH, FORWARD, Layer, draw
 from bench.measure.measurement import Measurement
 from bench.report import charts, goals
-from bench.report.columns import BY_LAYER, Column, fact, lay_out, times
+from bench.report.columns import BY_LAYER, COMPILED, Column, fact, lay_out, times
 from bench.report.numbers import number
 from bench.report.report import Report, deliver
-from bench.sets import FIRST, RESNET50, SETS
+from bench.sets import FEW_CHANNELS, FIRST, RESNET50, SETS
 
 HELP = "time convolutions beside PyTorch, ONNX Runtime, JAX and the course's loops"
 PASSES = (FORWARD, BOTH)
-PEERS = ("torch", "onnx", "jax")
+PEERS = ("torch", "onnx", "jax", "fast")
 MOST_TIMES_PYTORCH = 1.6
 LEAST_TIMES_COURSE = 1000.0
 
@@ -52,6 +52,7 @@ def columns(session: Session) -> list[Column]:
         *times(session.titles),
         Column("xpconv ÷\nPyTorch", to_torch, mean="ratio"),
         Column("xpconv ÷\nfastest", lambda one: one.ratio, mean="to_fastest", needs="onnx"),
+        *COMPILED,
         Column("course ÷\nxpconv", speed_up, mean="speedup"),
         fact("error", "error", ".1e"),
         fact("over_bound", "error ÷\nbound", ".2g"),
@@ -105,6 +106,8 @@ KINDS = (
         lambda one: one.depthwise and one.kernel in (3, 7),
         {FORWARD: (2.0, 3.0), BOTH: (2.0, 3.0)},
     ),
+    Kind("grouped", lambda one: one.groups > 1 and not one.depthwise, {FORWARD: (3.0, 4.0), BOTH: (2.0, 3.0)}),
+    Kind("few channels", lambda one: one in FEW_CHANNELS, {FORWARD: (1.5, 1.8), BOTH: (1.2, 1.5)}, FEW_CHANNELS),
     Kind("kernels of 31 and more", lambda one: one.kernel >= 31, {FORWARD: (0.3, 1.0), BOTH: (0.3, 1.0)}),
 )
 

@@ -12,7 +12,7 @@ from bench.contest.session import Session, opened
 from bench.layers import BOTH, FORWARD, Pool, draw
 from bench.measure.measurement import Measurement
 from bench.report import charts, goals
-from bench.report.columns import RATIO, lay_out, times
+from bench.report.columns import COMPILED, RATIO, lay_out, times
 from bench.report.report import Report, deliver
 from bench.sets import POOL_SETS, POOLS
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print, write."""
     pools = POOL_SETS["pools"].choose(options.quick, options.layers)
     found: list[Measurement] = []
-    with opened(options, "pool", ("torch", "onnx", "jax")) as session:
+    with opened(options, "pool", ("torch", "onnx", "jax", "fast")) as session:
         for pool in session.each(pools):
             found += measure(session, pool)
         ratios = charts.ratios(found)
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             goals.judge(goals.Goal(f"pooling, {passes}", *GOAL), values, pools == POOLS)
             for passes, values in ratios.items()
         ]
-        shown = [*times(session.titles), RATIO]
+        shown = [*times(session.titles), RATIO, *COMPILED]
         title = "Pooling: time of xpconv ÷ time of the fastest rival (less is better)"
         panel = charts.Bars(title, ratios, "as fast as the fastest")
         table, notes = lay_out(found, shown), [*session.notes(Pool), NOTE]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import xpconv as xc
 from bench import peers
 from bench.contest.contest import Contest
 from bench.contest.turns import Here, Player, interleave
@@ -125,7 +126,8 @@ def opened(options: argparse.Namespace, name: str, wanted: Sequence[str] = ()) -
     found = peers.load((*wanted, peers.OWN), options.without)
     torch = next((peer.module for peer in found if "torch" in peer.titles), None)
     settings = Settings.quick(rounds) if options.quick else Settings(rounds, pause())
-    with threads_set(threads, torch):
+    # ours without compiled kernels; those that take them say so
+    with threads_set(threads, torch), xc.set_options(compiled=False):
         versions = {name: version for peer in found for name, version in peer.versions.items()}
         machine = describe(threads, versions)
         print(machine_line(machine), flush=True)

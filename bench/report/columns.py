@@ -43,6 +43,22 @@ class Labels:
     mean: Callable[[str, bool], tuple[str, ...]]  # of a pass; told whether it is the first
 
 
+def _over_fastest(*names: str) -> Value:
+    """Divide the time of further columns of ours by that of the fastest rival."""
+
+    def ratio(one: Measurement) -> float | None:
+        ours, theirs = one.seconds(*names), one.seconds(*one.rivals) if one.rivals else None
+        return None if ours is None or theirs is None else ours / theirs
+
+    return ratio
+
+
+COMPILED = (
+    Column("fast ÷\nfastest", _over_fastest("fast"), mean="fast_to_fastest"),
+    Column("prepared ÷\nfastest", _over_fastest("prepared"), mean="prepared_to_fastest"),
+)
+
+
 WITH_BACKWARD = "  with backward"
 BY_PASS = Labels(
     ("case", "pass"),

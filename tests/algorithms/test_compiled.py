@@ -61,6 +61,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
+    monkeypatch.setattr(_options, "find_spec", lambda name: build)
 
 
 ORACLE = Oracle(0)
@@ -283,6 +284,19 @@ def test_kernels_are_compiled_once_whoever_asks(monkeypatch: pytest.MonkeyPatch)
     for thread in threads:
         thread.join()
     assert made == ["planes"]
+
+
+@pytest.mark.needs("numba")
+def test_a_kernel_needs_no_folder_to_be_kept_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    def njit(*signature: Any, cache: bool = False, **options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda source: source
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert build._compile("planes", "float32").__name__ == "forward"
 
 
 @pytest.mark.needs("numba")

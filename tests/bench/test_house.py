@@ -16,7 +16,7 @@ ROOMS = (
     ("layers",),
     ("sets",),
     ("peers",),
-    ("arguments", "inside"),
+    ("arguments", "inside", "chunked"),
     ("measure",),
     ("contest",),
     ("report",),

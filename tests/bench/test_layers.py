@@ -38,7 +38,9 @@ def test_the_sets_are_the_networks():
         "mobilenetv2": 10,
         "convnext": 4,
         "large": 4,
-        "all": 49,
+        "thin": 19,
+        "single": 30,
+        "all": 87,
     }
     assert [name for name, one in EVERY.items() if one.loops] == ["first", "course"]
     assert sum(layer.kernel == 3 and layer.stride == 2 for layer in RESNET50) == 3
@@ -46,7 +48,7 @@ def test_the_sets_are_the_networks():
     assert MOBILENETV2[1].name == "8×112×112×96→96 3×3 depthwise stride 2"
     assert LARGE[0].gflop == pytest.approx(2e-9 * 2 * 56 * 56 * 64 * 31 * 31)
     assert EVERY["course"].cases == COURSE
-    assert len(POOLS) == 9
+    assert len(POOLS) == 11
     assert POOL_SETS["pools"].choose(True, "MAX") == QUICK_POOLS[:1]
 
 

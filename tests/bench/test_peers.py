@@ -38,6 +38,19 @@ def loaded(name):
     return kind(*modules[-1:])
 
 
+def test_compiled_kernels_enter_beside_numpy_alone():
+    peer = loaded("fast")
+    for case in (*QUICK_GROUPED, DILATED, QUICK_POOLS[0]):
+        own, fast = (one.enter(case, draw(case), PASSES, Where()) for one in (Own(), peer))
+        exact = {entry.passes: entry for entry in own}
+        entered = [(entry.name, entry.passes) for entry in fast]
+        assert entered[: len(own)] == [("fast", entry.passes) for entry in own]
+        assert entered[len(own) :] == ([("prepared", FORWARD)] if isinstance(case, Layer) else [])
+        for entry in fast:
+            for got, wanted in zip(entry.results(), exact[entry.passes].results(), strict=True):
+                assert relative(got, wanted) < 1e-5
+
+
 @pytest.mark.parametrize("name", ENTERED)
 def test_it_enters_with_the_right_results(name):
     peer = loaded(name)

@@ -14,7 +14,7 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_options", "_shapes", "_version", "data"),
+    ("_html", "_options", "_shapes", "_version", "data"),
     ("_arrays",),
     ("_work", "_tools", "_compiled"),
     ("algorithms",),

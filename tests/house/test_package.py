@@ -73,6 +73,10 @@ def test_the_version_of_a_checkout(tmp_path: Path, text: str | None, version: st
     assert _of_checkout(tmp_path / "pyproject.toml") == version
 
 
+def test_the_citation_has_the_version() -> None:
+    assert f"\nversion: {version_of_the_tree()}\n" in (ROOT / "docs" / "CITATION.cff").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_there_after_the_package_is_imported(name: str) -> None:
     assert run(f"import xpconv as xc\nprint(xc.{name}.__name__)") == f"xpconv.{name}\n"

@@ -145,11 +145,24 @@ def test_docstring_examples(name: str) -> None:
 
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
+ELSEWHERE = ("_build", "recipes")  # the recipes have tests of their own
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if not set(path.parts) & set(ELSEWHERE)),
+]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+NEEDED = {"chunks.md": ("dask", "zarr", "distributed")}  # what a document's examples cannot run without
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.relative_to(ROOT).as_posix(), marks=pytest.mark.needs(*NEEDED.get(path.name, ())))
+        for path in DOCUMENTS
+    ],
+)
 def test_document_examples(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the ```python blocks of a document in order, in one namespace, in an empty folder."""
     text = path.read_text(encoding="utf-8")

@@ -30,7 +30,7 @@ OPERATIONS = (
     "_ops",
 )
 OPERATIONS += ("bounds", "course", "nn")
-PUBLIC = {*xc.__all__, *xc.bounds.__all__}
+PUBLIC = {*xc.__all__, *xc.bounds.__all__, "fit"}
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:

@@ -13,8 +13,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
 EXECUTED = [path for path in PAGES if CELL.search(path.read_text(encoding="utf-8"))]
-NEEDS = {"onnx": "onnx", "text": "faker", "check": "IPython"}  # what a page's cells import beside the extra "test"
-SLOW = ("network", "text", "denoising", "deconvolution", "edges", "hessian")
+# what a page's cells import beside the extra "test"
+NEEDS = {"onnx": "onnx", "text": "faker", "check": "IPython", "chunks": "dask"}
+SLOW = ("network", "text", "denoising", "deconvolution", "edges", "hessian", "chunks")
 
 
 def marks(path: Path) -> list[pytest.MarkDecorator]:

@@ -133,3 +133,63 @@ def test_paths_bytes_and_weights_beside_the_model(tmp_path: Path) -> None:
     onnx.save(conv, tmp_path / "beside.onnx", save_as_external_data=True, size_threshold=0)
     assert (tmp_path / "beside.onnx").stat().st_size < 300
     assert evaluator(tmp_path / "beside.onnx").run(None, {"x": X})[0].ravel().tolist() == [3, 6]
+
+
+OWN_WEIGHTS = """
+<ir_version: 10, opset_import: ["": 21]>
+graph (float[N, 2, H, W] x, float[3, 2, 3, 3] w) => (float[N, 3, H, W] y) { y = Conv <pads = [1, 1, 1, 1]> (x, w, b) }
+"""
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the images for which a convolution was prepared."""
+    shapes: list[tuple[int, ...]] = []
+    prepare = xc.prepare_conv
+
+    def watched(*arguments: Any, **keywords: Any) -> Any:
+        shapes.append(keywords["input_shape"])
+        return prepare(*arguments, **keywords)
+
+    monkeypatch.setattr(xc, "prepare_conv", watched)
+    return shapes
+
+
+def with_own_weights(w: np.ndarray, b: np.ndarray) -> Any:
+    (onnx,) = packages("onnx")
+    model = parse(OWN_WEIGHTS)
+    model.graph.initializer.extend([onnx.numpy_helper.from_array(w, "w"), onnx.numpy_helper.from_array(b, "b")])
+    return evaluator(model)
+
+
+def test_a_models_own_weights_are_prepared_once_for_each_size(prepared: list[tuple[int, ...]]) -> None:
+    rng = np.random.default_rng(0)
+    w, b = rng.standard_normal((3, 2, 3, 3), np.float32), rng.standard_normal(3, np.float32)
+    runner = with_own_weights(w, b)
+    for shape in ((1, 2, 6, 5), (4, 2, 6, 5), (1, 2, 6, 5), (1, 2, 7, 7)):
+        x = rng.standard_normal(shape, np.float32)
+        wanted = xc.conv(x, w, b, padding=1, layout="channels_first")
+        np.testing.assert_array_equal(runner.run(None, {"x": x})[0], wanted)
+    assert prepared == [(1, 2, 6, 5), (1, 2, 7, 7)]
+
+
+def test_an_input_that_stands_for_a_weight_is_seen_each_time(prepared: list[tuple[int, ...]]) -> None:
+    x, w, b = np.ones((1, 2, 4, 4), np.float32), np.ones((3, 2, 3, 3), np.float32), np.zeros(3, np.float32)
+    runner = with_own_weights(w, b)
+    given = 2 * w
+    assert runner.run(None, {"x": x})[0].max() == 18
+    assert runner.run(None, {"x": x, "w": given})[0].max() == 36
+    given += 1
+    assert runner.run(None, {"x": x, "w": given})[0].max() == 54
+    assert runner.run(None, {"x": x})[0].max() == 18
+    assert len(prepared) == 1
+
+
+def test_a_node_keeps_a_few_sizes(prepared: list[tuple[int, ...]]) -> None:
+    w, b = np.ones((3, 2, 3, 3), np.float32), np.zeros(3, np.float32)
+    runner = with_own_weights(w, b)
+    for n in range(3, 15):
+        runner.run(None, {"x": np.ones((1, 2, n, n), np.float32)})
+    (node,) = runner.rt_nodes_
+    assert len(prepared) == 12
+    assert len(node._prepared) <= 8

@@ -110,6 +110,18 @@ def test_nan_torch(torch: Any) -> None:
     assert flat(indices).tolist() == [1, 3, 5]
 
 
+def test_two_nan_in_a_window_torch(torch: Any) -> None:
+    """PyTorch takes the last, for the index and the gradient."""
+    x = line(np.nan, 1, np.nan)
+    tensor = torch.tensor(x, requires_grad=True)
+    y, indices = torch.nn.functional.max_pool1d(tensor, 3, return_indices=True)
+    y.sum().backward()
+    assert flat(indices).tolist() == [2]
+    assert flat(tensor.grad).tolist() == [0, 0, 1]
+    assert flat(xc.max_pool(x, 3, return_indices=True, **FIRST)[1]).tolist() == [0]
+    assert flat(xc.max_pool_vjp(line(1), x, 3, **FIRST)).tolist() == [1, 0, 0]
+
+
 def test_nan_jax(jax: Any) -> None:
     assert np.isnan(flat(jax_pool(jax, jax.numpy.asarray(NAN), 2, 2))).tolist() == [True, True, False]
 

@@ -263,3 +263,20 @@ def test_a_small_call_is_a_few_calls_of_numpy(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("xpconv._convolution.replay.np.copyto", lambda *_: made.append("copy"))
     prepared(x)
     assert made == ["copy"]
+
+
+@pytest.mark.needs("dask")
+def test_images_in_chunks_are_convolved_by_blocks() -> None:
+    import dask.array as da
+
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 12, 9, 3)), rng.standard_normal((3, 3, 3, 4))
+    prepared = xc.prepare_conv(w, input_shape=x.shape, padding=1)
+    chunked = da.from_array(x, chunks=(1, 5, 4, 3))
+    got, wanted = prepared(chunked), xc.conv(chunked, w, padding=1)
+    assert got.chunks == wanted.chunks
+    assert same(got.compute(), wanted.compute())
+    with pytest.raises(ValueError, match="x has the shape of input_shape"):
+        prepared(chunked[:, 1:])
+    with pytest.raises(TypeError, match="out is not served for images in chunks"):
+        prepared(chunked, chunked)

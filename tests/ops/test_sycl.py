@@ -1,5 +1,7 @@
 """On a SYCL device, a GPU or a processor: an operation does not wait for dpnp's queue, and keeps to its arrays' own."""
 
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from tests import backends
 from tests.ops.test_cuda import OPERATIONS, arrays
 
 pytestmark = pytest.mark.needs("dpnp")
-BUSY = 1500  # rows of matrices whose product takes a processor some tenths of a second
+SIZE, BUSY = 1500, 0.6  # rows of matrices, and for how many seconds they are multiplied
 # dpnp makes an array of each Python number among its operands, by a copy from the host for which it waits
 NUMBERS = pytest.mark.xfail(strict=True, reason="dpnp waits where a Python number is an operand")
 WAITS = ("fft", "max_pool_vjp", "avg_pool", "avg_pool_vjp")
@@ -26,14 +28,18 @@ def dpnp() -> Any:
 def test_nothing_waits_for_the_queue(dpnp: Any, name: str) -> None:
     """A product that takes long is in the queue before the operation, and has not ended when the operation returns."""
     given = arrays(dpnp)
-    matrix = dpnp.ones((BUSY, BUSY), dtype=dpnp.float32)
+    matrix = dpnp.ones((SIZE, SIZE), dtype=dpnp.float32)
     product = dpnp.empty_like(matrix)
-    queue = matrix.sycl_queue
+    queue, seconds = matrix.sycl_queue, 0.0
     for _ in range(2):  # kernels are compiled, and constants are on the device
         OPERATIONS[name](given)
+        queue.wait()
+        start = time.perf_counter()
         dpnp.matmul(matrix, matrix, out=product)
         queue.wait()
-    dpnp.matmul(matrix, matrix, out=product)
+        seconds = time.perf_counter() - start
+    for _ in range(math.ceil(BUSY / seconds)):
+        dpnp.matmul(matrix, matrix, out=product)
     ended = queue.submit_barrier()
     kept = OPERATIONS[name](given)
     waited = ended.execution_status.name == "complete"

@@ -55,7 +55,7 @@ def fold(
 
 
 def source(i: int, n: int, mode: str) -> int | None:
-    """Give the pixel of an axis of n that pixel i repeats, -n < i < 2 n - 1; None: a zero."""
+    """Give the pixel of an axis of n that pixel i repeats, -n < i < 2 n - 1 in "reflect"; None: a zero."""
     if 0 <= i < n:
         return i
     if mode == "reflect":

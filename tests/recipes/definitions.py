@@ -51,13 +51,13 @@ def spread(x: Any, w: Any, stride: Any, pads: Any, size: Any = None) -> np.ndarr
 def pool(x: Any, k: Any, stride: Any, pads: Any, reduce: Any, fill: float, cover: bool = False) -> np.ndarray:
     """Reduce windows of the last two axes; with `cover` windows go on until every pixel is in one."""
     x = framed(x, pads, fill)
-    sizes = [
-        (n - k0 + (s - 1 if cover else 0)) // s + 1 for n, k0, s in zip(x.shape[2:], k, stride, strict=True)
-    ]
+    sizes = [(n - k0 + (s - 1 if cover else 0)) // s + 1 for n, k0, s in zip(x.shape[2:], k, stride, strict=True)]
     x = framed(x, [(0, s) for s in stride], fill)
     y = np.zeros((*x.shape[:2], *sizes))
     for i, j in itertools.product(*map(range, sizes)):
-        y[:, :, i, j] = reduce(x[:, :, i * stride[0] : i * stride[0] + k[0], j * stride[1] : j * stride[1] + k[1]], (2, 3))
+        y[:, :, i, j] = reduce(
+            x[:, :, i * stride[0] : i * stride[0] + k[0], j * stride[1] : j * stride[1] + k[1]], (2, 3)
+        )
     return y
 
 
@@ -68,7 +68,9 @@ def both(pad: Any) -> list[tuple[int, int]]:
 # Chainer and CuPy: (N, C, H, W), the same padding on both sides -----------------------------------------------------
 
 
-def convolution_2d(x: Any, W: Any, b: Any = None, stride: Any = 1, pad: Any = 0, dilate: Any = 1, groups: int = 1) -> Any:
+def convolution_2d(
+    x: Any, W: Any, b: Any = None, stride: Any = 1, pad: Any = 0, dilate: Any = 1, groups: int = 1
+) -> Any:
     z = correlate(x, W, two(stride), both(pad), two(dilate), groups)
     return z if b is None else z + b.reshape(1, -1, 1, 1)
 
@@ -106,7 +108,9 @@ def im2col(x: Any, ksize: Any, stride: Any = 1, pad: Any = 0) -> Any:
     return correlate(x, w, two(stride), both(pad))
 
 
-def convolution_forward(x: Any, W: Any, b: Any, y: Any, pad: Any, stride: Any, dilation: Any, groups: int, **_: Any) -> Any:
+def convolution_forward(
+    x: Any, W: Any, b: Any, y: Any, pad: Any, stride: Any, dilation: Any, groups: int, **_: Any
+) -> Any:
     y[...] = convolution_2d(x, W, b, stride, pad, dilation, groups)
     return y
 
@@ -196,7 +200,9 @@ def pads_of(padding: Any, size: Any, k: Any, stride: Any, dilation: Any = (1, 1)
         return [tuple(pair) for pair in padding[1:3]]
     if padding == "VALID":
         return [(0, 0), (0, 0)]
-    totals = [max((-(-n // s) - 1) * s + d * (m - 1) + 1 - n, 0) for n, m, s, d in zip(size, k, stride, dilation, strict=True)]
+    totals = [
+        max((-(-n // s) - 1) * s + d * (m - 1) + 1 - n, 0) for n, m, s, d in zip(size, k, stride, dilation, strict=True)
+    ]
     return [(t // 2, t - t // 2) for t in totals]
 
 

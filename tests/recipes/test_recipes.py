@@ -12,7 +12,9 @@ import xpconv as xc
 from tests.recipes import definitions
 
 FOLDER = Path(__file__).parents[2] / "docs" / "recipes"
-PART = re.compile(r"^```python\n(?P<code>.*?)^```|^\| `(?P<theirs>[^`]+)` \| `(?P<ours>[^`]+)` \|", re.MULTILINE | re.DOTALL)
+PART = re.compile(
+    r"^```python\n(?P<code>.*?)^```|^\| `(?P<theirs>[^`]+)` \| `(?P<ours>[^`]+)` \|", re.MULTILINE | re.DOTALL
+)
 
 # page -> what must be installed; how many rows it has at least; how far apart results may be, of the largest number
 PAGES = {

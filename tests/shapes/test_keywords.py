@@ -24,7 +24,8 @@ PUBLIC = {
     },
     **{f"nn.training.{one.__name__}": one for one in (Dataset, Settings, fit)},
 }
-PLAIN = {"nn.Sequential", "nn.Library", "nn.load_library"}  # any number of layers; records of the tools
+# any number of layers; records that are given back, and those of the tools
+PLAIN = {"nn.Sequential", "nn.Summary", "nn.LayerSummary", "nn.Library", "nn.load_library"}
 
 
 @pytest.mark.parametrize("name", sorted(set(PUBLIC) - PLAIN))

@@ -54,7 +54,7 @@ def test_chunks_of_unknown_sizes_are_told_the_remedy_and_it_works(name):
     call, w = CALLS[name], da.ones((3, 3, 4, 4))
     x = da.from_array(np.random.default_rng(0).standard_normal((4, 9, 9, 4)), chunks=(2, 9, 9, 4))
     some = x[x[:, 0, 0, 0] > 0]
-    with pytest.raises(ValueError, match=rf"^{name}: x.shape .*nan.* call compute_chunk_sizes\(\) on the array first$"):
+    with pytest.raises(ValueError, match=rf"^{name}: .*nan.*; call x.compute_chunk_sizes\(\) first$"):
         call(some, w)
     known = some.compute_chunk_sizes()
     np.testing.assert_allclose(call(known, w).compute(), call(known.compute(), np.ones((3, 3, 4, 4))), atol=1e-12)

@@ -187,7 +187,7 @@ def refused(capsys, arguments, status=2):
         (["--lr", "nan"], "argument --lr: must be a finite number above 0; got 'nan'"),
         (["--lr", "fast"], "argument --lr: must be a finite number above 0; got 'fast'"),
         (["--seed", "-1"], "argument --seed: must be an integer of at least 0; got '-1'"),
-        (["--backend", "trch"], "choose one of numpy, cupy, torch, jax; did you mean torch?"),
+        (["--backend", "trch"], "choose one of numpy, cupy, torch, jax, dpnp; did you mean torch?"),
         (["--optimizer", "lbfgs"], "argument --optimizer: got 'lbfgs'; must be one of adam, sgd"),
         (["--optimizer", "adm"], "must be one of adam, sgd; did you mean adam?"),
         (["--data", "missing.npz"], "xpconv train: missing.npz: no such file or directory"),

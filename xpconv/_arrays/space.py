@@ -260,7 +260,7 @@ class Space:
             import torch  # it is loaded: the array is its own
 
             kind = a.device.type
-            if torch.is_autocast_enabled(kind):
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
                 with torch.autocast(kind, enabled=False):
                     return torch.matmul(a, b)
         return self.xp.matmul(a, b)

@@ -12,6 +12,7 @@ import numpy as np
 from xpconv._arrays.dtypes import cast, read_dtype
 from xpconv._arrays.space import space_of
 from xpconv._arrays.types import Array
+from xpconv._arrays.views import contiguous
 from xpconv._options import Options, limited
 
 
@@ -32,11 +33,14 @@ class Slab:
     dtype: str = ""  # of the array if there are no pieces
 
     def lay(self, pieces: tuple[Array, ...]) -> Array:
-        """Lay the pieces side by side; a single one is a view."""
+        """Lay the pieces side by side; a single one is a view.
+
+        Their memory is in order, as it is after a journey: how some sums are taken depends on it.
+        """
         if len(pieces) == 1:
             part = _taken(self.places[0], pieces[0])
             if tuple(part.shape) == self.shape:
-                return part
+                return contiguous(compat.array_namespace(part), part)
         slab = None
         for place, piece in zip(self.places, pieces, strict=True):
             part = _taken(place, piece)

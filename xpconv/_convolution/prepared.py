@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import dtype_name, itemsize
-from xpconv._arrays.space import Space, common_space
+from xpconv._arrays.dtypes import cast, dtype_name, itemsize
+from xpconv._arrays.space import Space, common_space, is_chunked
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import to_channels_last
 from xpconv._convolution.correlate import Task, perform
 from xpconv._convolution.replay import Small, small
-from xpconv._convolution.weight import form, ready
+from xpconv._convolution.weight import factors_of, form, ready
 from xpconv._plan.choose import choose
 from xpconv._plan.record import Plan
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.layout import in_layout
 from xpconv._work.panels import Panels
+
+Lazily = Callable[[Array, Array, Array | None], Array]  # of images, weight and bias
 
 BATCHES = 8  # sizes of a batch whose plans are kept
 
@@ -42,9 +45,11 @@ class PreparedConv:
     counts what is kept.
     """
 
-    def __init__(self, call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None) -> None:
+    def __init__(
+        self, call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily
+    ) -> None:
         self._call, self._geometry, self._algorithm = call, geometry, algorithm
-        self._w, self._b = w, b  # arrays of its own
+        self._w, self._b, self._lazily = w, b, lazily  # arrays of its own; what serves images in chunks
         self._kernel, self._bias = call.kernel(w), call.bias(b)
         self._lock = threading.Lock()
         self._batches: dict[int, _Batch] = {}  # the one asked for last stands last
@@ -84,6 +89,11 @@ class PreparedConv:
 
     def _perform(self, x: Array, out: Array | None) -> Array:
         call = self._call
+        if is_chunked(x):
+            self._check_images(x)
+            if out is not None:
+                raise TypeError(f"{call.name}: out is not served for images in chunks, which are computed later")
+            return self._lazily(x, self._w, self._b)
         space = common_space(call.name, {"x": x, "w": self._w})
         if space is not call.space:
             call = replace(call, space=space)
@@ -144,9 +154,10 @@ class PreparedConv:
         task = Task(call, plan, None, self._kernel, self._bias)
         if batch == 0:
             return _Batch(task, (), None)
-        wanted = form(call, plan, self._kernel)
+        kernel = cast(call.xp, self._kernel, factors_of(call, plan, self._kernel))
+        wanted = form(call, plan, kernel)
         known = [other.task.ready for other in self._batches.values() if other.form == wanted]
-        task = replace(task, ready=known[0] if known else ready(call, plan, self._kernel))
+        task = replace(task, ready=known[0] if known else ready(call, plan, kernel))
         return _Batch(task, wanted, small(task))
 
     def _forms_size(self) -> int:
@@ -165,7 +176,9 @@ def _size(space: Space, array: Array) -> int:
     return int(math.prod(array.shape)) * itemsize(space.xp, array.dtype)
 
 
-def prepared_conv(call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None) -> PreparedConv:
+def prepared_conv(
+    call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily
+) -> PreparedConv:
     """Prepare a convolution, with copies of the weight and the bias."""
     w, b = (None if array is None else call.xp.asarray(array, copy=True) for array in (w, b))
-    return PreparedConv(call, geometry, algorithm, w, b)
+    return PreparedConv(call, geometry, algorithm, w, b, lazily)

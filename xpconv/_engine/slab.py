@@ -56,7 +56,7 @@ def inside(
     the first tap of the region's first window, and may lie before the pixels.
     """
     reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
-    if lens is None and x.flags.c_contiguous:
+    if lens is None and x.flags.c_contiguous and x.flags.aligned and x.dtype == work.dtype:
         return x, (region[0][0], tuple(low for low, _ in reaches))
     cuts = [clip(reach, n)[0] for reach, n in zip(reaches, geometry.input, strict=True)]
     part = x[(slice(*region[0]), *(slice(*cut) for cut in cuts), slice(None))]

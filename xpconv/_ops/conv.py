@@ -59,7 +59,7 @@ def conv(
         Output channels f of group g see the input channels of group g only (1).
     padding_mode : str
         What the padding holds: ``"zeros"`` (default), or pixels of the image: ``"reflect"`` (mirrored at the border
-        pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, at most n).
+        pixel, at most n - 1), ``"replicate"`` (the border pixel) or ``"circular"`` (the other end, round and round).
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``. It is w's layout too: PyTorch's weight, (F, C/G, kh, kw),
         belongs to ``"channels_first"``. Read as ``"channels_last"`` it is another kernel, which is an error only where
@@ -70,8 +70,9 @@ def conv(
         ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). These
         three serve floating and complex dtypes only. With them a NaN or an infinity stays in its windows on NumPy and
         on PyTorch's CPU tensors; elsewhere it can reach its whole tile, and ``"auto"`` does not take them. The last two
-        are not exact on whole numbers and have a larger `error_bound`. ``"rows"`` (stride 1; CuPy only) multiplies
-        windows where they lie, without a copy.
+        are not exact on whole numbers and have a larger `error_bound`: their errors grow with the largest pixel of a
+        tile, so that beside a pixel of 1e6 float32 results of other windows are off by about 1; ``"gemm"`` keeps them.
+        ``"rows"`` (stride 1; CuPy only) multiplies windows where they lie, without a copy.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 
@@ -94,8 +95,11 @@ def conv(
     ``z[n, o, f] = b[f] + sum over k, c of x[n, o * stride + k * dilation - before, c] * w[k, c, f]``: the kernel is not
     flipped. 16-bit floating types are summed in float32, integers exactly, wrapping as NumPy's do. On NumPy a call
     has at most ``max_workspace`` bytes of work memory beside its result (see `set_options`). The result does not
-    depend on the number of threads. Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep
-    learning", arXiv 1603.07285.
+    depend on the number of threads. It does depend on the shapes: an image alone and in a batch can differ in the last
+    digits (within `error_bound`), since the plan and the library's products see another size. Where the same bits are
+    wanted, give each image in a call of its own; whole numbers are exact with ``"direct"`` and ``"gemm"`` either way.
+    Arrays of either byte order are taken, those of NumPy's subclasses as plain ones. Source: V. Dumoulin, F. Visin, "A
+    guide to convolution arithmetic for deep learning", arXiv 1603.07285.
 
     Examples
     --------

@@ -54,10 +54,9 @@ def explain(
     -------
     Plan or GradientPlan
         With ``algorithm``, ``tile`` (images, output pixels), ``workspace`` (bytes, at most), ``flops`` and
-        ``candidates``;
-        prints as a table. An input gradient is cut into stride phases, each with a plan of its own (``phases``), or
-        computed by ``"col2im"``; its tile and candidates are those of the phase with the most work. Where the padding
-        holds pixels of the image it is the plan of the pixels themselves.
+        ``candidates``; prints as a table. An input gradient is cut into stride phases, each with a plan of its own
+        (``phases``), or computed by ``"col2im"``; its tile and candidates are those of the phase with the most work.
+        Where the padding holds pixels of the image it is the plan of the pixels themselves.
 
     Raises
     ------

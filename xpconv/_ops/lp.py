@@ -70,7 +70,8 @@ def lp_pool(
     Notes
     -----
     The sum is not divided by the window's size (ONNX operator LpPool). Each window is scaled by its largest magnitude,
-    so that no power overflows or vanishes. 16-bit types are computed in float32.
+    so that no power overflows or vanishes. 16-bit types are computed in float32. PyTorch and JAX, where they
+    differentiate this function, give NaN at an all-zero window, where `lp_pool_vjp` gives 0.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layo
         Pixels added before and after: one integer, one per axis, or a (before, after) pair per axis; ``"valid"`` is 0.
     mode : str
         ``"zeros"`` (default), ``"reflect"`` (mirrored at the border pixel, at most n - 1), ``"replicate"`` (the border
-        pixel) or ``"circular"`` (the other end, at most n).
+        pixel) or ``"circular"`` (the other end, round and round).
     layout : str
         ``"channels_last"`` (default) or ``"channels_first"``.
 

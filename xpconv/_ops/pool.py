@@ -154,8 +154,10 @@ def max_pool(
     -----
     Padding holds minus infinity, or an integer dtype's least value; a window with no tap inside the input gives that
     value and the index -1. A NaN makes its windows NaN, with the index of the first one. Of equal maxima the first
-    has the index. On NumPy a call allocates at most ``max_workspace`` bytes beside its results. Source: ONNX operator
-    MaxPool; PyTorch's conventions.
+    has the index. On NumPy a call allocates at most ``max_workspace`` bytes beside its results. PyTorch and JAX, where
+    they differentiate this function, share a window's gradient among equal maxima and lose that of a NaN; that of
+    `max_pool_vjp` is had from ``xpconv.torch.max_pool`` and ``xpconv.jax.max_pool``. Source: ONNX operator MaxPool;
+    PyTorch's conventions.
 
     Examples
     --------

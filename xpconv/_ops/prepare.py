@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._convolution.prepared import PreparedConv, prepared_conv
+from xpconv._ops.conv import conv
 from xpconv._shapes import read
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
@@ -64,7 +66,8 @@ def prepare_conv(
     Later changes of w and b are not seen. Beside their copies, the weight is kept in the forms that the algorithms take
     for the sizes of a batch that came last, together at most ``max_workspace`` bytes (or one form), and on NumPy a
     convolution of up to 0.26 Mflop keeps its work arrays, half a MiB at most, for each of these sizes and each thread
-    that has been in a call at the same time. Several threads may call at once.
+    that has been in a call at the same time. Several threads may call at once. Images in Dask's chunks are convolved by
+    blocks, as `conv` does, and nothing beside the copies is of use to them.
 
     Examples
     --------
@@ -86,4 +89,15 @@ def prepare_conv(
     geometry = read.conv(name, input_shape, w.shape, asked, ("input_shape", "w.shape"))
     if b is not None:
         read.whole(name, "b", b.shape, (geometry.filters,), "the output channels")
-    return prepared_conv(call, geometry, algorithm, w, b)
+    lazily = partial(
+        conv,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        layout=layout,
+        algorithm=algorithm,
+        dtype=dtype,
+    )
+    return prepared_conv(call, geometry, algorithm, w, b, lazily)

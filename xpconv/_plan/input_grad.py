@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from xpconv import _html
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import itemsize
 from xpconv._plan.bands import Bands, cheaper
@@ -77,12 +78,14 @@ class GradientPlan:
     def __repr__(self) -> str:
         return f"<GradientPlan {self.head}>"
 
-    def __str__(self) -> str:
-        lines = [self.head]
-        if self.bands is not None:
-            phases = sum(plan.seconds for plan in self.planned)
-            lines.append(f"col2im: predicted {self.bands.seconds * 1e3:.3g} ms, stride phases {phases * 1e3:.3g} ms")
-        rows = [("phase", "algorithm", "tile", "")]
+    def _heads(self) -> list[str]:
+        if self.bands is None:
+            return [self.head]
+        phases = sum(plan.seconds for plan in self.planned)
+        return [self.head, f"col2im: predicted {self.bands.seconds * 1e3:.3g} ms, stride phases {phases * 1e3:.3g} ms"]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("phase", "algorithm", "tile", "")]
         for phase, plan in zip(self.geometry.phases, self.phases, strict=True):
             first = " ".join(str(target.start) for target in phase.target)
             if plan is None:
@@ -90,7 +93,14 @@ class GradientPlan:
                 continue
             reason = next(c.reason for c in plan.candidates if c.algorithm == plan.algorithm)
             rows.append((first, plan.algorithm, " x ".join(map(str, plan.tile)), reason))
-        return "\n".join((*lines, *table(rows)))
+        return rows
+
+    def __str__(self) -> str:
+        return "\n".join((*self._heads(), *table(self._rows())))
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        return _html.table(head, rows, caption="; ".join(self._heads()))
 
 
 def choose_input_grad(call: Call, geometry: Geometry, algorithm: str, *, phase_quarters: int = 4) -> GradientPlan:

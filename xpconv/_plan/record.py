@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from xpconv import _html
 from xpconv._shapes.geometry import Geometry, Ints
 
 
@@ -57,13 +58,21 @@ class Plan:
     def __repr__(self) -> str:
         return f"<Plan {self.head}>"
 
-    def __str__(self) -> str:
-        rows = [("algorithm", "predicted", "workspace", "error", "")]
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("algorithm", "predicted", "workspace", "error", "")]
         for c in self.candidates:
             known = math.isfinite(c.seconds)
             time, room = (f"{c.seconds * 1e3:.3g} ms", size(c.workspace)) if known else ("-", "-")
             rows.append((c.algorithm, time, room, f"{c.error:.1e}" if c.error == c.error else "-", c.reason))
-        return "\n".join((self.head, *table(rows), f"constants: {self.rates}"))
+        return rows
+
+    def __str__(self) -> str:
+        return "\n".join((self.head, *table(self._rows()), f"constants: {self.rates}"))
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        taken = next((i for i, c in enumerate(self.candidates) if c.algorithm == self.algorithm), None)
+        return _html.table(head, rows, caption=f"{self.head}; constants: {self.rates}", strong=taken)
 
 
 def size(count: int) -> str:

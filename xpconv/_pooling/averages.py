@@ -11,6 +11,7 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
+from xpconv._pooling.compiled import Loops, rows_apart
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
 from xpconv._pooling.spread import spread_sum
@@ -63,6 +64,14 @@ def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
     if not windows.batch:
         return y
     windows, (pixels, target) = images_apart(call, windows, x, y)
+    if (loops := Loops.of("averages", call, windows, pixels, target)) is not None:
+
+        def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+            assert isinstance(work, BufferedWorkspace)
+            loops.averages(work, region, pixels, target, padded)
+
+        sweep(call, windows, rows_apart(call, windows), compiled, 2)
+        return y
     rule = Rule(np.add, sums, absolute=absolute)
     cuts = cut(call, windows, *reducing(windows, x.dtype.itemsize, sums.itemsize, absolute))
 

@@ -22,6 +22,7 @@ from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
 from xpconv._pooling import known, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
+from xpconv._pooling.compiled import Loops, rows_apart
 from xpconv._pooling.lines import Pick, Windows
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.routes import Routes
@@ -115,6 +116,18 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     if not windows.batch:
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
+    if (loops := Loops.of("maxima", call, windows, pixels, best)) is not None:
+        spots = None if not indices else Loops.of("places", call, windows, pixels)
+        if spots is not None or not indices:
+
+            def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+                assert isinstance(work, BufferedWorkspace)
+                loops.maxima(work, region, pixels, best, fill)
+                if spots is not None:
+                    spots.places(work, region, pixels, places[0])
+
+            sweep(call, windows, rows_apart(call, windows), compiled, 1)
+            return found
     rule, size = Rule(np.maximum, native(x.dtype), fill), x.dtype.itemsize
     cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
 

@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
+from xpconv._pooling.compiled import Loops
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
@@ -49,6 +50,7 @@ class Routes:
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
         self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
+        self.loops: Loops | None = None
 
     def gradient(self) -> Array | None:
         """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
@@ -57,6 +59,7 @@ class Routes:
             return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
+        self.loops = self._compiled(cuts)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
             if image > room // 3:
@@ -64,13 +67,25 @@ class Routes:
             channels = max(min(cuts.channels, room // 3 // image), 1)
             workers = max(1, min(cuts.workers, room // 3 * 2 // (image * channels)))
             cuts = replace(cuts, channels=channels, workers=workers)
-        elif windows.batch < 4 and cuts.workers > 1:
+        elif windows.batch < 4 and cuts.workers > 1 and self.loops is None:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
         if self.direct and (self.apart or self.known or not self._writes_all()):
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
+
+    def _compiled(self, cuts: Cut) -> Loops | None:
+        """Give compiled loops, if they serve and their work arrays fit the workspace."""
+        windows = self.windows
+        whole = self.direct and not (self.apart or self.known) and cuts.channels == windows.channels
+        if self.ties != "first" or not whole or not self._in_rows():
+            return None
+        found = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
+        if found is None:
+            return None
+        needs = found.needs((0, self.tile[1] if windows.rank > 1 else 1), windows.channels)
+        return found if cuts.workers * needs <= self.call.options.room - UFUNC_BUFFERS else None
 
     def _writes_all(self) -> bool:
         """Say whether the tiles write each pixel before they add to it."""
@@ -109,6 +124,10 @@ class Routes:
             reached = reached if at == (start, stop) else 0
             written = max(reached - box[0][0], 0) if rows else box[0][1] - box[0][0]
             at, reached = (start, stop), box[0][1]
+            if self.loops is not None and part.channels == self.windows.channels:
+                assert self.direct
+                self.loops.gradient(work, inner, self.pixels, self.grads, self.target, written)
+                continue
             self._through_axes(work, home[start:stop], written, gradient, pixels, part, inner)
         if not self.direct:
             np.copyto(self.target[first:last, ..., own], home, casting="same_kind")

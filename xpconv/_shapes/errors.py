@@ -106,8 +106,6 @@ class Facts:
         for n, pair in zip(size, pairs, strict=True):
             if mode == "reflect" and max(pair) >= n:
                 self.fail(f"{name} 'reflect' takes at most n - 1 pixels, here {n - 1}; got padding {pair}")
-            if mode == "circular" and max(pair) > n:
-                self.fail(f"{name} 'circular' takes at most n pixels, here {n}; got padding {pair}")
 
     def padding(self, value: Any, size: Ints, span: Ints, stride: Ints) -> Pairs:
         """Read any form of padding and give (before, after) pairs."""
@@ -144,7 +142,7 @@ def _remedy(function: str, shape: Ints) -> str:
     if unknown and not isinstance(unknown[0], float) and isinstance(shape[0], _Unfit) and len(unknown) == 1:
         return (
             "; where the number of images is not known, as in an export for any batch, give them one by one: "
-            f"jax.vmap(lambda image: {function}(image[None], …)[0])(x)"
+            f"vmap(lambda image: {function}(image[None], …)[0])(x)"
         )
     if unknown and not isinstance(unknown[0], float):
         return "; sizes of pixels and channels have to be known: export the function once for each of them"

@@ -36,14 +36,16 @@ class Run:
 
 
 def runs(mode: str, low: int, high: int, size: int) -> list[Run]:
-    """Cut the interval low to high of an axis padded in a mode into runs."""
+    """Cut the interval low to high of an axis padded in a mode into runs; circular padding may go round many times."""
+    if mode == "circular":
+        starts_at = [low, *range(low - low % size + size, high, size)]
+        ends_at = [*starts_at[1:], high]
+        return [Run(a, b - a, a % size, 1) for a, b in zip(starts_at, ends_at, strict=True) if b > a]
     left, inside, right = (low, min(high, 0)), (max(low, 0), min(high, size)), (max(low, size), high)
     if mode == "reflect":
         starts = (-low, -1), (inside[0], 1), (2 * size - 2 - right[0], -1)
-    elif mode == "replicate":
-        starts = (0, 0), (inside[0], 1), (size - 1, 0)
     else:
-        starts = (low + size, 1), (inside[0], 1), (right[0] - size, 1)
+        starts = (0, 0), (inside[0], 1), (size - 1, 0)
     return [
         Run(first, last - first, start, step)
         for (first, last), (start, step) in zip((left, inside, right), starts, strict=True)

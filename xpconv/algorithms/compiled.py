@@ -21,7 +21,7 @@ from xpconv.algorithms.cost import Work
 
 MANY = 24  # filters in a group from which on they are what the innermost loop runs over
 SHORT = 64  # channels below which the innermost loop takes several pixels as one
-PAYS = 2_000_000  # flops, some tenth of a millisecond
+PAYS = 4_000_000  # flops, some tenths of a millisecond
 LENGTH = 128  # numbers that it then runs over, at least
 Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
 

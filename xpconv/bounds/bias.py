@@ -53,7 +53,7 @@ def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", d
     -----
     The sum over all pixels is a tree of sums of at most 128 numbers, then of pairs of tiles. ``gamma(d)`` times the
     sum of absolute values, d the additions from a leaf to the root: some hundreds where there are millions of pixels.
-    Where arrays cannot be written (JAX, Dask) a compiler may join the sums, so d is the number of pixels.
+    Where arrays cannot be written (JAX) a compiler may join the sums, so d is the number of pixels.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xpconv._arrays.dtypes import accumulator, cast, native, promote
 from xpconv._arrays.space import mixed_space
+from xpconv._arrays.views import plain
 from xpconv._ops.conv import conv, conv_vjp
 from xpconv._ops.padding import pad as _pad
 from xpconv._shapes.keywords import keywords
@@ -91,7 +92,7 @@ def conv_single_step(a_slice_prev: Array, W: Array, b: Array) -> Array:
         raise ValueError(f"{name}: W has the window's shape, {tuple(a_slice_prev.shape)}; got W.shape={tuple(W.shape)}")
     if any(n != 1 for n in b.shape):
         raise ValueError(f"{name}: b has the shape (1, 1, 1); got b.shape={tuple(b.shape)}")
-    window, kernel, bias = promote(name, xp, a_slice_prev=a_slice_prev, W=W, b=b)
+    window, kernel, bias = map(plain, promote(name, xp, a_slice_prev=a_slice_prev, W=W, b=b))
     sums = accumulator(xp, native(window.dtype))
     total = xp.sum(cast(xp, window, sums) * cast(xp, kernel, sums), dtype=sums)
     return cast(xp, total + cast(xp, xp.reshape(bias, ()), sums), native(window.dtype))

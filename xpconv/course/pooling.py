@@ -200,7 +200,7 @@ def distribute_value(dz: Any, shape: tuple[int, int]) -> Array:
         raise ValueError(f"{name}: shape is (n_H, n_W), both positive; got shape={shape!r}")
     if isinstance(dz, (int, float, complex, np.generic)) and not isinstance(dz, (bool, np.bool_)):
         dz = np.asarray(dz)
-    xp = mixed_space(name, dz=dz).xp
+    xp, dz = mixed_space(name, dz=dz).xp, plain(dz)
     if any(n != 1 for n in dz.shape):
         raise ValueError(f"{name}: dz is one number; got dz.shape={tuple(dz.shape)}")
     share = floating(xp, xp.reshape(dz, (1, 1))) / (height * width)

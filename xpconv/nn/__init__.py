@@ -13,6 +13,7 @@ from xpconv.nn.loss import SoftmaxCrossEntropy
 from xpconv.nn.model import Sequential, course_network
 from xpconv.nn.optimizers import SGD, Adam, Optimizer
 from xpconv.nn.storage import load_metadata, load_parameters, save_parameters
+from xpconv.nn.summary import LayerSummary, Summary
 from xpconv.nn.windowed import AvgPool, Conv, MaxPool
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "Dense",
     "Flatten",
     "Layer",
+    "LayerSummary",
     "Library",
     "MaxPool",
     "Optimizer",
     "ReLU",
     "Sequential",
     "SoftmaxCrossEntropy",
+    "Summary",
     "course_network",
     "load_library",
     "load_metadata",

@@ -14,6 +14,7 @@ from xpconv._shapes.keywords import keywords_of
 from xpconv._work import threads as _threads
 from xpconv.nn import rectify as _rectify
 from xpconv.nn.checks import Array, Params, entry, positive_int, real_floating, same_shape
+from xpconv.nn.summary import products
 
 ONE_THREAD = 64_000_000  # multiply-adds, at most 1.3 ms of one core (48e9 a second)
 
@@ -29,7 +30,8 @@ class Layer(Protocol):
     parameters alone; the first layer of a network needs no more. The arrays of a layer with ``gives_new = True``, its
     output and the gradient by its input, are new and in no cache. A `Sequential` may hand them to the neighbour's
     ``forward_over`` or ``backward_over``, if there is one, which may write its result into them. The promise and
-    these methods count only where a layer's own class has them; they are not inherited.
+    these methods count only where a layer's own class has them; they are not inherited. ``multiplications(params,
+    output_shape)``, if there is one, is what `Sequential.summary` shows.
     """
 
     def init(self, rng: np.random.Generator, input_shape: tuple[int, ...], dtype: str = "float32") -> HostParams:
@@ -190,6 +192,10 @@ class Dense:
             shapes = f"x.shape={tuple(x.shape)}, weight.shape={tuple(weight.shape)}"
             raise ValueError(f"Dense: x is (N, {weight.shape[0]}), as the weight's first axis; got {shapes}")
         return _product(x, weight) + bias, x
+
+    def multiplications(self, params: Params, output_shape: tuple[int, ...]) -> int:
+        """Count the products for one input, whose output has this shape (without the batch axis)."""
+        return products(math.prod(entry("Dense", params, "weight").shape), self.features, output_shape)
 
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(N, F) -> (N, D)``, and the gradients of ``weight`` and ``bias``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from xpconv._tools.libraries import Library, load
 from xpconv.nn.checks import Array, Params
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
 from xpconv.nn.prepared import PreparedLayers
+from xpconv.nn.summary import LayerSummary, Summary
 from xpconv.nn.windowed import Conv, MaxPool
 
 
@@ -104,6 +106,49 @@ class Sequential:
             y, _ = layer.forward(own, np.empty((0, *shape), dtype=dtype))
             shape = y.shape[1:]
         return {name: library.asarray(value) for name, value in params.items()}
+
+    def summary(self, input_shape: tuple[int, ...], *, dtype: str = "float32") -> Summary:
+        """Say of each layer what it gives, learns and multiplies, for one input.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one input, without the batch axis.
+        dtype : str, default "float32"
+            Name of the dtype, for the bytes.
+
+        Returns
+        -------
+        Summary
+            Prints as a table and shows as one in a notebook; ``layers``, ``parameters``, ``multiplications``, ``size``.
+
+        Examples
+        --------
+        >>> print(course_network(10).summary((8, 8, 1)))
+        input 8 × 8 × 1
+        layer     kind     output      parameters  multiplications  output bytes
+        conv1     Conv     8 × 8 × 32         320           18,432         8,192
+        relu1     ReLU     8 × 8 × 32           0                0         8,192
+        maxpool1  MaxPool  4 × 4 × 32           0                0         2,048
+        conv2     Conv     4 × 4 × 64      18,496          294,912         4,096
+        relu2     ReLU     4 × 4 × 64           0                0         4,096
+        maxpool2  MaxPool  2 × 2 × 64           0                0         1,024
+        flatten1  Flatten  256                  0                0         1,024
+        dense1    Dense    10               2,570            2,560            40
+        all                                21,386          315,904        28,712
+
+        """
+        rng, rows, shape = np.random.default_rng(0), [], tuple(input_shape)
+        for name, layer in zip(self.names, self.layers, strict=True):
+            own = layer.init(rng, shape, dtype)
+            y, _ = layer.forward(own, np.empty((0, *shape), dtype=dtype))
+            shape = y.shape[1:]
+            learned = sum(int(value.size) for value in own.values())
+            count = getattr(layer, "multiplications", None)
+            products = 0 if count is None else count(own, shape)
+            size = math.prod(shape) * y.dtype.itemsize
+            rows.append(LayerSummary(name, type(layer).__name__, shape, learned, products, size))
+        return Summary(tuple(input_shape), tuple(rows))
 
     def forward(self, params: Params, x: Array) -> tuple[Array, list[Any]]:
         """Run every layer: ``-> the last one's output, every layer's cache``, first to last."""

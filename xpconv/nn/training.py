@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,6 +20,8 @@ from xpconv.nn.checks import Array, Params, positive_int, positive_number
 from xpconv.nn.loss import SoftmaxCrossEntropy
 from xpconv.nn.model import Sequential
 from xpconv.nn.optimizers import SGD, Adam, Optimizer
+from xpconv.nn.shards import Cluster, ClusterError, Local, Problem, Runner, State, rows
+from xpconv.nn.storage import load_metadata, load_parameters, save_parameters
 
 DEFAULT_LR = {"adam": 0.002, "sgd": 0.05}
 FIRST_LOSSES = 10
@@ -134,6 +138,7 @@ class Result:
     accuracy: float
     seconds: float
     interrupted: bool
+    trouble: str = ""  # why a cluster's run ended early, in one line; what was learned up to the last epoch is here
 
 
 class Progress(Protocol):
@@ -165,6 +170,10 @@ def fit(
     *,
     progress: Progress | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    client: Any = None,
+    shards: int = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Result:
     """Train a model on a dataset with one library.
 
@@ -182,6 +191,16 @@ def fit(
         Told about every batch and every epoch.
     stopped : callable, optional
         Asked before every batch; True ends the training there, as a KeyboardInterrupt does.
+    client : distributed.Client, optional
+        A cluster whose workers compute the steps. The arrays of the dataset may then lie in a store (Zarr, say), of
+        which each task reads its own rows.
+    shards : int, default 1
+        Parts of a batch, whose gradients are computed by themselves and added in a fixed order. They decide the bits;
+        whether there is a cluster, and how many workers it has, does not.
+    checkpoint : str or path, optional
+        A ``.npz`` or ``.safetensors`` file, to which the state of the run is written after every epoch.
+    resume : bool, default False
+        Go on from the checkpoint, if there is one: the run then ends with the bits that it would have had.
 
     Returns
     -------
@@ -191,7 +210,13 @@ def fit(
     Raises
     ------
     TrainingError
-        The loss explodes: it is not finite, or a hundred times what the first batch had.
+        The loss explodes: it is not finite, or a hundred times what the first batch had. Or the checkpoint is that of
+        another run.
+
+    Notes
+    -----
+    A worker that is lost in mid-run changes nothing: what it had is computed again by another. Where the cluster itself
+    is lost, the result is what was learned up to the last epoch, and its `trouble` says so.
 
     Examples
     --------
@@ -202,7 +227,12 @@ def fit(
     >>> fit(model, data, nn.load_library("numpy"), Settings(epochs=20, lr=0.1)).accuracy
     1.0
     """
+    positive_int("fit", "shards", shards)
     loop = _Loop(model, dataset, library, settings)
+    if client is not None or shards > 1:
+        loop.share(model, client, shards)
+    if checkpoint is not None:
+        loop.keep(Checkpoint(checkpoint, model, settings, shards), resume)
     started = time.perf_counter()
     with warnings.catch_warnings():
         # NumPy warns where a run diverges; the loop says so itself, once and on every library
@@ -210,7 +240,52 @@ def fit(
         interrupted = loop.run(progress or _Silent(), stopped)
         _, accuracy, predictions = loop.evaluate()
     seconds = time.perf_counter() - started
-    return Result(loop.params, loop.epochs, loop.first_losses, predictions, accuracy, seconds, interrupted)
+    found = loop.epochs, loop.first_losses, predictions, accuracy, seconds, interrupted, loop.trouble
+    return Result(loop.params, *found)
+
+
+class Checkpoint:
+    """The file that keeps the state of a run after each epoch."""
+
+    def __init__(self, path: str | os.PathLike[str], model: Sequential, settings: Settings, shards: int) -> None:
+        self.path = path
+        # epochs may be added
+        self.run = {"model": repr(model), "shards": shards, **asdict(settings), "epochs": 0}
+
+    def write(self, library: Library, state: State, epochs: list[Epoch], first_losses: list[float]) -> None:
+        """Write it, whole or not at all."""
+        arrays = {f"params/{name}": value for name, value in state.params.items()}
+        plain = {}
+        for part, value in state.optimizer.items():
+            if isinstance(value, dict):
+                arrays |= {f"optimizer/{part}/{name}": array for name, array in value.items()}
+            else:
+                plain[part] = value
+        told = {
+            "run": self.run,
+            "optimizer": plain,
+            "epochs": [asdict(epoch) for epoch in epochs],
+            "first_losses": first_losses,
+        }
+        save_parameters(self.path, arrays, {"checkpoint": json.dumps(told)})
+
+    def read(self, library: Library) -> tuple[State, list[Epoch], list[float]] | None:
+        """Read it; None where there is none."""
+        if not os.path.exists(self.path):
+            return None
+        told = json.loads(load_metadata(self.path).get("checkpoint", "{}"))
+        if told.get("run") != self.run:
+            raise TrainingError(f"{self.path} is the checkpoint of another run: {told.get('run')}")
+        params: Params = {}
+        optimizer: dict[str, Any] = dict(told["optimizer"])
+        for name, value in load_parameters(self.path, library).items():
+            kind, _, rest = name.partition("/")
+            if kind == "params":
+                params[rest] = value
+            else:
+                part, _, key = rest.partition("/")
+                optimizer.setdefault(part, {})[key] = value
+        return State(params, optimizer), [Epoch(**epoch) for epoch in told["epochs"]], told["first_losses"]
 
 
 class _Loop:
@@ -222,38 +297,67 @@ class _Loop:
         self.params = model.init(settings.generator("weights"), dataset.images.shape[1:], library)
         self.state = optimizer.init(self.params)
         self.order = settings.generator("order")
-        self.step = library.compiled(_step(model, optimizer))
+        step = library.compiled(_step(model, optimizer))
+        self.runner: Runner = _Whole(dataset, library, step, State(self.params, self.state))
+        self.checkpoint: Checkpoint | None = None
+        self.done, self.trouble = 0, ""
         self.score = library.compiled(_score(model))
         self.epochs: list[Epoch] = []
         self.first_losses: list[float] = []
         self.number, self.images, self.hits, self.loss, self.seconds = 0, 0, 0, 0.0, 0.0
 
+    def share(self, model: Sequential, client: Any, shards: int) -> None:
+        """Compute the steps in shards, here or on a cluster."""
+        data = self.dataset
+        problem = Problem(model, self.settings.make_optimizer(), self.library, data.images, data.labels)
+        state = State(self.params, self.state)
+        self.runner = Local(problem, state, shards) if client is None else Cluster(client, problem, state, shards)
+
+    def keep(self, checkpoint: Checkpoint, resume: bool) -> None:
+        """Write the state after every epoch; with `resume` begin with what is there."""
+        self.checkpoint = checkpoint
+        if resume and (found := checkpoint.read(self.library)) is not None:
+            state, self.epochs, self.first_losses = found
+            self.params, self.state, self.done = state.params, state.optimizer, len(self.epochs)
+            self.runner.begin(state)
+            for _ in range(self.done):
+                self.order.permutation(len(self.dataset.images))
+
     def run(self, progress: Progress, stopped: Callable[[], bool]) -> bool:
-        """Run every epoch; say whether an interrupt ended the last one early."""
+        """Run every epoch; say whether an interrupt, or the loss of a cluster, ended the last one early."""
         try:
-            for number in range(1, self.settings.epochs + 1):
+            for number in range(self.done + 1, self.settings.epochs + 1):
                 self.epoch(number, progress, stopped)
                 progress.epoch(self.record())
+                if self.checkpoint is not None:
+                    state = State(self.params, self.state)
+                    self.checkpoint.write(self.library, state, self.epochs, self.first_losses)
         except KeyboardInterrupt:
             if self.images:
+                self.settle()
                 self.record()
             return True
+        except ClusterError as error:
+            self.trouble = str(error)
+            return True
         return False
+
+    def settle(self) -> None:
+        """Take the parameters over from whoever computes the steps."""
+        self.params, self.state = self.runner.settle()[:2]
 
     def epoch(self, number: int, progress: Progress, stopped: Callable[[], bool]) -> None:
         """Step once through the training part, in an order of its own."""
         data = self.dataset
         self.number, self.images, self.hits, self.loss, self.seconds = number, 0, 0, 0.0, 0.0
         started = time.perf_counter()
-        for batch in _batches(self.order.permutation(len(data.images)), self.settings.batch_size):
-            if stopped():
-                raise KeyboardInterrupt
-            images, labels = self.library.asarray(data.images[batch]), self.library.asarray(data.labels[batch])
-            self.params, self.state, loss, hits = self.step(self.params, self.state, images, labels)
-            self._add(self._number(loss), self._number(hits), len(batch))
+        batches = _batches(self.order.permutation(len(data.images)), self.settings.batch_size)
+        for count, loss, hits in self.runner.steps(batches, stopped):
+            self._add(loss, hits, count)
             self.seconds = time.perf_counter() - started
             averages = self.loss / self.images, self.hits / self.images
             progress.batch(number, self.images, *averages, self.images / self.seconds)
+        self.settle()
 
     def record(self) -> Epoch:
         """Close the epoch, whole or not, with a look at the held-out part."""
@@ -267,8 +371,8 @@ class _Loop:
         """Compute the loss, the accuracy and the predictions on the held-out part."""
         data, total, predictions = self.dataset, 0.0, []
         for batch in _batches(np.arange(len(data.held_out_images)), EVALUATION_BATCH):
-            images = self.library.asarray(data.held_out_images[batch])
-            loss, best = self.score(self.params, images, self.library.asarray(data.held_out_labels[batch]))
+            images = self.library.asarray(rows(data.held_out_images, batch))
+            loss, best = self.score(self.params, images, self.library.asarray(rows(data.held_out_labels, batch)))
             total += self._number(loss) * len(batch)
             predictions.append(self.library.to_numpy(best))
         predicted = np.concatenate(predictions)
@@ -289,6 +393,32 @@ class _Loop:
         self.loss, self.hits, self.images = self.loss + loss * images, self.hits + hits, self.images + images
         if len(self.first_losses) < FIRST_LOSSES:
             self.first_losses.append(loss)
+
+
+class _Whole:
+    """Steps in this process, of a whole batch each."""
+
+    def __init__(self, dataset: Dataset, library: Library, step: Callable[..., Any], state: State) -> None:
+        self.dataset, self.library, self.step, self.state = dataset, library, step, state
+
+    def begin(self, state: State) -> None:
+        """Go on from a state."""
+        self.state = state
+
+    def steps(self, batches: Iterator[HostArray], stopped: Callable[[], bool]) -> Iterator[tuple[int, float, int]]:
+        """Make a step for each batch; give its images, loss and hits."""
+        for batch in batches:
+            if stopped():
+                raise KeyboardInterrupt
+            arrays = (rows(array, batch) for array in (self.dataset.images, self.dataset.labels))
+            images, labels = map(self.library.asarray, arrays)
+            params, optimizer, loss, hits = self.step(self.state.params, self.state.optimizer, images, labels)
+            self.state = State(params, optimizer)
+            yield len(batch), self.library.to_numpy(loss).item(), self.library.to_numpy(hits).item()
+
+    def settle(self) -> State:
+        """Give the state after the last step."""
+        return self.state
 
 
 def _batches(order: HostArray, size: int) -> Iterator[HostArray]:

@@ -15,6 +15,7 @@ from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv.nn.checks import Array, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
+from xpconv.nn.summary import products
 
 
 @keywords_of
@@ -98,6 +99,10 @@ class Conv:
     def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
         """``(N, *spatial, C) -> (N, *out, F)``; the cache is x."""
         return conv(x, entry("Conv", params, "weight"), entry("Conv", params, "bias"), **self._options()), x
+
+    def multiplications(self, params: Params, output_shape: tuple[int, ...]) -> int:
+        """Count the products for one input, whose output has this shape (without the batch axis)."""
+        return products(math.prod(entry("Conv", params, "weight").shape), self.features, output_shape)
 
     def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
         """``(N, *out, F) -> (N, *spatial, C)``, and the gradients of ``weight`` and ``bias``."""

@@ -27,6 +27,7 @@ class ModelError(ValueError):
 
 
 def parser() -> Parser:
+    """Build the parser of the arguments after ``xpconv run``."""
     parser = Parser(
         prog=PROGRAM,
         description="Run an ONNX model on NumPy with ONNX's reference evaluator and xpconv's convolutions, pools and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,32 +12,51 @@ import xpconv as xc
 from xpconv.onnx.attributes import demand_kernel, padding, pairs, per_axis
 
 Array = Any
+SIZES = 8  # of images, for which a node keeps its convolution
 
 
 def _convolve(operator: str, x: Array, w: Array, b: Array | None, attributes: dict[str, Any], dtype: Any = None) -> Any:
     """Call `xpconv.conv` with what ONNX's four attributes of windows, group and kernel_shape say."""
+    return xc.conv(x, w, b, dtype=dtype, **_options(operator, x, w, attributes))
+
+
+def _options(operator: str, x: Array, w: Array, attributes: dict[str, Any]) -> dict[str, Any]:
     rank = x.ndim - 2
     demand_kernel(operator, attributes["kernel_shape"], w.shape)
-    return xc.conv(
-        x,
-        w,
-        b,
-        stride=per_axis(attributes["strides"], rank),
-        padding=padding(operator, attributes["auto_pad"], attributes["pads"], rank),
-        dilation=per_axis(attributes["dilations"], rank),
-        groups=attributes["group"],
-        layout="channels_first",
-        dtype=dtype,
-    )
+    return {
+        "stride": per_axis(attributes["strides"], rank),
+        "padding": padding(operator, attributes["auto_pad"], attributes["pads"], rank),
+        "dilation": per_axis(attributes["dilations"], rank),
+        "groups": attributes["group"],
+        "layout": "channels_first",
+    }
 
 
 class Conv(OpRun):  # type: ignore[misc]
-    """Convolve, as `xpconv.conv` does."""
+    """Convolve, as `xpconv.conv` does.
+
+    In an `Evaluator` it knows the arrays that are a part of the model, ``constants``. With such a kernel and bias it
+    prepares the convolution once for each size of the images, and gives the same bits.
+    """
 
     op_domain = ""
+    constants: Mapping[str, Array] = {}
 
     def _run(self, x: Array, w: Array, b: Array | None = None, **attributes: Any) -> tuple[Array]:
-        return (_convolve("Conv", x, w, b, attributes),)
+        if self.has_linked_attribute or not self._constant(w, b):
+            return (_convolve("Conv", x, w, b, attributes),)
+        prepared = self.__dict__.setdefault("_prepared", {})
+        if x.shape[1:] not in prepared:
+            if len(prepared) == SIZES:
+                prepared.clear()
+            options = _options("Conv", x, w, attributes)
+            prepared[x.shape[1:]] = xc.prepare_conv(w, b, input_shape=x.shape, **options)
+        return (prepared[x.shape[1:]](x),)
+
+    def _constant(self, *arrays: Array | None) -> bool:
+        """Say whether these are the model's own: an input of the same name may stand for one of them."""
+        names = self.input[1 : 1 + len(arrays)]
+        return all(a is None or self.constants.get(name) is a for name, a in zip(names, arrays, strict=False))
 
 
 class ConvTranspose(OpRun):  # type: ignore[misc]

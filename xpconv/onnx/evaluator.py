@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx.reference import ReferenceEvaluator
 
+from xpconv.onnx.convolution import Conv
 from xpconv.onnx.operators import OPERATORS
 
 
@@ -25,6 +26,9 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
         self, proto: Any, *arguments: Any, new_ops: Sequence[type[Any]] | None = None, **keywords: Any
     ) -> None:
         super().__init__(proto, *arguments, new_ops=[*(new_ops or ()), *self.operators], **keywords)
+        for node in self.rt_nodes_:
+            if isinstance(node, Conv):
+                node.constants = self.rt_inits_
 
 
 def evaluator(

@@ -30,6 +30,7 @@ def statuses(target, but="right"):
     return {name: found["status"] for name, found in target["functions"].items() if found["status"] != but}
 
 
+@pytest.mark.usefixtures("here")
 def test_many_files_and_all_reports(capsys, tmp_path):
     right = notebook(tmp_path / "right.ipynb", cells(FEW, MAGICS))
     magics = tmp_path / "magics.py"
@@ -86,6 +87,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.usefixtures("here")
 def test_a_syntax_error_is_told_before_what_matters_less(capsys, tmp_path):
     broken = LOOPS["conv_backward"].replace("    return dA_prev", "      return dA_prev")
     tests = "from tests_of_the_course import *\n" + "\n".join(f"test_{number}()" for number in range(9))
@@ -110,18 +112,19 @@ def test_what_does_not_come_back_leaves_the_rest(capsys, tmp_path):
     texts = cells(FEW | ENDLESS | ENDS)
     texts[2:2] = ["exit()", "import os\nos._exit(3)", "%%bash\nls", "!ls\nx = !ls", "await thing()"]
     path = notebook(tmp_path / "ends.ipynb", [*texts, "import time\ntime.sleep(1000)"])
-    status, (found,), out = judge(capsys, tmp_path, path, more=["--time-limit", "6"])
+    status, (found,), out = judge(capsys, tmp_path, path, more=["--time-limit", "2"])
     assert status == 1
     right = dict.fromkeys(("create_mask_from_window", "distribute_value"), "right")
     assert statuses(found, "absent") == right | {"zero_pad": "wrong", "pool_forward": "wrong"}
-    assert "stopped after 6 s, with X (1, 1, 1, 1), pad=1" in found["functions"]["zero_pad"]["message"]
+    assert "stopped after 2 s, with X (1, 1, 1, 1), pad=1" in found["functions"]["zero_pad"]["message"]
     assert "ended the process with status 3, with A_prev" in found["functions"]["pool_forward"]["message"]
     told = "\n".join(out)
     assert "cell 3, line 1: called sys.exit(None)" in told or "cell 3, line 1: called sys.exit()" in told
     assert "cell 4, line 2: ended the process with status 3" in told
-    assert re.search(r"cell \d+, line 2: stopped after 6 s", told)
+    assert re.search(r"cell \d+, line 2: stopped after 2 s", told)
 
 
+@pytest.mark.usefixtures("here")
 def test_a_name_that_is_nearly_right(capsys, tmp_path):
     path = notebook(tmp_path / "near.ipynb", cells(changed("zero_pad", ("def zero_pad", "def zeropad"), style=FEW)))
     status, (found,), out = judge(capsys, tmp_path, path)
@@ -131,6 +134,18 @@ def test_a_name_that_is_nearly_right(capsys, tmp_path):
     assert out[-2] == "2 of 2 functions are right; 6 are absent"
 
 
+@pytest.mark.usefixtures("here")
+def test_a_function_whose_decorator_is_not_there_is_judged_without_it(capsys, tmp_path):
+    path = tmp_path / "fast.py"
+    text = "from numba_is_not_here import njit\n\n@njit(cache=True)" + LOOPS["zero_pad"] + LOOPS["distribute_value"]
+    path.write_text(f"{HEAD}\n{text.replace('distribute_value(dz,', 'distribute_value(dz: Number,')}")
+    status, (found,), out = judge(capsys, tmp_path, path)
+    assert status == 0
+    assert statuses(found, "absent") == {"zero_pad": "right", "distribute_value": "right"}
+    assert "  line 5: NameError: name 'njit' is not defined; judged without its decorators" in out
+
+
+@pytest.mark.usefixtures("here")
 def test_nothing_to_judge(capsys, tmp_path):
     (tmp_path / "empty.py").write_text("")
     assert main(["--target", str(tmp_path / "empty.py"), str(tmp_path / "none.ipynb")]) == 2

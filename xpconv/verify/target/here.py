@@ -53,8 +53,8 @@ class Judged:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        row = f'<tr><th scope="row">{self.name}</th><td>{page.cell(self.verdict)}</td></tr>'
-        return f'<style>{page.STYLE}</style><div class="xpconv-verify"><table>{row}</table></div>'
+        row = f'<tr><th scope="row">{page.breakable(self.name)}</th><td>{page.cell(self.verdict)}</td></tr>'
+        return f'<style>{page.STYLE}</style><div class="xpconv-verify here"><table>{row}</table></div>'
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class JudgedAll:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr><th scope="row">{name}</th><td>{page.cell(one.verdict)}</td></tr>'
+            f'<tr><th scope="row">{page.breakable(name)}</th><td>{page.cell(one.verdict)}</td></tr>'
             for name, one in self.functions.items()
         )
         score = f'<p class="faint">{report.score(self._outcome)}</p>'
-        return f'<style>{page.STYLE}</style><div class="xpconv-verify"><table>{rows}</table>{score}</div>'
+        return f'<style>{page.STYLE}</style><div class="xpconv-verify here"><table>{rows}</table>{score}</div>'
 
 
 def check(target: Callable[..., Any] | Mapping[str, Any], name: str | None = None, *, seed: int = 0) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from xpconv.verify.catalogue.tasks import Task
 from xpconv.verify.definition.windows import Array
 from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.target import causes, pattern
-from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, describe
+from xpconv.verify.target.ask import FORWARD, Answer, ask_twice, close, describe
 from xpconv.verify.target.cases import asked_by_the_course, questions
 from xpconv.verify.target.causes import Catalogue
 from xpconv.verify.target.helpers import CALLED, put_right
@@ -65,9 +66,9 @@ class Judge:
     """Asks the questions and knows the answers; `statuses` are those of functions that are judged already."""
 
     def __init__(self, loaded: Loaded, seed: int, statuses: dict[str, str] | None = None) -> None:
-        self.loaded, self.oracle = loaded, Oracle(seed)
+        self.loaded = loaded
+        self.oracle, self._catalogue = _known(seed)
         self.statuses: dict[str, str] = dict(statuses or {})
-        self._catalogue = Catalogue(self._arrays)
 
     @property
     def functions(self) -> Functions:
@@ -112,10 +113,7 @@ class Judge:
         return Asked(answers, wrongs, tuple(one for one in helpers if one in used))
 
     def _arrays(self, task: Task) -> Arrays:
-        """Draw fresh arrays, by their names in the call."""
-        return {
-            name: drawn.values.copy() for name, drawn in self.oracle.data(task).items() if name in task.call.names()
-        }
+        return _drawn(self.oracle, task)
 
     def _compare(self, task: Task, answer: Answer) -> list[Wrong]:
         if answer.trouble:
@@ -185,6 +183,8 @@ class Judge:
         alike = sorted(counts, key=lambda text: -counts[text]) or ([] if messages else self._partly(name, asked, mine))
         if beyond and all(wrong.number is None for wrong in beyond) and None not in likes:
             messages += [text for text in self._beyond(name, asked, beyond) if "pad 0 cuts" in text]
+        if not alike and self._kept(asked, mine):
+            messages = ["gives what it gave before on another input: a value is kept between calls"]
         if not alike and not messages:
             messages.append("like none of the known faults")
         if alike and counts[alike[0]] == len(likes) > 1:  # an exception is of the same cause
@@ -202,6 +202,19 @@ class Judge:
                 return [known]
         keys = {wrong.task.key for wrong in wrongs}
         return self._catalogue.alike(name, asked.answers, keys, wrongs[0].number)
+
+    def _kept(self, asked: Asked, wrongs: list[Wrong]) -> bool:
+        """Say whether each wrong answer is one that was right before, on another input."""
+        before: list[Array] = []
+        given: dict[str, list[Array]] = {}
+        for key, answer in asked.answers.items():  # in the order of the questions
+            given[key], before = before, [*before, *([] if key in asked.keys else answer.results)]
+        found = [
+            any(close(wrong.difference.got, result) for result in given[wrong.task.key])
+            for wrong in wrongs
+            if wrong.difference is not None and np.any(wrong.difference.got)
+        ]
+        return len(found) > 1 and all(found)
 
     def _partly(self, name: str, asked: Asked, wrongs: list[Wrong]) -> list[str]:
         """Name what gives most of these wrong answers, where nothing gives all."""
@@ -245,6 +258,18 @@ class Judge:
                 suffix = f" {wrong.difference.name}" if len(task.operation.results) > 1 else ""
                 rows += [(f"expected{suffix}", wrong.difference.expected), (f"got{suffix}", wrong.difference.got)]
         return tuple((name, _lines(array)) for name, array in rows)
+
+
+@lru_cache(maxsize=1)
+def _known(seed: int) -> tuple[Oracle, Catalogue]:
+    """Keep the answers of a seed, for whoever judges again in this process, as in an open notebook."""
+    oracle = Oracle(seed)
+    return oracle, Catalogue(lambda task: _drawn(oracle, task))
+
+
+def _drawn(oracle: Oracle, task: Task) -> Arrays:
+    """Draw fresh arrays, by their names in the call."""
+    return {name: drawn.values.copy() for name, drawn in oracle.data(task).items() if name in task.call.names()}
 
 
 def _size(wrong: Wrong) -> tuple[int, bool]:

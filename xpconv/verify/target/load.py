@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import importlib
 import inspect
@@ -229,11 +230,27 @@ class _Loader:
                 return
         except (Exception, SystemExit) as error:
             missing = {error.name} if isinstance(error, NameError) and error.name else set()
-            self._failed(step, said(error), missing)
+            if not self._bare(step, file, names, said(error)):
+                self._failed(step, said(error), missing)
         else:
             for name in _bound(step.node):
                 self.unreadable.pop(name, None)
                 self._lost.pop(name, None)
+
+    def _bare(self, step: Step, file: str, names: dict[str, Any], why: str) -> bool:
+        """Define a function of the course without its decorators, if it is one of those that fails."""
+        node = step.node
+        if not isinstance(node, ast.FunctionDef) or node.name not in NAMES or not node.decorator_list:
+            return False
+        plain = copy.deepcopy(node)
+        plain.decorator_list = []
+        try:
+            exec(compile(ast.Module([plain], []), file, "exec"), names)
+        except (Exception, SystemExit):
+            return False
+        self.notes.append(Note(step.place, f"{why}; judged without its decorators", node.name))
+        self.unreadable.pop(node.name, None)
+        return True
 
     def _unreadable(self, step: Step, error: SyntaxError) -> bool:
         concerned = DEFINES.findall(step.text)

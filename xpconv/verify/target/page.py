@@ -22,10 +22,10 @@ SIGNS = {
 }
 
 STYLE = """
-:root { color-scheme: light dark; --back: #fff; --text: #1c2024; --line: #d9dde3; --soft: #f4f6f8; --faint: #5b6470;
-  --good: #16703c; --nearly: #4c6a0a; --open: #8a5a00; --bad: #b3261e; }
+.xpconv-verify { color-scheme: light dark; --back: #fff; --text: #1c2024; --line: #d9dde3; --soft: #f4f6f8;
+  --faint: #5b6470; --good: #16703c; --nearly: #4c6a0a; --open: #8a5a00; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) {
-  :root { --back: #14171a; --text: #e4e7eb; --line: #363c44; --soft: #1e2328; --faint: #9aa4b0;
+  .xpconv-verify { --back: #14171a; --text: #e4e7eb; --line: #363c44; --soft: #1e2328; --faint: #9aa4b0;
     --good: #5fd08c; --nearly: #b4cf5a; --open: #f0b64a; --bad: #ff8a80; } }
 .xpconv-verify { background: var(--back); color: var(--text); font: 14px/1.45 system-ui, sans-serif; }
 .xpconv-verify table { border-collapse: collapse; }
@@ -35,6 +35,9 @@ STYLE = """
 .xpconv-verify tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 9rem; max-width: 20rem; }
 .xpconv-verify summary { cursor: pointer; }
 .xpconv-verify details[open] { min-width: 24rem; }
+.xpconv-verify tbody th details[open] { min-width: 0; } .xpconv-verify tbody th pre { white-space: pre-wrap; }
+.xpconv-verify.here { overflow-x: auto; padding: .3rem; } .xpconv-verify.here details[open] { min-width: 0; }
+.xpconv-verify.here tbody th { min-width: 0; overflow-wrap: normal; }
 .xpconv-verify pre { background: var(--soft); border-left: 3px solid var(--line);
   font: 12px/1.4 ui-monospace, monospace; margin: .4rem 0; padding: .5rem .7rem; white-space: pre; }
 .xpconv-verify p { margin: .4rem 0; max-width: 34rem; overflow-wrap: anywhere; }
@@ -45,8 +48,10 @@ STYLE = """
 .xpconv-verify .none { color: var(--faint); } .xpconv-verify .faint { color: var(--faint); font-weight: 400; }
 """
 PAGE_STYLE = """
-body { background: var(--back); margin: 0; } main { padding: 1.5rem; min-width: max-content; }
-h1 { font-size: 1.3rem; margin: 0 0 .2rem; } main > p.faint { max-width: none; }
+body { margin: 0; } main { box-sizing: border-box; min-height: 100vh; min-width: max-content; padding: 1.5rem; }
+h1 { font-size: 1.3rem; margin: 0 0 .2rem; } h1, main > p.faint { left: 1.5rem; position: sticky; width: fit-content; }
+main > p.faint { max-width: calc(100vw - 3rem); } tbody th { background: var(--back); left: 0; position: sticky; }
+@media (max-width: 50rem) { main.xpconv-verify tbody th { max-width: 8rem; min-width: 7rem; } }
 """
 
 
@@ -68,7 +73,7 @@ def as_html(outcomes: Sequence[Outcome]) -> str:
 def table(outcomes: Sequence[Outcome]) -> str:
     """Write the table alone."""
     names = [name for name in NAMES if any(name == v.name for outcome in outcomes for v in outcome.verdicts)] or NAMES
-    head = "".join(f'<th scope="col">{name.replace("_", "_<wbr>")}</th>' for name in ("file", "right", *names))
+    head = "".join(f'<th scope="col">{breakable(name)}</th>' for name in ("file", "right", *names))
     rows = "\n".join(_row(outcome, names) for outcome in outcomes)
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
@@ -97,6 +102,11 @@ def cell(verdict: Verdict) -> str:
         inside += "".join(f"<p>{escape(text)}</p>" for text in (*found.what, f"with {found.given}"))
         inside += _block(arrays(found, "")) if found.arrays else ""
     return _details(word, inside)
+
+
+def breakable(name: str) -> str:
+    """Write a name that may be broken after its underscores."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def _details(summary: str, inside: str) -> str:

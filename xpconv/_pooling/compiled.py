@@ -1,0 +1,158 @@
+"""Pooling of NumPy arrays in loops that Numba compiles (`xpconv._compiled`): the same steps, tile by tile, in one pass.
+
+They serve windows at a stride on one or two axes, of contiguous float32 or float64 arrays with several channels side by
+side. Results are the bits of the calls of NumPy that they stand for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from xpconv._arrays.call import Call
+from xpconv._compiled import build
+from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.sweep import Cut
+from xpconv._shapes.cuts import PARTS, block
+from xpconv._shapes.geometry import Interval, Ints, Region
+from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
+
+Array = np.ndarray[Any, Any]
+
+LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
+SAVED = {"maxima": 0.5e-9, "places": 6e-9, "averages": 0.5e-9, "maxima gradient": 3e-9}  # seconds an element, or more
+ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
+ONE = Strided(1, 1, 1)  # the rows of images that have none
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The loops of one pooling, for windows on two axes."""
+
+    name: str
+    dtype: str
+    rows: Strided
+    columns: Strided
+
+    @staticmethod
+    def of(name: str, call: Call, windows: Windows, *arrays: Array) -> Loops | None:
+        """Give the loops of this name, if they serve the arrays and are to be taken."""
+        switch = call.options.compiled
+        if not call.traits.buffers or switch is False or call.measures or call.layout != "channels_last":
+            return None
+        plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
+        dtypes = {array.dtype.name for array in arrays}
+        if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES) or not windows.strided or windows.rank > 2:
+            return None
+        dense = name == "maxima" and LEAST > 1 and windows.lines[-1].stride == 1
+        if dense or windows.channels < LEAST or not math.prod(windows.output_shape) or not build.installed():
+            return None
+        found = Loops(name, *dtypes, *((ONE,) * (2 - windows.rank) + windows.lines))
+        room = call.options.room // 2  # other work arrays are small beside a row of the images
+        if windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
+            return None
+        size = math.prod(windows.input_shape)
+        if switch is None and not build.ledger.takes(name, found.dtype, size * SAVED[name]):
+            return None
+        return found
+
+    def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
+        """(N, *I, C) -> y (N, *O, C) in a region of windows."""
+        row, places = self._row(work, x), self._place(region)
+        self._run(_four(x), _four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
+
+    def averages(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, padded: bool) -> None:
+        """(N, *I, C) -> y (N, *O, C) in a region of windows; with `padded` taps in the padding are counted."""
+        row, places = self._row(work, x), self._place(region)
+        taps = np.concatenate([_taps(line, padded, self.dtype) for line in (self.rows, self.columns)])
+        self._run(_four(x), _four(y), places, _order(self.rows), _order(self.columns), row, taps)
+
+    def places(self, work: BufferedWorkspace, region: Region, x: Array, spots: Array) -> None:
+        """(N, *I, C) -> spots (N, *O, C), the place of each maximum, in a region of windows."""
+        best = work.buffer("best", (x.shape[-1],), x.dtype)
+        self._run(_four(x), _four(spots), self._place(region, self.rows.kernel, self.columns.kernel), best)
+
+    def gradient(self, work: BufferedWorkspace, region: Region, x: Array, dy: Array, dx: Array, written: int) -> None:
+        """(N, *I, C), (N, *O, C) -> dx (N, *I, C): add the gradient of a region's windows to what is written.
+
+        The first `written` rows that they reach hold sums to add to, the others nothing.
+        """
+        windows = self._rows(region)
+        low, high = self.rows.pixels(windows)
+        length = self.columns.count * x.shape[-1]
+        tops = work.buffer("tops", ((high - low) * length,), x.dtype)
+        found = work.buffer("found", ((high - low + windows[1] - windows[0]) * length,), np.dtype(np.int32))
+        sums = work.buffer("sums", (length,), x.dtype)
+        place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
+        self._run(_four(x), _four(dy), _four(dx), place, tops, found, sums)
+
+    def needs(self, windows: Interval, channels: int) -> int:
+        """Count the bytes of work arrays that the gradient of so many rows of windows takes."""
+        length, size = self.columns.count * channels, np.dtype(self.dtype).itemsize
+        rows = self.rows.most_pixels(windows[1] - windows[0])
+        return length * (rows * (size + 4) + (windows[1] - windows[0]) * 4 + size)
+
+    def _run(self, *arguments: Any) -> None:
+        build.get(self.name, self.dtype)(*arguments)
+
+    def _row(self, work: BufferedWorkspace, x: Array) -> Array:
+        return work.buffer("row", (self.columns.size * x.shape[-1],), x.dtype)
+
+    @staticmethod
+    def _rows(region: Region) -> tuple[int, int]:
+        return region[1] if len(region) == 3 else (0, 1)
+
+    def _place(self, region: Region, *more: int) -> Array:
+        (first, last), (top, bottom) = region[0], self._rows(region)
+        axes = [(0, line.stride, line.dilation, line.before, line.full) for line in (self.rows, self.columns)]
+        numbers = [first, *axes[0], *axes[1], top, bottom, last - first, *more]
+        return np.array(numbers, np.intp)
+
+
+def rows_apart(call: Call, windows: Windows) -> Cut:
+    """Cut the windows into whole rows, for loops to whose results the cut makes no difference."""
+    shape = (windows.batch, *windows.output)
+    rows = math.prod(shape[: max(windows.rank, 1)])
+    size = math.prod(windows.input_shape) // max(rows, 1)  # pixels and channels for a row of windows
+    pieces = max(1, min(PARTS, rows * size // ENOUGH))
+    tile = block(shape, -(-rows // pieces) * (math.prod(shape) // rows))
+    if tile[-1] != shape[-1]:
+        tile = (*tile[:-1], shape[-1])
+    row = windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS
+    return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
+
+
+def _four(array: Array) -> Array:
+    """(N, *spatial, C) -> (N, H, W, C)."""
+    return array if array.ndim == 4 else array[:, None]
+
+
+@lru_cache(maxsize=256)
+def _order(line: Strided) -> Array:
+    """Give the taps in the order in which `Reading` has them."""
+    taps = sorted(range(line.kernel), key=lambda tap: line.full and tap != line.least)
+    return np.array(taps, np.intp)
+
+
+@lru_cache(maxsize=256)
+def _taps(line: Strided, padded: bool, dtype: str) -> Array:
+    """Count the taps of each window."""
+    lengths = line.lengths((0, line.count), padded)
+    return np.ascontiguousarray(np.broadcast_to(np.maximum(lengths, 1), (line.count,)).astype(dtype))
+
+
+@lru_cache(maxsize=1024)
+def _heads(rows: Strided, columns: Strided, windows: tuple[int, int]) -> Ints:
+    """Give the kernel's sizes, and which taps are the first of a tile to reach their pixels."""
+    flags: list[int] = []
+    for line, range_of in ((rows, windows), (columns, (0, columns.count))):
+        first: dict[int, int] = {}
+        for tap in line.reading(range_of).in_order():
+            first.setdefault(tap.pixels.start % line.stride, tap.number)
+        flags += [int(tap in first.values()) for tap in range(line.kernel)]
+    return (rows.kernel, columns.kernel, *flags)
