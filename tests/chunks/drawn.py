@@ -208,7 +208,19 @@ class Draw:
 
     def max_pool_vjp(self) -> Drawn:
         pooled = self._pool("max_pool", ("float32", "int32", "float16"))
-        return self._pool_vjp(pooled, "max_pool_vjp", ties=self.random.choice(("first", "all")))
+        ties = self.random.choice(("first", "all"))
+        return self._placed(pooled, self._pool_vjp(pooled, "max_pool_vjp", ties=ties))
+
+    def _placed(self, pooled: Drawn, vjp: Drawn) -> Drawn:
+        """Give the places of the maxima to a gradient, and x itself or its shape."""
+        if vjp is pooled or vjp.options.get("ties", "first") != "first" or self.random.random() < 0.5:
+            return vjp
+        x = vjp.arrays["x"]
+        vjp.arrays["indices"] = Drawn(pooled.name, pooled.arrays, {**pooled.options, "return_indices": True}).run()[1]
+        if self.random.random() < 0.5:
+            del vjp.arrays["x"]
+            vjp.options["x"] = x.shape
+        return vjp
 
     def avg_pool(self) -> Drawn:
         return self._pool("avg_pool", ("float32", "float16", "complex64"), count_include_pad=self.random.random() < 0.5)
@@ -246,7 +258,7 @@ class Draw:
 
     def adaptive_max_pool_vjp(self) -> Drawn:
         pooled = self._adaptive("adaptive_max_pool", ("float32", "int32", "float16"))
-        return self._pool_vjp(pooled, "adaptive_max_pool_vjp")
+        return self._placed(pooled, self._pool_vjp(pooled, "adaptive_max_pool_vjp"))
 
     def max_unpool(self) -> Drawn:
         drawn = self.max_pool()

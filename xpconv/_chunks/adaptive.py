@@ -10,6 +10,7 @@ from typing import Any
 from xpconv._arrays.space import space_of
 from xpconv._arrays.types import Array
 from xpconv._chunks import cells, tasks
+from xpconv._chunks.adjoints import routed, shape_of
 from xpconv._chunks.asked import Asked, empty
 from xpconv._chunks.cells import Slice
 from xpconv._chunks.graph import ARITY, Graph, Source
@@ -61,7 +62,8 @@ class Axis:
 
 
 def _axes(asked: Asked) -> tuple[Ints, tuple[Axis, ...]]:
-    images, parts = read.adaptive(asked.name, asked["x"].shape, asked["output_shape"], asked.layout)
+    shape, name = shape_of(asked)
+    images, parts = read.adaptive(asked.name, shape, asked["output_shape"], asked.layout, name)
     if "dy" in asked.given:
         wanted = in_layout((images[0], *parts, images[-1]), asked.layout)
         read.whole(asked.name, "dy", asked["dy"].shape, wanted, "the output")
@@ -168,39 +170,34 @@ def pool_vjp(asked: Asked) -> Array:
     like = asked.like
     if not images[0]:
         return asked.nothing()
-    rank, graph = len(axes), asked.graph()
-    source, sources = asked.images("x", rank), [asked.images("dy", rank)]
-    routed = asked.name == "adaptive_max_pool_vjp"
-    if routed:
-        places = Pool(asked, axes, source, (like, indices_like(like)), maxima=True).run()[1]
-        sources.append(asked.source(places, asked.order(rank)))
-    first, *spatial, last = asked.cut(images, asked.order(rank), source.bounds)
-    grids = [
-        Grid(
-            [
-                lines(one, 0, first),
-                *(
-                    _readers(one, axis, number, cuts)
-                    for number, (axis, cuts) in enumerate(zip(axes, spatial, strict=True))
-                ),
-                lines(one, -1, last),
-            ],
-            asked.order(rank),
-        )
-        for one in sources
-    ]
-    name = graph.name()
-    for each in zip(*grids, strict=True):
-        arguments, slabs = [], []
-        for one, (_, chosen) in zip(sources, each, strict=True):
-            more, laid = slab(graph, one, chosen)
-            arguments += more
-            slabs.append(laid)
-        place, chosen = each[0]
-        function, settings = (cells.routed, _routes(axes, chosen)) if routed else (cells.spread, _shares(axes, chosen))
-        block = asked.block(function, slabs, {**settings, "layout": asked.layout})
+    order, grads = asked.order(len(axes)), asked.images("dy", len(axes))
+    source = asked.images("x", len(axes)) if hasattr(asked["x"], "chunks") else None
+    cuts = asked.cut(images, order, _bounds(images, grads) if source is None else source.bounds)
+    if asked.name == "adaptive_max_pool_vjp":
+        places = asked.get("indices")
+        if places is None:
+            assert source is not None
+            places = Pool(asked, axes, source, (like, indices_like(like)), maxima=True).run()[1]
+        plane = tuple(axis.pixels for axis in axes)
+        both = grads, asked.source(places, order)
+        return routed(asked, both, cuts, lambda axis, own: axes[axis].turned.reach(own), plane)
+    (first, *spatial, last), graph = cuts, asked.graph()
+    reads = [_readers(grads, axis, number, own) for number, (axis, own) in enumerate(zip(axes, spatial, strict=True))]
+    grid, name = Grid([lines(grads, 0, first), *reads, lines(grads, -1, last)], order), graph.name()
+    for place, chosen in grid:
+        arguments, laid = slab(graph, grads, chosen)
+        block = asked.block(cells.spread, (laid,), {**_shares(axes, chosen), "layout": asked.layout})
         graph.add((name, *place), block, *arguments)
-    return graph.array(name, grids[0].chunks, like)
+    return graph.array(name, grid.chunks, like)
+
+
+def _bounds(images: Ints, grads: Source) -> list[Ints]:
+    """Cut the pixels in proportion to the cells."""
+    spatial = [
+        tuple(sorted({bound * n // cuts[-1] for bound in cuts}))
+        for n, cuts in zip(images[1:-1], grads.bounds[1:-1], strict=True)
+    ]
+    return [grads.bounds[0], *spatial, grads.bounds[-1]]
 
 
 def indices_like(array: Array) -> Array:
@@ -212,11 +209,6 @@ def indices_like(array: Array) -> Array:
 def _readers(source: Source, axis: Axis, number: int, cuts: Ints) -> list[Line]:
     """Say which cells hold the pixels between bounds."""
     return lines(source, number + 1, cuts, lambda own: whole(axis.turned.reach(own)))
-
-
-def _routes(axes: Sequence[Axis], chosen: Sequence[Line]) -> dict[str, Any]:
-    """Say which pixels a block has."""
-    return {"part": Slice(tuple(one.own for one in chosen[1:-1]), tuple(axis.pixels for axis in axes))}
 
 
 def _shares(axes: Sequence[Axis], chosen: Sequence[Line]) -> dict[str, Any]:

@@ -6,19 +6,20 @@ around it that these windows read as well are computed again by their own blocks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from xpconv._arrays.types import Array
-from xpconv._chunks import local, tasks
+from xpconv._chunks import cells, local, tasks
 from xpconv._chunks.asked import Asked, names
+from xpconv._chunks.cells import Slice
 from xpconv._chunks.graph import Graph, Source
 from xpconv._chunks.grid import Grid, Line, line, lines, slab
 from xpconv._chunks.local import Crop
 from xpconv._chunks.pools import options_of, windows_order
 from xpconv._shapes import read
-from xpconv._shapes.chunks import Read, blocks, input_bounds
+from xpconv._shapes.chunks import Read, blocks, input_bounds, whole
 from xpconv._shapes.chunks import read as read_windows
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._shapes.layout import in_layout
@@ -58,15 +59,25 @@ class Adjoint:
     def run(self) -> Array:
         """Make the graph."""
         asked, geometry, graph = self.asked, self.geometry, self.asked.graph()
-        order = asked.order(geometry.rank)
-        images = asked.images("x", geometry.rank) if hasattr(asked.get("x"), "chunks") else None
-        first, *spatial, last = asked.cut(geometry.input_shape, order, self.own if images is None else images.bounds)
+        order, images, (first, *spatial, last) = asked.order(geometry.rank), self.images, self.cuts
         pixels = [[self.pixels(images, axis, own) for own in blocks(cuts)] for axis, cuts in enumerate(spatial)]
         grid = Grid([self.both(images, 0, first), *pixels, self.both(images, -1, last)], order)  # type: ignore[list-item]
         name = graph.name()
         for place, chosen in grid:
             self.block(graph, images, (name, *place), chosen, grid.shape(chosen))
         return graph.array(name, grid.chunks, self.like)
+
+    @property
+    def images(self) -> Source | None:
+        """The images, where there are any beside their shape."""
+        asked = self.asked
+        return asked.images("x", self.geometry.rank) if hasattr(asked.get("x"), "chunks") else None
+
+    @property
+    def cuts(self) -> list[Ints]:
+        """The bounds of the gradient's axes: as the caller wants them, as the images have them, or its own."""
+        images, order = self.images, self.asked.order(self.geometry.rank)
+        return self.asked.cut(self.geometry.input_shape, order, self.own if images is None else images.bounds)
 
     @property
     def own(self) -> list[Ints]:
@@ -124,15 +135,68 @@ class Adjoint:
 
 def pool_vjp(asked: Asked) -> Array:
     """Give the gradient of a pooling's images."""
-    own = "x" in asked.given
-    shape, name = (asked["x"].shape, "x.shape") if own else (asked["input_shape"], "input_shape")
+    shape, name = shape_of(asked)
     function = asked.name.removeprefix("apart_")
     geometry = read.pool(function, shape, asked["window"], asked.windowing, name)
     read.gradient(function, "dy", asked["dy"].shape, geometry, asked.layout)
     like = asked.like
     if not geometry.batch:
         return asked.nothing()
-    return Adjoint(asked, geometry, asked.images("dy", geometry.rank), like).run()
+    grads = asked.images("dy", geometry.rank)
+    if asked.get("indices") is not None:
+        places = asked.images("indices", geometry.rank)
+        cuts = Adjoint(asked, geometry, grads, like).cuts
+        return routed(asked, (grads, places), cuts, lambda axis, own: geometry.readers(axis, own), geometry.input)
+    return Adjoint(asked, geometry, grads, like).run()
+
+
+def shape_of(asked: Asked) -> tuple[Any, str]:
+    """Give the shape of the images of a pooling's gradient, and the argument that tells it."""
+    if "x" not in asked.given:
+        return asked["input_shape"], "input_shape"
+    x = asked["x"]
+    return (x.shape, "x.shape") if hasattr(x, "shape") else (x, "x")
+
+
+def routed(
+    asked: Asked,
+    sources: tuple[Source, Source],
+    cuts: Sequence[Ints],
+    readers: Callable[[int, Interval], Interval],
+    plane: Ints,
+) -> Array:
+    """Add gradients up at the places that are known: a block takes those of the windows that read its pixels."""
+    graph, order, rank = asked.graph(), asked.order(len(plane)), len(plane)
+    (first, *spatial, last), name = cuts, graph.name()
+
+    def reads(axis: int) -> Callable[[Interval], Read]:
+        def found(own: Interval) -> Read:
+            low, high = readers(axis, own)
+            return whole((low, high)) if low < high else Read((), 0, (0, 0), low)
+
+        return found
+
+    grids = [
+        Grid(
+            [
+                lines(one, 0, first),
+                *(lines(one, axis + 1, spatial[axis], reads(axis)) for axis in range(rank)),
+                lines(one, -1, last),
+            ],
+            order,
+        )
+        for one in sources
+    ]
+    for (place, chosen), (_, same) in zip(*grids, strict=True):
+        if not all(one.read.size for one in chosen):  # no window reads these pixels
+            finish, shape = tasks.Finish(names(asked.like)[0]), grids[0].shape(chosen)
+            graph.add((name, *place), tasks.constant, graph.small(asked.like), shape=shape, finish=finish)
+            continue
+        arguments, laid = slab(graph, sources[0], chosen)
+        more, spots = slab(graph, sources[1], same)
+        settings = {"part": Slice(tuple(one.own for one in chosen[1:-1]), plane), "layout": asked.layout}
+        graph.add((name, *place), asked.block(cells.routed, (laid, spots), settings), *arguments, *more)
+    return graph.array(name, grids[0].chunks, asked.like)
 
 
 def fold(asked: Asked) -> Array:

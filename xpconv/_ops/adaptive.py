@@ -217,7 +217,7 @@ def adaptive_max_pool_vjp(
     >>> xc.adaptive_max_pool_vjp(np.ones((1, 2, 1)), x, 2)[0, :, 0]
     array([0., 0., 2., 0., 0.])
     """
-    if indices is None and is_chunked(dy, x):
+    if is_chunked(dy, x, indices):
         return by_blocks(adaptive_max_pool_vjp, locals())
     name = "adaptive_max_pool_vjp"
     call = begin(name, layout, dy, x, indices)

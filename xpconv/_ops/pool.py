@@ -241,7 +241,7 @@ def max_pool_vjp(
     array([0., 2., 2., 0.])
 
     """
-    if indices is None and is_chunked(dy, x):
+    if is_chunked(dy, x, indices):
         return by_blocks(max_pool_vjp, locals())
     name = "max_pool_vjp"
     call = begin(name, layout, dy, x, indices)
