@@ -112,6 +112,12 @@ class Call:
         """Conjugate complex numbers."""
         return self.xp.conj(array) if self.arithmetic.is_complex else array
 
+    def conj_own(self, array: Array) -> Array:
+        """Conjugate an array that nobody else has, in its place if the library can."""
+        if self.arithmetic.is_complex and self.traits.buffers:
+            return np.conjugate(array, out=array)
+        return self.conj(array)
+
     def read(self, array: Array) -> Array:
         """Read an argument in the dtype that is computed with; in the other byte order it is converted tile by tile."""
         inputs = self.arithmetic.inputs
@@ -140,7 +146,7 @@ class Call:
         return self.space.reread(from_channels_last(self.xp, array, self.layout), self.arithmetic.wanted)
 
     def give_kernel(self, dw: Array) -> Array:
-        """(*K, C/G, F) in the dtype of the sums -> the caller's layout and dtype, in one piece of memory."""
+        """(*K, C/G, F), rounded or not -> the caller's layout and dtype, in one piece of memory."""
         dw = kernel_from_channels_last(self.xp, cast(self.xp, dw, self.arithmetic.result), self.layout)
         return self.space.reread(contiguous(self.xp, dw), self.arithmetic.wanted)
 

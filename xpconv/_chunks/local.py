@@ -13,7 +13,7 @@ from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
-from xpconv._plan.choose import choose
+from xpconv._plan.choose import choose, conjugate_size, copying
 from xpconv._plan.input_grad import choose_input_grad
 from xpconv._shapes.geometry import Geometry, Ints
 
@@ -46,11 +46,11 @@ class Part(NamedTuple):
 def correlated(x: Array, w: Array, b: Array | None = None, *, geometry: Geometry, layer: Layer, weights: Any) -> Array:
     """Convolve."""
     call = Call.of(layer.name, x=x, w=w, b=b, layout=layer.layout, dtype=layer.dtype)
-    plan = choose(call, geometry, layer.algorithm)
-    kernel = call.kernel(w)[weights]
-    kernel = call.conj(kernel) if layer.conjugate else kernel
+    kernel, plan = call.kernel(w)[weights], choose(call, geometry, layer.algorithm)
+    if layer.conjugate:
+        plan = copying(call, plan, layer.algorithm, conjugate_size(call, kernel))
     filters = None if b is None else call.read(b)[weights[-1]]
-    return call.give(correlate(call, plan, call.images(x), kernel, filters))
+    return call.give(correlate(call, plan, call.images(x), kernel, filters, conjugate=layer.conjugate))
 
 
 def weight_gradient(x: Array, dz: Array, *, geometry: Geometry, layer: Layer) -> Array:
@@ -58,7 +58,7 @@ def weight_gradient(x: Array, dz: Array, *, geometry: Geometry, layer: Layer) ->
     call = Call.of(layer.name, x=x, dz=dz, layout=layer.layout, dtype=layer.dtype)
     plan = choose(call, geometry, layer.algorithm, gradient=True)
     found = weight_grad(call.conjugated(), plan, call.images(x), call.images(dz))
-    return call.give_kernel(call.conj(found) if layer.conjugate else found)
+    return call.give_kernel(call.conj_own(found) if layer.conjugate else found)
 
 
 def bias_gradient(dz: Array, *, layer: Layer) -> Array:
@@ -82,16 +82,15 @@ def input_gradient(*arrays: Array, gradient: Gradient, layer: Layer) -> Array:
     grads, (w, *rest) = arrays[: len(gradient.parts)], arrays[len(gradient.parts) :]
     b = rest[0] if rest else None
     call = Call.of(layer.name, dz=grads[0], w=w, b=b, layout=layer.layout, dtype=layer.dtype)
-    kernel = call.kernel(w)[gradient.weights]
-    kernel = call.conj(kernel) if layer.conjugate else kernel
+    kernel, conjugate = call.kernel(w)[gradient.weights], layer.conjugate
     (first, *others), bias = gradient.parts, None if b is None else call.read(b)[gradient.channels]
     if not others and (first.geometry.batch, *first.geometry.input) == gradient.shape[:-1] and not first.turned:
         plan = choose_input_grad(call, first.geometry, layer.algorithm)
-        return call.give(input_grad(call, plan, call.images(grads[0]), kernel, bias))
+        return call.give(input_grad(call, plan, call.images(grads[0]), kernel, bias, conjugate=conjugate))
     wide, total = call.in_sums(), call.space.zeros(gradient.shape, call.arithmetic.sums)
     for dz, part in zip(grads, gradient.parts, strict=True):
         plan = choose_input_grad(wide, part.geometry, layer.algorithm)
-        total = placed(call, total, input_grad(wide, plan, call.images(dz), kernel), part.spots)
+        total = placed(call, total, input_grad(wide, plan, call.images(dz), kernel, conjugate=conjugate), part.spots)
     return call.give(cast(call.xp, total, call.arithmetic.result))
 
 

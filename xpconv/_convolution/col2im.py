@@ -32,14 +32,19 @@ from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 
 
-def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None, target: Array) -> None:
-    """(N, *O, F), (*K, C, F), (C,) -> (N, *I, C), into `target`."""
+def input_grad(
+    call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None, target: Array, *, conjugate: bool = False
+) -> None:
+    """(N, *O, F), (*K, C, F), (C,) -> (N, *I, C), into `target`; `conjugate`: the weight is taken so."""
     geometry, bands, arithmetic = plan.geometry, plan.bands, call.arithmetic
     assert bands is not None
     bias = None if b is None else cast(call.xp, b, arithmetic.sums)
     with Held() as held:
         weight = held.empty((geometry.filters, *geometry.kernel, geometry.channels), arithmetic.factors)
-        np.copyto(weight, np.moveaxis(w, -1, 0))
+        if conjugate:
+            np.conjugate(np.moveaxis(w, -1, 0), out=weight)
+        else:
+            np.copyto(weight, np.moveaxis(w, -1, 0))
         weight = weight.reshape(geometry.filters, -1)  # (F, K·C)
         rows = intervals(geometry.input[0], bands.rows)
         items = list(itertools.product(intervals(geometry.batch, bands.images), rows))

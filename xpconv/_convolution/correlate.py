@@ -13,7 +13,7 @@ from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.results import Kept, Result, Written
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
-from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, sizes, slices
+from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, filter_blocks, sizes, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work import threads
 from xpconv._work.memory import Held
@@ -22,9 +22,12 @@ from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
 
 
-def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None) -> Array:
-    """(N, *I, C), (*K, C/G, F), (F,) -> (N, *O, F), in the layout of the call and its result's dtype."""
-    return perform(Task(call, plan, x, w, b))
+def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None, *, conjugate: bool = False) -> Array:
+    """(N, *I, C), (*K, C/G, F), (F,) -> (N, *O, F), in the layout of the call and its result's dtype.
+
+    `conjugate`: the weight is taken conjugate, if it is complex; the plan counts the copy.
+    """
+    return perform(Task(call, plan, x, w, b, conjugate=conjugate))
 
 
 def perform(task: Task, out: Array | None = None) -> Array:
@@ -33,11 +36,31 @@ def perform(task: Task, out: Array | None = None) -> Array:
     if plan.geometry.positions == 0:
         return call.zeros(plan.geometry.output_shape) if out is None else out
     result = Result.of(call, plan.geometry.output_shape, out)
+    for part, cut, place in blocks(plan, result):
+        if part is not plan:
+            b = None if task.b is None else task.b[cut.filters]
+            task = replace(task, plan=part)
+            _perform(replace(task, x=task.x[..., cut.inputs], w=task.w[cut.weights], b=b), place)
+        else:
+            _perform(task, place)
+    return result.array()
+
+
+def _perform(task: Task, result: Result) -> None:
+    call, plan = task.call, task.plan
     with Held(beside(plan)) as held:
+        if task.conjugate:
+            task = replace(task, w=call.conj(task.w))
         jobs = correlate_jobs(task, result, held)
         blas = not REGISTRY[plan.algorithm].clips
         run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops, blas=blas)
-    return result.array()
+
+
+def blocks(plan: Plan, result: Result) -> list[tuple[Plan, Cut, Result]]:
+    """Give what runs one after another: its plan, its channels, and where it goes."""
+    cuts = filter_blocks(plan.geometry, len(plan.whole))
+    places = result.channels([cut.filters for cut in cuts]) if plan.parts else [result]
+    return list(zip(plan.whole, cuts, places, strict=True))
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,7 @@ class Task:
     ready: tuple[
         Array | Panels, ...
     ] = ()  # the weight of each block of channels in its algorithm's form, if it is kept
+    conjugate: bool = False  # the weight is taken so, if it is complex
 
 
 @dataclass(frozen=True)
@@ -120,11 +144,18 @@ class _Correlation:
         return total
 
 
+def _converted(call: Call, plan: Plan, w: Array, factors: DType) -> Array:
+    """Give the weight in the dtype of factors, laid out in order if it is converted and its algorithm wants it so."""
+    if call.traits.buffers and w.dtype != factors and REGISTRY[plan.algorithm].copies_weight and plan.geometry.taps > 1:
+        return w.astype(factors, order="C")
+    return cast(call.xp, w, factors)
+
+
 def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task, one a tile, or one a block of channels if those are cut; they put what they compute."""
     call, plan = task.call, task.plan
     factors = factors_of(call, plan, task.x, task.w)
-    w = cast(call.xp, task.w, factors)
+    w = _converted(call, plan, task.w, factors)
     b = None if task.b is None else cast(call.xp, task.b, call.arithmetic.sums)
     tiles = Tiles((plan.geometry.batch, *plan.geometry.output), plan.tile)
 

@@ -3,61 +3,70 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast, itemsize
+from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._convolution import col2im
-from xpconv._convolution.correlate import Task, correlate_jobs
+from xpconv._convolution.correlate import Task, blocks, correlate_jobs
 from xpconv._convolution.weight import adjoint, beside, side_by_side
 from xpconv._engine.fold import add_strip
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.results import Result
 from xpconv._plan.input_grad import GradientPlan, batches, strip_elements, strips
+from xpconv._plan.record import Plan
+from xpconv._shapes.cuts import Cut
+from xpconv._shapes.geometry import Geometry, Phase
 from xpconv._work.memory import Held
 
 
-def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None = None) -> Array:
+def input_grad(
+    call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None = None, *, conjugate: bool = False
+) -> Array:
     """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C), the padding's share added to the pixels that it repeats.
 
-    A transposed convolution has a bias (C,).
+    A transposed convolution has a bias (C,). `conjugate`: the weight is taken conjugate, if it is complex.
     """
+    weight = _Weight(plan.geometry, w, conjugate and call.arithmetic.is_complex)
     if plan.geometry.mode == "zeros" or plan.geometry.batch == 0:
-        return _of_pixels(call, plan, dz, w, b)
+        return _of_pixels(call, plan, dz, weight, b)
     parts = batches(call, plan)
     if (
         len(parts) == 1
         and parts[0][1] is plan
         and (call.traits.mutable or call.arithmetic.result == call.arithmetic.sums)
     ):
-        return _padded(call, plan, dz, w)
+        return _padded(call, plan, dz, weight)
     wide = call.in_sums()
     if not call.traits.mutable:
-        return cast(call.xp, _padded(wide, plan, dz, w), call.arithmetic.result)
+        return cast(call.xp, _padded(wide, plan, dz, weight), call.arithmetic.result)
     target = call.space.empty(plan.geometry.input_shape, call.arithmetic.result, call.layout)
     for (start, stop), part in parts:
-        target[start:stop, ...] = _padded(wide, part, dz[start:stop, ...], w)
+        target[start:stop, ...] = _padded(wide, part, dz[start:stop, ...], weight)
     return target
 
 
-def _padded(call: Call, plan: GradientPlan, dz: Array, w: Array) -> Array:
+def _padded(call: Call, plan: GradientPlan, dz: Array, weight: _Weight) -> Array:
     """Add the gradients of the padding to those of the pixels."""
-    dx, wide = _of_pixels(call, plan, dz, w), call.in_sums()
+    dx, wide = _of_pixels(call, plan, dz, weight), call.in_sums()
     with Held(strip_elements(call) * itemsize(call.xp, call.arithmetic.sums)):
         for strip, part in strips(call, plan):
             start, stop = strip.images
-            dx = add_strip(call.space, dx, strip, _of_pixels(wide, part, dz[start:stop, ...], w))
+            dx = add_strip(call.space, dx, strip, _of_pixels(wide, part, dz[start:stop, ...], weight))
     return dx
 
 
-def _of_pixels(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None = None) -> Array:
+def _of_pixels(call: Call, plan: GradientPlan, dz: Array, weight: _Weight, b: Array | None = None) -> Array:
     """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C), whatever the padding holds."""
     geometry = plan.geometry
     if geometry.batch == 0:
         return call.zeros(geometry.input_shape)
     result = Result.of(call, geometry.input_shape)
     if plan.bands is not None and call.lens is None:
-        col2im.input_grad(call, plan, dz, w, b, result.array())
+        col2im.input_grad(call, plan, dz, weight.whole, b, result.array(), conjugate=weight.conjugate)
         return result.array()
     waiting: list[tuple[int, int, Jobs]] = []  # flops, workers, jobs of a phase
     with contextlib.ExitStack() as stack:
@@ -69,17 +78,46 @@ def _of_pixels(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | N
                 bias = None if b is None else cast(call.xp, b, call.arithmetic.sums)
                 part.fill((geometry.batch, *size, geometry.channels), bias)
                 continue
-            kernel = call.seen(adjoint(call.xp, w, phase.taps, geometry))
-            held = stack.enter_context(Held(beside(taken)))
-            if call.traits.buffers:
-                kernel = side_by_side(call, taken, kernel, held)
-            jobs = correlate_jobs(Task(call, taken, dz, kernel, b), part, held)
-            if plan.together:
-                waiting.append((taken.flops, taken.workers, jobs))
-                continue
-            run([jobs], call.space, call.arithmetic, taken.workers, taken.flops)
-            stack.close()
+            for one, cut, place in blocks(taken, part):
+                held = stack.enter_context(Held(beside(one)))
+                own = None if b is None else b[cut.filters]
+                kernel = weight.of(call, one, phase, cut, held)
+                jobs = correlate_jobs(Task(call, one, dz[..., cut.inputs], kernel, own), place, held)
+                del kernel  # or it would be there still when the next one is made
+                if plan.together:
+                    waiting.append((one.flops, one.workers, jobs))
+                    continue
+                run([jobs], call.space, call.arithmetic, one.workers, one.flops)
+                del jobs
+                stack.close()
         if waiting:  # one after another, threads would wait for each other at the end of each; the longest goes first
             flops, workers, jobs_of = zip(*sorted(waiting, key=lambda one: -one[0]), strict=True)
             run(jobs_of, call.space, call.arithmetic, max(workers), sum(flops))
     return result.array()
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """The weight (*K, C/G, F) of the convolution, and how it is taken."""
+
+    geometry: Geometry
+    whole: Array
+    conjugate: bool
+
+    def of(self, call: Call, plan: Plan, phase: Phase, cut: Cut, held: Held) -> Array:
+        """Give the weight of a phase's correlation, for some of the pixels' channels."""
+        w, taps, part = self.whole, phase.taps, plan.geometry
+        geometry = replace(self.geometry, channels=part.filters, filters=part.channels, groups=part.groups)
+        if cut.filters != slice(None):
+            depth = self.geometry.channels // self.geometry.groups
+            first = cut.filters.start % depth
+            own = slice(first, min(first + cut.filters.stop - cut.filters.start, depth))  # of the groups' channels
+            w = w[..., own, cut.inputs]
+            if self.conjugate and call.traits.buffers and part.groups == 1:
+                kernel = adjoint(call.xp, w, taps, geometry)
+                return np.conjugate(kernel, out=held.empty(kernel.shape, native(kernel.dtype)))
+        if self.conjugate:
+            w = call.conj(w[(*taps, slice(None), slice(None))])
+            taps = (slice(None),) * len(taps)
+        kernel = call.seen(adjoint(call.xp, w, taps, geometry))
+        return side_by_side(call, plan, kernel, held) if call.traits.buffers else kernel

@@ -117,7 +117,7 @@ class Replay(Small):
         """Say whether a plan is small enough, one tile, and of calls that can be noted."""
         geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
         noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
-        one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1
+        one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
         return noted and one and 0 < geometry.flops <= SMALL and plan.workspace <= MOST_BYTES * 2
 
     def __init__(self, task: Task) -> None:

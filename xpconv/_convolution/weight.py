@@ -42,7 +42,7 @@ def factors_of(call: Call, plan: Plan, *arrays: Array) -> DType:
 
 def beside(plan: Plan) -> int:
     """Say how many bytes a pass may allocate that are no kept work arrays: a library's transforms give new arrays."""
-    return plan.workspace if REGISTRY[plan.algorithm].fourier else 0
+    return plan.workspace if REGISTRY[plan.algorithm].fourier else plan.copied
 
 
 def prepared(call: Call, plan: Plan, w: Array, held: Held) -> Array | Panels:
@@ -69,7 +69,9 @@ def prepared(call: Call, plan: Plan, w: Array, held: Held) -> Array | Panels:
 
 
 def ready(call: Call, plan: Plan, w: Array) -> tuple[Array | Panels, ...]:
-    """Prepare the weight of each block of channels, in memory that lasts."""
+    """Prepare the weight of each block of channels, in memory that lasts; none that is too large."""
+    if plan.parts:
+        return ()
     held, cuts = Lasting(), channel_blocks(plan.geometry, plan.pieces[1])
     if len(cuts) == 1:
         return (prepared(call, plan, w, held),)

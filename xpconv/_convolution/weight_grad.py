@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from dataclasses import replace
+from enum import Enum, auto
 from typing import Any
 
+import numpy as np
+
 from xpconv._arrays.call import Call
-from xpconv._arrays.dtypes import cast
+from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.types import Array
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
@@ -21,20 +25,39 @@ from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
+FINEST = 16  # part of the room that the sums of a block of channels take, where they are put together by blocks
 
 
 def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
-    """(N, *I, C), (N, *O, F) -> (*K, C/G, F) in the dtype of the sums.
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F), ready to be given to the caller.
 
     The pixels are cut into a fixed number of partial sums, each taken tile by tile and added up in order, so the
     result does not depend on which worker took which. The channels are cut into blocks that share nothing.
     """
+    if plan.geometry.positions == 0:
+        return call.space.zeros(plan.geometry.kernel_shape, call.arithmetic.sums)
+    found = _weight_grad(call, plan, x, dz)
+    if found is None:
+        assert plan.fallback is not None
+        return weight_grad(call, plan.fallback, x, dz)
+    return found
+
+
+def _weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
+    """Give the gradient; None where it is not finite and has to be computed again, by when its memory is free."""
     geometry, space, arithmetic = plan.geometry, call.space, call.arithmetic
-    if geometry.positions == 0:
-        return space.zeros(geometry.kernel_shape, arithmetic.sums)
-    target = space.empty(geometry.kernel_shape, arithmetic.sums) if call.traits.mutable else None
+    form = _Form.of(call, plan)
+    if form is _Form.BY_BLOCKS:
+        return _by_blocks(call, plan, x, dz)
+    target = None
+    if call.traits.mutable:
+        target = space.empty_kernel(
+            geometry.kernel_shape, arithmetic.sums, call.layout if form is _Form.IN_LAYOUT else "channels_last"
+        )
     sums = _Sums(call, plan, x, dz, target)
-    with Held(beside(plan)) as held:
+    # what the caller gets is made of it after this; kept blocks leave room for that
+    second = _size(call, plan) if form is _Form.APART else 0
+    with Held(beside(plan) + second) as held:
         jobs = Jobs(lambda item, work: sums.partial(item, work, held if call.traits.buffers else None), sums.items)
         partial = run([jobs], space, arithmetic, plan.workers, geometry.flops, collect=True)
         finishing = Jobs(lambda item, work: sums.finish(item, work, partial), sums.slices)
@@ -45,9 +68,74 @@ def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
     if plan.fallback is None or call.measures:
         return target
     with threads.one_blas_thread:
-        if workspace(space, arithmetic).is_finite(target):
-            return target
-    return weight_grad(call, plan.fallback, x, dz)
+        return target if workspace(space, arithmetic).is_finite(target) else None
+
+
+class _Form(Enum):
+    """Where the sums are put together."""
+
+    APART = auto()  # channels last, and turned into what the caller gets at the end: the fastest, and a second array
+    IN_LAYOUT = auto()  # in the caller's layout from the beginning
+    BY_BLOCKS = auto()  # some channels at a time, in work arrays: the caller gets another dtype
+
+    @staticmethod
+    def of(call: Call, plan: Plan) -> _Form:
+        """Choose the one that fits the workspace."""
+        arithmetic = call.arithmetic
+        rounded = arithmetic.result != arithmetic.sums
+        if not call.traits.buffers or not (rounded or call.layout == "channels_first"):
+            return _Form.APART
+        if plan.workspace + _size(call, plan) <= call.options.max_workspace:
+            return _Form.APART
+        return _Form.BY_BLOCKS if rounded else _Form.IN_LAYOUT
+
+
+def _size(call: Call, plan: Plan) -> int:
+    """Count the bytes of the gradient in the dtype of the sums."""
+    return plan.geometry.products * plan.geometry.filters * itemsize(call.xp, call.arithmetic.sums)
+
+
+def _by_blocks(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
+    """Put the sums of some channels together at a time, in the same order, and round them into the result."""
+    geometry, space, arithmetic = plan.geometry, call.space, call.arithmetic
+    target = space.empty_kernel(geometry.kernel_shape, arithmetic.result, call.layout)
+    sums = _Sums(call, plan, x, dz, None)
+    finite: list[bool] = []
+
+    def compute(cut: Cut, work: Workspace) -> None:
+        first, *others = sums.stretches
+        with Held() as held:
+            total = sums.partial((first, cut), work, held)
+            for stretch in others:
+                with Held() as own:
+                    total = work.accumulate(total, sums.partial((stretch, cut), work, own))
+            with sums.quiet(work):
+                found = sums.algorithm.finish(work, total, cut.geometry)
+            finite.append(plan.fallback is None or call.measures or work.is_finite(found))
+            np.copyto(target[cut.weights], found, casting="unsafe")
+
+    cuts = sums.cuts
+    if geometry.groups > 1:
+        cuts = _finer(cuts, call.room // FINEST // itemsize(call.xp, arithmetic.sums))
+    alone = plan.workspace // plan.workers + 2 * _size(call, plan) // len(cuts)
+    workers = max(1, min(plan.workers, call.room // alone))
+    with Held(beside(plan)):
+        run([Jobs(compute, cuts)], space, arithmetic, workers, geometry.flops)
+    return target if all(finite) else None
+
+
+def _finer(cuts: list[Cut], elements: int) -> list[Cut]:
+    """Cut single groups further, by their input channels, as far as their weights have more elements than that."""
+    first = cuts[0].geometry
+    count = -(-first.products * first.filters // elements)
+    if count == 1 or first.groups > 1:
+        return cuts
+    finer = []
+    for cut in cuts:
+        for part in channel_blocks(cut.geometry, min(count, first.channels)):
+            inputs = slice(cut.inputs.start + part.inputs.start, cut.inputs.start + part.inputs.stop)
+            finer.append(replace(cut, geometry=part.geometry, inputs=inputs, weights=(..., part.inputs, cut.filters)))
+    return finer
 
 
 class _Sums:
@@ -76,7 +164,8 @@ class _Sums:
         inner = [(..., slice(*interval), slice(None)) for interval in intervals(depth, step)]
         return list(itertools.product(range(len(self.cuts)), inner))
 
-    def _quiet(self, work: Workspace) -> Any:
+    def quiet(self, work: Workspace) -> Any:
+        """Silence warnings about what is looked at afterwards."""
         return work.quiet() if self.algorithm.spreads else contextlib.nullcontext()
 
     def partial(self, item: tuple[Interval, Cut], work: Workspace, held: Held | None) -> Array:
@@ -85,7 +174,7 @@ class _Sums:
         total = place = None
         if held is not None and self.target is not None and self.algorithm.exact and stretch[0] == 0:
             place = self.target[cut.weights]
-        with self._quiet(work):
+        with self.quiet(work):
             for region in map(self.tiles.__getitem__, range(*stretch)):
                 found = self._tile(cut, region, work)
                 if held is not None and place is None:
@@ -124,7 +213,7 @@ class _Sums:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""
         number, part = item
         total, *others = (one[part] for one in partial[number :: len(self.cuts)])
-        with self._quiet(work):
+        with self.quiet(work):
             for other in others:
                 total = work.accumulate(total, other)
             found = self.algorithm.finish(work, total, self.cuts[number].geometry)

@@ -330,7 +330,7 @@ def conv_vjp(
 
 def _input_grad(call: Call, geometry: Geometry, algorithm: str, dz: Array, w: Array) -> Array:
     plan = choose_input_grad(call, geometry, algorithm)
-    return call.give(input_grad(call, plan, call.images(dz), call.conj(call.kernel(w))))
+    return call.give(input_grad(call, plan, call.images(dz), call.kernel(w), conjugate=True))
 
 
 def _weight_grad(call: Call, geometry: Geometry, algorithm: str, dz: Array, x: Array) -> Array:

@@ -10,7 +10,7 @@ from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
-from xpconv._plan.choose import choose
+from xpconv._plan.choose import choose, conjugate_size, copying
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
@@ -164,7 +164,9 @@ def conv_transpose_vjp(
     geometry = read.transpose(name, x.shape, w.shape, asked)
     read.whole(name, "dz", dz.shape, in_layout(geometry.input_shape, layout), "the output")
     grads, images = call.images(dz), call.images(x)
-    dx = correlate(call, choose(call, geometry, "auto"), grads, call.conj(call.kernel(w)))
+    kernel = call.kernel(w)
+    plan = copying(call, choose(call, geometry, "auto"), "auto", conjugate_size(call, kernel))
+    dx = correlate(call, plan, grads, kernel, conjugate=True)
     dw = weight_grad(call.conjugated(), choose(call, geometry, "auto", gradient=True), grads, images)
     db = bias_grad(call, grads, (geometry.batch, *geometry.input))
-    return call.give(dx), call.give_kernel(call.conj(dw)), call.give_bias(db)
+    return call.give(dx), call.give_kernel(call.conj_own(dw)), call.give_bias(db)

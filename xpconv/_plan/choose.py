@@ -8,11 +8,14 @@ from functools import lru_cache
 
 from xpconv._arrays import cublas
 from xpconv._arrays.call import Call
+from xpconv._arrays.dtypes import itemsize
+from xpconv._arrays.types import Array
 from xpconv._compiled import build
 from xpconv._plan.case import Case
-from xpconv._plan.fit import fit
+from xpconv._plan.fit import fit, in_parts
 from xpconv._plan.rates import RATES, UNMEASURED, exact_work, predict
-from xpconv._plan.record import Candidate, Plan
+from xpconv._plan.record import Candidate, Plan, size
+from xpconv._shapes.cuts import halvings
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.keywords import meant
 from xpconv.algorithms import REGISTRY
@@ -34,15 +37,20 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
             f"{call.name}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
             f"{meant(algorithm, CHOICES)}"
         )
-    case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient)
-    if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:
-        case = replace(case, compiled=refusal)
+    case = _case(call, geometry, gradient)
     plan, trouble = _plan(algorithm, case, call.room)
     if plan is None:
         raise ValueError(f"{call.name}: {trouble}")
     if algorithm == "auto" and call.options.compiled is None and REGISTRY[plan.algorithm].clips:
         return _paid(case, plan, call.room)
     return plan
+
+
+def _case(call: Call, geometry: Geometry, gradient: bool = False) -> Case:
+    case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient)
+    if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:
+        case = replace(case, compiled=refusal)
+    return case
 
 
 def _paid(case: Case, plan: Plan, room: int) -> Plan:
@@ -70,10 +78,15 @@ def _plan(wanted: str, case: Case, room: int) -> tuple[Plan | None, str]:
             work = exact_work(work, numbers.exact, geometry, numbers.itemsize)
         found = fit(name, work, case, room)
         if isinstance(found, str):
+            found = _in_blocks(name, case, room) or found
+        if isinstance(found, str):
             refusals[name] = found
-        else:
-            plans[name] = found
-            seconds[name] = predict(work, geometry, rates, numbers.itemsize, found.tile, found.single_taps)
+            continue
+        plans[name] = found
+        for part in found.whole:
+            own = algorithm.forward_work(part.geometry) if found.parts else work
+            time = predict(own, part.geometry, rates, numbers.itemsize, part.tile, part.single_taps)
+            seconds[name] = seconds.get(name, 0.0) + time
     if wanted == "auto":
         best = min(
             plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].transforms else 1), default=None
@@ -86,14 +99,78 @@ def _plan(wanted: str, case: Case, room: int) -> tuple[Plan | None, str]:
     candidates = []
     for name in REGISTRY:
         reason = refusals.get(name) or _reason(name, best, wanted, seconds)
-        size = plans[name].workspace if name in plans else 0
-        error = _error(name, case) if name in plans and not case.gradient else math.nan
-        candidates.append(Candidate(name, seconds.get(name, math.inf), size, reason, error))
+        taken = plans[name].workspace if name in plans else 0
+        error = math.nan
+        if name in plans and not case.gradient:
+            error = max(_error(name, replace(case, geometry=part.geometry)) for part in plans[name].whole)
+        candidates.append(Candidate(name, seconds.get(name, math.inf), taken, reason, error))
     note = rates.measured or f"none measured for {case.traits.kind} devices; ratios of a typical one were assumed"
     chosen = plans[best]
     if REGISTRY[best].transforms and seconds[best] < ALONE:
         chosen = replace(chosen, workers=1)
     return replace(chosen, candidates=tuple(candidates), rates=note), ""
+
+
+def _in_blocks(name: str, case: Case, room: int) -> Plan | None:
+    """Plan blocks of filters where the whole transformed weight does not fit: the largest that leave room for tiles.
+
+    Each block transforms the images anew. The blocks do not depend on the number of threads, nor do the bits.
+    """
+    geometry = case.geometry
+    if case.gradient or geometry.groups > 1 or not REGISTRY[name].transforms:
+        return None
+    found = None
+    for cuts in halvings(geometry):
+        parts = [cut.geometry for cut in cuts]
+        alone = in_parts(name, replace(case, threads=1), room, parts)
+        if alone is None:
+            continue
+        if alone.workspace <= room // 2:
+            found = parts
+            break
+        found = found or parts
+    return None if found is None else in_parts(name, case, room, found)
+
+
+def conjugate_size(call: Call, w: Array) -> int:
+    """Count the bytes of a conjugate copy of a weight: none of a real one."""
+    return math.prod(w.shape) * itemsize(call.xp, w.dtype) if call.arithmetic.is_complex else 0
+
+
+def copying(call: Call, plan: Plan, algorithm: str, conjugate: int, moved: int = 0) -> Plan:
+    """Count the bytes of copies of the weight that are made before all else; cut the filters where they do not fit.
+
+    `moved`: that of a weight whose groups are laid out anew, which a single group is not.
+    """
+    if conjugate + moved == 0:
+        return plan
+    most = call.options.max_workspace // 4 * call.quarters
+
+    def share(part: Geometry) -> int:
+        copied = conjugate + (moved if part.groups > 1 else 0)
+        return -(-copied * part.filters // plan.geometry.filters)
+
+    def counted(part: Plan) -> Plan:
+        copied = share(part.geometry)
+        return replace(part, workspace=part.workspace + copied, copied=copied)
+
+    whole = tuple(map(counted, plan.whole))
+    needs = max(part.workspace for part in whole)
+    if needs <= most:
+        return replace(plan, parts=whole, workspace=needs) if plan.parts else whole[0]
+    half = replace(call, quarters=max(call.quarters // 2, 1))
+    for cuts in halvings(plan.geometry):
+        if max(share(cut.geometry) for cut in cuts) > most // 2:
+            continue
+        parts = [_plan(algorithm, _case(half, cut.geometry), half.room)[0] for cut in cuts]
+        whole = tuple(counted(part) for part in parts if part is not None and not part.parts)
+        if len(whole) == len(parts) and max(part.workspace for part in whole) <= most:
+            needs = max(part.workspace for part in whole)
+            return replace(whole[0], geometry=plan.geometry, workspace=needs, parts=whole, candidates=plan.candidates)
+    raise ValueError(
+        f"{call.name}: algorithm {plan.algorithm!r}: needs {size(needs)} of workspace, with a copy of the weight, "
+        f"max_workspace leaves it {size(most)}; raise it with set_options"
+    )
 
 
 def _error(name: str, case: Case) -> float:

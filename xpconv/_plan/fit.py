@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from xpconv._plan.case import Case
@@ -81,6 +82,18 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         spare=needs.spare,
         fallback=fallback,
     )
+
+
+def in_parts(name: str, case: Case, room: int, parts: Sequence[Geometry]) -> Plan | None:
+    """Plan blocks of filters that are taken one after another; None if they do not fit."""
+    found = {}
+    for part in set(parts):
+        one = fit(name, REGISTRY[name].forward_work(part), replace(case, geometry=part), room)
+        if isinstance(one, str):
+            return None
+        found[part] = one
+    most = max(one.workspace for one in found.values())
+    return replace(found[parts[0]], geometry=case.geometry, workspace=most, parts=tuple(found[part] for part in parts))
 
 
 def _gradient_needs(name: str, work: Work, case: Case, room: int, blocks: int) -> tuple[_Needs, Work]:

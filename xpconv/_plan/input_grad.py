@@ -10,7 +10,7 @@ from xpconv import _html
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import itemsize
 from xpconv._plan.bands import Bands, cheaper
-from xpconv._plan.choose import choose
+from xpconv._plan.choose import choose, copying
 from xpconv._plan.record import Candidate, Plan, mflop, size, table
 from xpconv._shapes.cuts import Strip, intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, Interval, Ints
@@ -112,14 +112,24 @@ def choose_input_grad(call: Call, geometry: Geometry, algorithm: str, *, phase_q
     call = call.with_quarters(1) if geometry.mode != "zeros" else call  # strips of padding take a quarter
     own = call.with_quarters(min(phase_quarters, call.quarters))
     phases = tuple(
-        None if phase.geometry is None else choose(own, phase.geometry, algorithm) for phase in geometry.phases
+        None if phase.geometry is None else _with_copies(own, choose(own, phase.geometry, algorithm), algorithm)
+        for phase in geometry.phases
     )
     planned = [plan for plan in phases if plan is not None]
     # also where col2im is taken in the end: its time is compared with theirs
     bands = cheaper(call, geometry, planned) if algorithm == "auto" else None
     # work arrays of all phases are held until the end
     together = call.traits.mutable and sum(plan.workspace for plan in planned) <= call.room
+    together = together and not any(plan.parts for plan in planned)
     return GradientPlan(geometry, phases, bands, together, algorithm, phase_quarters)
+
+
+def _with_copies(call: Call, plan: Plan, algorithm: str) -> Plan:
+    """Count what no view gives: a conjugate weight, and one whose groups are laid out anew."""
+    geometry, complex_data = plan.geometry, call.arithmetic.is_complex
+    size = geometry.products * geometry.filters * itemsize(call.xp, call.arithmetic.inputs)
+    moved = geometry.groups > 1 and not geometry.depthwise
+    return copying(call, plan, algorithm, size * complex_data, size * moved)
 
 
 def _again(call: Call, plan: GradientPlan, geometry: Geometry) -> GradientPlan:

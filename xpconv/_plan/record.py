@@ -38,6 +38,14 @@ class Plan:
     panels: int = 0  # columns of the panels that a weight may be laid out in (`panels.repaid` says whether), or 0
     spare: int = 0  # bytes that pieces of a product's sum may take
     fallback: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
+    # of blocks of filters that are taken one after another, where something of the whole weight takes too much
+    parts: tuple[Plan, ...] = ()
+    copied: int = 0  # bytes of the weight that are conjugated, or whose groups are laid out anew, before all else
+
+    @property
+    def whole(self) -> tuple[Plan, ...]:
+        """Give what runs one after another: the parts, or this plan itself."""
+        return self.parts or (self,)
 
     @property
     def flops(self) -> int:
@@ -53,7 +61,11 @@ class Plan:
     def head(self) -> str:
         """Give the plan in a line."""
         tile = " x ".join(map(str, self.tile))
-        return f"{self.algorithm}: tiles of {tile} output pixels, {size(self.workspace)} workspace, {mflop(self.flops)}"
+        parts = f", filters in {len(self.parts)} blocks" if self.parts else ""
+        return (
+            f"{self.algorithm}: tiles of {tile} output pixels, {size(self.workspace)} workspace, "
+            f"{mflop(self.flops)}{parts}"
+        )
 
     def __repr__(self) -> str:
         return f"<Plan {self.head}>"

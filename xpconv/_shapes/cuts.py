@@ -91,6 +91,30 @@ def channel_blocks(geometry: Geometry, count: int) -> list[Cut]:
     return blocks
 
 
+def filter_blocks(geometry: Geometry, count: int) -> list[Cut]:
+    """Cut the groups, and where there are more blocks than groups the filters of each."""
+    if count <= geometry.groups:
+        return channel_blocks(geometry, count)
+    width = geometry.filters // geometry.groups
+    step, blocks = -(-width // (count // geometry.groups)), []
+    for group in channel_blocks(geometry, geometry.groups):
+        start = group.filters.start or 0
+        for a, b in intervals(width, step):
+            filters = slice(start + a, start + b)
+            blocks.append(Cut(replace(group.geometry, filters=b - a), group.inputs, filters, (..., filters)))
+    return blocks
+
+
+def halvings(geometry: Geometry) -> Iterator[list[Cut]]:
+    """Give ever smaller blocks of filters, down to single ones."""
+    groups, width = geometry.groups, geometry.filters // geometry.groups
+    for most, each in ((groups, 1), (width, groups)):
+        count = 1
+        while count < most:
+            count = min(2 * count, most)
+            yield filter_blocks(geometry, count * each)
+
+
 @dataclass(frozen=True)
 class Strip:
     """A part of a padding with pixels of the image, along each axis in one run."""

@@ -50,6 +50,7 @@ class Direct(Algorithm):
                 calls=2 * geometry.taps,
                 fused=1.4 * planes,
                 read=c + planes,
+                prepared=c * planes,
                 thick=thick,
             )
         if geometry.depthwise:
@@ -73,9 +74,11 @@ class Direct(Algorithm):
         """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups, or (K·F, C) for few output channels."""
         if _is_few(geometry):
             xp = work.xp
-            w = xp.reshape(w, (geometry.taps, geometry.channels, geometry.filters))
-            # (K, C, F) -> (K, F, C)
-            return contiguous(xp, xp.reshape(xp.permute_dims(w, (0, 2, 1)), (-1, geometry.channels)))
+            rank = geometry.rank
+            # (*K, C, F) -> (K·F, C), copied once at most, whatever order it lies in
+            return contiguous(
+                xp, xp.reshape(xp.permute_dims(w, (*range(rank), rank + 1, rank)), (-1, geometry.channels))
+            )
         if geometry.groups == 1:
             return w
         return work.xp.reshape(w, (*w.shape[:-1], geometry.groups, -1))

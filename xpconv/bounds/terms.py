@@ -115,6 +115,8 @@ def _cut(call: Call, plan: Plan) -> bool:
 
 def correlation(call: Call, plan: Plan, more: int = 0) -> Steps:
     """Count the steps of `correlate`, and so many roundings more; what is not finite may have been computed again."""
+    if plan.parts:
+        return worst(correlation(call, part, more) for part in set(plan.parts))
     algorithm = REGISTRY[plan.algorithm]
     count = algorithm.summed(plan.geometry)
     if plan.fallback is not None:
