@@ -85,3 +85,22 @@ def test_what_runs_is_what_is_explained(
 def test_an_unknown_pass_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^explain: of is one of .*'weight_grad'; got of='backward'"):
         xc.explain(X, W, of="backward")  # type: ignore[arg-type]
+
+
+def test_wide_ranges_are_told() -> None:
+    """One large pixel spoils digits of windows without it where pixels are transformed, and `explain` says so."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 24, 24, 32), np.float32), rng.standard_normal((3, 3, 32, 32), np.float32)
+    x[0, 12, 12, 0] = 1e6
+    exact = xc.conv(x.astype(np.float64), w.astype(np.float64), algorithm="gemm")
+    apart = np.ones(exact.shape[1:3], bool)
+    apart[10:13, 10:13] = False
+    error = {}
+    for name in ("direct", "gemm", "winograd", "fft"):
+        off = np.abs(xc.conv(x, w, algorithm=name) - exact)
+        assert (off <= xc.error_bound(x, w, algorithm=name)).all()
+        error[name] = off[0, apart].max()
+        reasons = {c.algorithm: c.reason for c in xc.explain(x.shape, w.shape, algorithm=name).candidates}
+        assert ("errors grow with the largest pixel of a tile" in reasons[name]) == (name in ("winograd", "fft"))
+    assert max(error["direct"], error["gemm"]) < 1e-3
+    assert min(error["winograd"], error["fft"]) > 100 * max(error["direct"], error["gemm"])

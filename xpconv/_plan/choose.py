@@ -24,6 +24,7 @@ CHOICES = ("auto", *REGISTRY)
 NUMPY_ONLY = "serves NumPy only"
 AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2, 7x7) 1,500
 PREFERENCE = 1.1  # an algorithm with larger errors is taken if it is predicted to be faster by more than this
+WIDE = "; errors grow with the largest pixel of a tile"
 TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
 # seconds of one thread below which an algorithm of many short array calls stays on it: two threads wait for each other.
 # Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
@@ -98,7 +99,7 @@ def _plan(wanted: str, case: Case, room: int) -> tuple[Plan | None, str]:
         return None, "; ".join(f"algorithm {name!r}: {refusals.get(name, 'is not available')}" for name in names)
     candidates = []
     for name in REGISTRY:
-        reason = refusals.get(name) or _reason(name, best, wanted, seconds)
+        reason = refusals.get(name) or _reason(name, best, wanted, seconds) + WIDE * REGISTRY[name].transforms
         taken = plans[name].workspace if name in plans else 0
         error = math.nan
         if name in plans and not case.gradient:
