@@ -1,5 +1,6 @@
 """The site: `python -m sphinx docs docs/_build`, with the extra "docs"."""
 
+import doctest
 import importlib.util
 import os
 import sys
@@ -35,7 +36,17 @@ autodoc_mock_imports = [name for name in ("torch", "jax", "onnx") if importlib.u
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-doctest_global_setup = "import numpy as np\nimport xpconv as xc"
+# `sphinx -b doctest`: the examples of a docstring see the names of their module
+doctest_global_setup = """
+import numpy as np
+import xpconv as xc
+from xpconv import nn
+from xpconv.data import load_digits
+from xpconv.nn import *
+from xpconv.nn.training import *
+from xpconv.testing import *
+"""
+doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 if os.environ.get("XPCONV_DOCS_ONLINE"):  # without a connection each inventory would be a warning
     extensions.append("sphinx.ext.intersphinx")

@@ -165,10 +165,11 @@ class set_options:
         or the environment variable ``XPCONV_NUM_THREADS``. Results do not depend on it, to the bit.
     compiled : bool, optional
         Whether NumPy calls may run in kernels that Numba compiles (``python -m pip install "xpconv[fast]"``). At the
-        start they are used where they are predicted to save time, a kernel from the call on by which a process has lost
-        as much time without it as it takes to load or to compile; no call waits before, and Numba is not imported.
-        True: from the first call on, which waits. False, or the environment variable ``XPCONV_COMPILED=0``: never.
-        Pooling gives the same bits either way, a convolution results within the same kind of bound.
+        start a convolution takes one if that is predicted to save it a millisecond, and the first that does waits
+        until Numba is loaded and the kernel compiled, or found on disk; pooling, whose bits are the same either way, as
+        soon as the process has lost as much time without it. Others leave Numba alone. True: wherever anything is
+        saved, at once. False, or the environment variable ``XPCONV_COMPILED=0``: never. A convolution's results stay
+        within the same kind of bound.
 
     Raises
     ------

@@ -287,6 +287,19 @@ def test_kernels_are_compiled_once_whoever_asks(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.needs("numba")
+def test_a_kernel_needs_no_folder_to_be_kept_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    def njit(*signature: Any, cache: bool = False, **options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda source: source
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert build._compile("planes", "float32").__name__ == "forward"
+
+
+@pytest.mark.needs("numba")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_has_the_kernels() -> None:
     script = (

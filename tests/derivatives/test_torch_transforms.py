@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 import xpconv as xc
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.needs("torch")
 
 F64 = torch.float64

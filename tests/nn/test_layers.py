@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import xpconv as xc
 from tests.checks import demand_kind
 from xpconv.nn import AvgPool, Conv, Dense, Flatten, MaxPool, ReLU
 
@@ -250,3 +251,15 @@ W = {"weight": np.zeros((4, 5), dtype="float32"), "bias": np.zeros(5, dtype="flo
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("window", "options", "places"), [(4, {}, True), (4, {"stride": 3}, False), (2, {}, False)])
+def test_max_pool_keeps_places_where_they_are_worth_it(window: int, options: dict[str, int], places: bool) -> None:
+    """On NumPy: of large windows that share no pixel."""
+    x = np.random.default_rng(0).standard_normal((2, 13, 9, 3)).astype("float32")
+    layer = MaxPool(window, **options)
+    y, cache = layer.forward({}, x)
+    assert isinstance(cache, tuple) == places
+    np.testing.assert_array_equal(layer.values(x), y)
+    dx, _ = layer.backward({}, cache, y)
+    np.testing.assert_array_equal(dx, xc.max_pool_vjp(y, x, window, **options))

@@ -116,6 +116,7 @@ def convolutions(draw: Draw, function: str) -> Call:
         "conv_input_grad": (dz, w, x.shape),
         "conv_weight_grad": (dz, x, w.shape),
         "explain": (x.shape, w.shape),
+        "prepare_conv": (w, b),
     }[function]
     given = dict(options, padding_mode=mode)
 
@@ -125,8 +126,10 @@ def convolutions(draw: Draw, function: str) -> Call:
         found = oracle.conv_vjp(dz, x, w, **given)
         return {"conv_vjp": found, "conv_input_grad": found[0], "conv_weight_grad": found[1]}[function]
 
-    extra = {"algorithm": draw.choice(["auto", "direct", "gemm"])}
-    wanted = None if function in ("explain", "error_bound") else expected
+    extra: dict[str, Any] = {"algorithm": draw.choice(["auto", "direct", "gemm"])}
+    if function == "prepare_conv":
+        extra["input_shape"] = x.shape
+    wanted = None if function in ("explain", "error_bound", "prepare_conv") else expected
     return Call(function, arguments, {**given, **extra}, draw.choice(LIBRARIES), wanted)
 
 
@@ -253,7 +256,7 @@ def course(draw: Draw, function: str) -> Call:
 
 BUILDERS: dict[str, Callable[[Draw, str], Call]] = {}
 for _builder, _names in (
-    (convolutions, "conv conv_vjp conv_input_grad conv_weight_grad explain error_bound"),
+    (convolutions, "conv conv_vjp conv_input_grad conv_weight_grad explain error_bound prepare_conv"),
     (transposes, "conv_transpose conv_transpose_vjp"),
     (pools, "max_pool max_pool_vjp avg_pool avg_pool_vjp lp_pool lp_pool_vjp"),
     (adaptive, "adaptive_avg_pool adaptive_avg_pool_vjp adaptive_max_pool adaptive_max_pool_vjp"),

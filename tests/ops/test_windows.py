@@ -109,3 +109,16 @@ def test_they_are_pytorchs() -> None:
     np.testing.assert_array_equal(cols.reshape(flat.shape), flat.numpy())
     folded = nn.fold(flat, (9, 7), (3, 2), **geometry)
     np.testing.assert_array_equal(xc.fold(cols, x.shape, (3, 2), **geometry, **options), folded.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "complex64"])
+@pytest.mark.parametrize("layout", ["channels_last", FIRST])
+def test_windows_that_share_no_pixel_come_back_as_they_were(layout: str, dtype: str) -> None:
+    """Side by side with a rest, with gaps, dilated; zeros where no tap was."""
+    x = whole((2, 3, 11, 8) if layout == FIRST else (2, 11, 8, 3), 0, dtype)
+    for window, stride, dilation in (((4, 2), (4, 2), 1), ((3, 2), (4, 3), 1), ((2, 3), (3, 5), (2, 2))):
+        options = {"stride": stride, "dilation": dilation, "layout": layout}
+        cols = xc.unfold(x, window, **options)
+        read = xc.fold(np.ones_like(cols), x.shape, window, **options)
+        assert set(np.unique(read).tolist()) <= {0, 1}
+        np.testing.assert_array_equal(xc.fold(cols, x.shape, window, **options), np.where(read == 1, x, 0))

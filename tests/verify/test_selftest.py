@@ -30,7 +30,16 @@ def test_every_fault_is_caught(capsys):
     assert re.findall(r"(\d+) of (\d+) planted faults caught", told) == [(total, total)]
 
 
-@pytest.mark.parametrize("seed", ["1", "17"])
+@pytest.mark.slow
+@pytest.mark.needs("numba")
+def test_every_fault_is_caught_where_compiled_kernels_are_taken(monkeypatch, capsys):
+    monkeypatch.setattr("xpconv._pooling.compiled.LEAST", 1)
+    with xpconv.set_options(compiled=True):
+        assert main(["--self-test"]) == 0
+    assert "SURVIVED" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seed", ["1", pytest.param("17", marks=pytest.mark.slow)])
 def test_other_data_catch_them_too(seed, capsys):
     assert main(["--self-test", "--seed", seed]) == 0
     assert "SURVIVED" not in capsys.readouterr().out

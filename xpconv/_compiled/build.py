@@ -106,8 +106,11 @@ def _compile(name: str, dtype: str) -> Kernel:
 
     signature = numba.types.void(*map(type_of, arguments.split()))
     source = getattr(importlib.import_module(f"xpconv._compiled.{module}"), function)
-    options = {"nogil": True, "cache": True, "fastmath": set(freedom), "error_model": "numpy"}
-    found: Kernel = numba.njit(signature, **options)(source)
+    options = {"nogil": True, "fastmath": set(freedom), "error_model": "numpy"}
+    try:
+        found: Kernel = numba.njit(signature, cache=True, **options)(source)
+    except RuntimeError:  # no folder that can be written: it is compiled for this process
+        found = numba.njit(signature, **options)(source)
     return found
 
 

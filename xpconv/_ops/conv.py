@@ -70,8 +70,10 @@ def conv(
         ``"winograd"`` (stride and dilation 1, kernels of up to 7 taps along an axis), ``"fft"`` (stride 1). These
         three serve floating and complex dtypes only. With them a NaN or an infinity stays in its windows on NumPy and
         on PyTorch's CPU tensors; elsewhere it can reach its whole tile, and ``"auto"`` does not take them. The last two
-        are not exact on whole numbers and have a larger `error_bound`. ``"rows"`` (stride 1; CuPy only) multiplies
-        windows where they lie, without a copy.
+        are not exact on whole numbers and have a larger `error_bound`: their errors grow with the largest pixel of a
+        tile, so that beside a pixel of 1e6 float32 results of other windows are off by about 1; ``"gemm"`` keeps them.
+        ``"rows"`` (stride 1; CuPy only) multiplies windows where they lie, without a copy; ``"compiled"`` (float32 and
+        float64 on NumPy, with Numba) runs in loops of its own, for thin layers.
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 

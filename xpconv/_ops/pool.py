@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import dtype_name, is_kind
-from xpconv._arrays.space import is_chunked, mixed_space
+from xpconv._arrays.space import is_chunked, mixed_space, space_of
 from xpconv._arrays.views import to_channels_last
 from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import averages, maxima
@@ -17,6 +18,8 @@ from xpconv._shapes.options import TIES, Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
 
 Array = Any
+
+WORTH = 16  # taps: of 4, values and gradient took 3.5 ms, with places 4.4; of 49 3.5 and 1.6, of 64 1.8 and 1.2
 
 
 def check_order(call: Call, dtype: Any) -> None:
@@ -71,6 +74,24 @@ def images_of_indices(call: Call, indices: Array, dy: Array, ties: str = "first"
         raise ValueError(f"{name}: indices are those of first maxima, so with them ties is 'first'; got ties={ties!r}")
     read.whole(name, "indices", indices.shape, tuple(dy.shape), "dy")
     return to_channels_last(xp, indices, call.layout)
+
+
+def keeps_indices(x: Array, window: Size, stride: Size | None, dilation: Size) -> bool:
+    """Say whether the gradient of maxima is worth their places: what these cost beyond the values, it saves.
+
+    On NumPy that is so where windows share no pixel and are large; the maxima of small ones are found again as fast.
+    """
+    traits = space_of(x).traits
+    if not traits.buffers:
+        return not traits.lazy
+
+    def sizes(option: Size) -> tuple[int, ...]:
+        return (option,) * (x.ndim - 2) if isinstance(option, int) else tuple(option)
+
+    taps = sizes(window)
+    steps = taps if stride is None else sizes(stride)
+    apart = all(s >= d * (k - 1) + 1 for k, s, d in zip(taps, steps, sizes(dilation), strict=False))
+    return apart and math.prod(taps) >= WORTH
 
 
 def give_maxima(call: Call, found: tuple[Array, ...]) -> Array | tuple[Array, Array]:

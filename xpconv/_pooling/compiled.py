@@ -18,8 +18,9 @@ from xpconv._compiled import build
 from xpconv._pooling.lines import Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.cuts import PARTS, block
-from xpconv._shapes.geometry import Ints, Region
+from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
@@ -52,6 +53,9 @@ class Loops:
         if dense or windows.channels < LEAST or not math.prod(windows.output_shape) or not build.installed():
             return None
         found = Loops(name, *dtypes, *((ONE,) * (2 - windows.rank) + windows.lines))
+        room = call.options.room // 2  # other work arrays are small beside a row of the images
+        if windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
+            return None
         size = math.prod(windows.input_shape)
         if switch is None and not build.ledger.takes(name, found.dtype, size * SAVED[name]):
             return None
@@ -87,6 +91,12 @@ class Loops:
         place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
         self._run(_four(x), _four(dy), _four(dx), place, tops, found, sums)
 
+    def needs(self, windows: Interval, channels: int) -> int:
+        """Count the bytes of work arrays that the gradient of so many rows of windows takes."""
+        length, size = self.columns.count * channels, np.dtype(self.dtype).itemsize
+        rows = self.rows.most_pixels(windows[1] - windows[0])
+        return length * (rows * (size + 4) + (windows[1] - windows[0]) * 4 + size)
+
     def _run(self, *arguments: Any) -> None:
         build.get(self.name, self.dtype)(*arguments)
 
@@ -113,7 +123,8 @@ def rows_apart(call: Call, windows: Windows) -> Cut:
     tile = block(shape, -(-rows // pieces) * (math.prod(shape) // rows))
     if tile[-1] != shape[-1]:
         tile = (*tile[:-1], shape[-1])
-    return Cut(shape, tile, windows.channels, call.options.threads)
+    row = windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS
+    return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
 
 
 def _four(array: Array) -> Array:

@@ -59,8 +59,7 @@ class Routes:
             return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
-        if self.ties == "first" and self.direct and not (self.apart or self.known) and self._in_rows():
-            self.loops = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
+        self.loops = self._compiled(cuts)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
             if image > room // 3:
@@ -75,6 +74,18 @@ class Routes:
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
+
+    def _compiled(self, cuts: Cut) -> Loops | None:
+        """Give compiled loops, if they serve and their work arrays fit the workspace."""
+        windows = self.windows
+        whole = self.direct and not (self.apart or self.known) and cuts.channels == windows.channels
+        if self.ties != "first" or not whole or not self._in_rows():
+            return None
+        found = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
+        if found is None:
+            return None
+        needs = found.needs((0, self.tile[1] if windows.rank > 1 else 1), windows.channels)
+        return found if cuts.workers * needs <= self.call.options.room - UFUNC_BUFFERS else None
 
     def _writes_all(self) -> bool:
         """Say whether the tiles write each pixel before they add to it."""

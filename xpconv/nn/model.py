@@ -201,6 +201,8 @@ class Sequential:
         for number, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             own = _own(params, name)
             y = prepared.forward(number, layer, own, x) if type(layer) is Conv else None
+            if type(layer) is MaxPool:
+                y = layer.values(x)  # where they are is for the gradient
             x = _step(layer, "forward", spare)(own, x)[0] if y is None else y
             spare = _promises_new(layer)
         return x

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad, gradient_of_bias
-from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv._ops.pool import avg_pool, avg_pool_vjp, keeps_indices, max_pool, max_pool_vjp
 from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv.nn.checks import Array, Params, entry, positive_int
@@ -159,13 +159,22 @@ class MaxPool:
         """There are no parameters."""
         return {}
 
-    def forward(self, params: Params, x: Array) -> tuple[Array, Array]:
-        """``(N, *spatial, C) -> (N, *out, C)``; the cache is x."""
-        return max_pool(x, self.window, **self._options()), x
+    def forward(self, params: Params, x: Array) -> tuple[Array, Any]:
+        """``(N, *spatial, C) -> (N, *out, C)``; the cache is x, or its shape and the places of the maxima."""
+        if not keeps_indices(x, self.window, self.stride, self.dilation):
+            return self.values(x), x
+        y, indices = max_pool(x, self.window, return_indices=True, **self._options())
+        return y, (tuple(x.shape), indices)
 
-    def backward(self, params: Params, cache: Array, dy: Array) -> tuple[Array, Params]:
+    def values(self, x: Array) -> Array:
+        """``(N, *spatial, C) -> (N, *out, C)``, without a cache."""
+        y: Array = max_pool(x, self.window, **self._options())
+        return y
+
+    def backward(self, params: Params, cache: Any, dy: Array) -> tuple[Array, Params]:
         """``(N, *out, C) -> (N, *spatial, C)``."""
-        return max_pool_vjp(dy, cache, self.window, ties="first", **self._options()), {}
+        x, indices = cache if isinstance(cache, tuple) else (cache, None)
+        return max_pool_vjp(dy, x, self.window, ties="first", indices=indices, **self._options()), {}
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "ceil_mode", "layout")}

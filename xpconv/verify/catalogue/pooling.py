@@ -96,7 +96,7 @@ def _at_maxima(name: str, table: Any, words: Any) -> Operation:
         name=name,
         table=table,
         results=("dx",),
-        call=asks(name, DY, X, words, indices=MAXIMA),
+        call=asks(name, DY, INPUT_SHAPE, words, indices=MAXIMA),
         define=max_pool_vjp("first"),
         variant="indices",
         sums=of_gradients(),

@@ -207,7 +207,9 @@ FAULTS: tuple[Fault, ...] = (
         ("prepare_conv",),
         (
             "xpconv._ops.prepare:prepared_conv",
-            lambda right: lambda call, geometry, algorithm, w, b: right(call, geometry, algorithm, w, None),
+            lambda right: (
+                lambda call, geometry, algorithm, w, b, lazily: right(call, geometry, algorithm, w, None, lazily)
+            ),
         ),
     ),
     library("zeros", "the result is never filled", CONV, ("xpconv:conv", changed(lambda z: 0 * z))),
