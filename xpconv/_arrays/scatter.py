@@ -60,11 +60,6 @@ def scatter(function: str, space: Space, values: Array, places: Array, size: int
     Of values at one place the last one stands; with `once` there is only one.
     """
     xp, traits = space.xp, space.traits
-    if traits.lazy:
-        return xpx.lazy_apply(
-            lambda v, p: _scatter_numpy(function, v, p, size), values, places,
-            shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
-        )  # fmt: skip
     check_places(function, space, places, size)
     space.check_indices(function, size + 1)
     places = inside(space, places, size, size)  # a row of its own, cut off below
@@ -110,13 +105,6 @@ def _ends(places: Array) -> Interval | None:
         return int(places.min()), int(places.max())
     except RuntimeError:  # of PyTorch, under its transforms
         return None
-
-
-def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Array:
-    check_places(function, numpy_space(), places, size)
-    target = np.zeros((values.shape[0], size, values.shape[2]), native(values.dtype))
-    put(target, values, places)
-    return target
 
 
 def put(target: Array, values: Array, places: Array) -> None:
