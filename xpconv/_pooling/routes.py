@@ -200,4 +200,5 @@ def _needs(windows: Windows, size: int, wide: int, split: bool, room: int) -> tu
     calls = PROGRAMS * CALLS * sum(line.kernel for line in windows.lines)
     least = calls + needs.of(windows, (1,) * (windows.rank + 1), windows.channels)
     apart = calls > KEPT * min(CACHE, room // 4) or least > room // 2
+    needs = replace(needs, whole=True, meeting=windows.overlap)
     return replace(needs, pixels=0) if apart else replace(needs, fixed=calls), apart
