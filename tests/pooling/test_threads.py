@@ -22,6 +22,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max_pool_vjp first": lambda dy, x, window, **kw: xc.max_pool_vjp(dy, x, window, **kw),
     "max_pool_vjp all": lambda dy, x, window, **kw: xc.max_pool_vjp(dy, x, window, ties="all", **kw),
     "max_pool_vjp split": lambda dy, x, window, **kw: xc.max_pool_vjp(dy, x, window, ties="split", **kw),
+    "max_pool_vjp known": lambda dy, x, window, **kw: xc.max_pool_vjp(
+        dy, x.shape, window, indices=xc.max_pool(x, window, return_indices=True, **kw)[1], **kw
+    ),
     "avg_pool": lambda dy, x, window, **kw: xc.avg_pool(x, window, **kw),
     "avg_pool_vjp": lambda dy, x, window, **kw: xc.avg_pool_vjp(dy, x.shape, window, **kw),
     "lp_pool": lambda dy, x, window, **kw: xc.lp_pool(x, 2, window, **kw),

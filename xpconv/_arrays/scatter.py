@@ -107,8 +107,8 @@ def _ends(places: Array) -> Interval | None:
         return None
 
 
-def put(target: Array, values: Array, places: Array) -> None:
-    """Put values (N, *O, C), in order, at their places in the planes of a NumPy array (N, *I, C), -1 nowhere."""
+def put(target: Array, values: Array, places: Array, *, add: bool = False) -> None:
+    """Put values (N, *O, C), or add them, in order, at their places in planes of NumPy's (N, *I, C), -1 nowhere."""
     channels = values.shape[-1]
     flat, image, pixel, channel = flattened(target)
     for region in Tiles(values.shape[:-1], block(values.shape[:-1], max(STEP // channels, 1))):
@@ -119,10 +119,11 @@ def put(target: Array, values: Array, places: Array) -> None:
         spots += np.arange(channels) * channel
         if image and region[0][1] > 1:
             spots += (np.arange(*region[0]) * image).reshape((-1,) + (1,) * (spots.ndim - 1))
-        if there is None:
-            flat[spots.reshape(-1)] = some.reshape(-1)
+        spots, some = (spots.reshape(-1), some.reshape(-1)) if there is None else (spots[there], some[there])
+        if add:
+            np.add.at(flat, spots, some.astype(flat.dtype, copy=False))  # faster than where it converts
         else:
-            flat[spots[there]] = some[there]
+            flat[spots] = some
 
 
 def flattened(array: Array) -> tuple[Array, int, int, int]:
