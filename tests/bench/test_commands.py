@@ -89,7 +89,8 @@ def test_a_tiny_run_writes_what_it_measured(command, tmp_path, capsys):
 def test_conv_holds_every_library_against_the_course_s_loops(tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="the chart needs matplotlib")
     files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "markdown", "png")}
-    assert main(["conv", *ALONE, "--layers", "8X8x4->4", *(f"--{kind}={path}" for kind, path in files.items())]) == 0
+    shown = (f"--{kind}={path}" for kind, path in files.items())
+    assert main(["conv", *ALONE, "--layers", "8X8x4->4", "--without", "fast", *shown]) == 0
     printed = capsys.readouterr().out
     assert "geometric mean" in printed
     assert "control: np.matmul" in printed
@@ -117,7 +118,7 @@ def test_conv_holds_every_library_against_the_course_s_loops(tmp_path, capsys):
 def test_without_pytorch_it_compares_with_the_rest(tmp_path, capsys, monkeypatch):
     missing(monkeypatch)
     path = tmp_path / "result.json"
-    assert main(["conv", *ALONE, "--layers", "7X7", "--without", "onnx,jax", "--json", str(path)]) == 0
+    assert main(["conv", *ALONE, "--layers", "7X7", "--without", "onnx,jax,fast", "--json", str(path)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("PyTorch is not installed")
     assert "course ÷" in printed
@@ -175,7 +176,7 @@ def test_wrong_gradients_are_not_timed(command, name, capsys, monkeypatch):
         (["conv", "--set", "vgg"], "argument --set: invalid choice: 'vgg'"),
         (
             ["conv", "--without", "torch,mxnet"],
-            "wants names of course, torch, onnx, jax, im2col; got 'mxnet'",
+            "wants names of course, torch, onnx, jax, im2col, fast; got 'mxnet'",
         ),
         (["conv", "--colour"], "unrecognized arguments: --colour"),
         (["conv", "--json", "no/such/folder/file"], "there is no folder"),

@@ -46,7 +46,7 @@ def test_a_bound_in_chunks_holds(name: str) -> None:
             drawn.run()
         except ValueError:
             continue
-        if drawn.name != name or drawn.dtype not in WIDE:
+        if drawn.name != name or drawn.dtype not in WIDE or "indices" in drawn.arrays:
             continue
         done += 1
         drawn = in_floats(draw, drawn)

@@ -60,11 +60,6 @@ def scatter(function: str, space: Space, values: Array, places: Array, size: int
     Of values at one place the last one stands; with `once` there is only one.
     """
     xp, traits = space.xp, space.traits
-    if traits.lazy:
-        return xpx.lazy_apply(
-            lambda v, p: _scatter_numpy(function, v, p, size), values, places,
-            shape=(values.shape[0], size, values.shape[2]), dtype=values.dtype, as_numpy=True, xp=xp,
-        )  # fmt: skip
     check_places(function, space, places, size)
     space.check_indices(function, size + 1)
     places = inside(space, places, size, size)  # a row of its own, cut off below
@@ -112,15 +107,8 @@ def _ends(places: Array) -> Interval | None:
         return None
 
 
-def _scatter_numpy(function: str, values: Array, places: Array, size: int) -> Array:
-    check_places(function, numpy_space(), places, size)
-    target = np.zeros((values.shape[0], size, values.shape[2]), native(values.dtype))
-    put(target, values, places)
-    return target
-
-
-def put(target: Array, values: Array, places: Array) -> None:
-    """Put values (N, *O, C), in order, at their places in the planes of a NumPy array (N, *I, C), -1 nowhere."""
+def put(target: Array, values: Array, places: Array, *, add: bool = False) -> None:
+    """Put values (N, *O, C), or add them, in order, at their places in planes of NumPy's (N, *I, C), -1 nowhere."""
     channels = values.shape[-1]
     flat, image, pixel, channel = flattened(target)
     for region in Tiles(values.shape[:-1], block(values.shape[:-1], max(STEP // channels, 1))):
@@ -131,10 +119,11 @@ def put(target: Array, values: Array, places: Array) -> None:
         spots += np.arange(channels) * channel
         if image and region[0][1] > 1:
             spots += (np.arange(*region[0]) * image).reshape((-1,) + (1,) * (spots.ndim - 1))
-        if there is None:
-            flat[spots.reshape(-1)] = some.reshape(-1)
+        spots, some = (spots.reshape(-1), some.reshape(-1)) if there is None else (spots[there], some[there])
+        if add:
+            np.add.at(flat, spots, some.astype(flat.dtype, copy=False))  # faster than where it converts
         else:
-            flat[spots[there]] = some[there]
+            flat[spots] = some
 
 
 def flattened(array: Array) -> tuple[Array, int, int, int]:

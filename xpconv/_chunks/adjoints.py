@@ -194,7 +194,8 @@ def routed(
             continue
         arguments, laid = slab(graph, sources[0], chosen)
         more, spots = slab(graph, sources[1], same)
-        settings = {"part": Slice(tuple(one.own for one in chosen[1:-1]), plane), "layout": asked.layout}
+        part = Slice(tuple(one.own for one in chosen[1:-1]), plane)
+        settings = {"name": asked.name, "part": part, "layout": asked.layout}
         graph.add((name, *place), asked.block(cells.routed, (laid, spots), settings), *arguments, *more)
     return graph.array(name, grids[0].chunks, asked.like)
 

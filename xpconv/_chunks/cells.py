@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpconv._arrays.dtypes import accumulator, cast, is_kind, least
+from xpconv._arrays.scatter import check_places
 from xpconv._arrays.space import Space, space_of
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import from_channels_last, to_channels_last
@@ -131,24 +132,21 @@ def spread(dy: Array, *, counts: Sequence[Ints], cells: Sequence[Cells], layout:
     return cast(space.xp, sums(shares, cells=cells, layout=layout), dy.dtype)
 
 
-def routed(dy: Array, places: Array, *, part: Slice, layout: str) -> Array:
+def routed(dy: Array, places: Array, *, name: str, part: Slice, layout: str) -> Array:
     """Add each gradient to the pixel that it belongs to, if that lies in a part of the plane."""
     space = space_of(dy)
     xp, sums = space.xp, accumulator(space.xp, dy.dtype)
+    check_places(name, space, places, math.prod(part.plane))
     index, gradient = _inside(space, dy, places, part, layout)
     target = space.zeros((dy.shape[0], *part.sizes, dy.shape[1 if layout == "channels_first" else -1]), sums)
     xp.add.at(target, index, cast(xp, gradient, sums))
     return from_channels_last(xp, cast(xp, target, dy.dtype), layout)
 
 
-def put(y: Array, places: Array, *, part: Slice, layout: str) -> Array:
+def put(y: Array, places: Array, *, name: str, part: Slice, layout: str) -> Array:
     """Put each value where it belongs, if that lies in a part of the plane; zeros elsewhere."""
-    space, size = space_of(y), math.prod(part.plane)
-    if space.traits.buffers and places.size and (places.max() >= size or places.min() < -1):
-        raise ValueError(
-            f"max_unpool: indices lie from -1 to {size - 1} for an output of {size} pixels; "
-            f"got {places.min()} to {places.max()}"
-        )
+    space = space_of(y)
+    check_places(name, space, places, math.prod(part.plane))
     index, found = _inside(space, y, places, part, layout)
     target = space.zeros((y.shape[0], *part.sizes, y.shape[1 if layout == "channels_first" else -1]), y.dtype)
     target[index] = found

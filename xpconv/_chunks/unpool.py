@@ -46,7 +46,7 @@ def unpool(asked: Asked) -> Array:
         ]
         more, spots = slab(graph, places, there)
         part = Slice(tuple(one.own for one in chosen[1:-1]), plane)
-        block = asked.block(cells.put, (laid, spots), {"part": part, "layout": asked.layout})
+        block = asked.block(cells.put, (laid, spots), {"name": asked.name, "part": part, "layout": asked.layout})
         graph.add((name, *place), block, *arguments, *more)
     return graph.array(name, grid.chunks, like)
 

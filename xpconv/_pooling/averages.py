@@ -94,7 +94,8 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
     windows, (grads, target) = images_apart(call, windows, dy, dx)
     wide = sums.itemsize
     largest = 0 if windows.strided else 2 * wide
-    needs = Footprint(pixels=wide, stages=wide, largest=largest, last_first=True, gradient=True)
+    meeting = windows.overlap
+    needs = Footprint(pixels=wide, stages=wide, largest=largest, last_first=True, gradient=True, meeting=meeting)
     cuts = cut(call, windows, needs)
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:

@@ -99,11 +99,10 @@ def max_pool_vjp_at(call: Call, windows: Windows, dy: Array, places: Array) -> A
     """(N, *O, C), (N, *O, C) -> (N, *I, C): the gradient of the images, where the places of the maxima are known."""
     if windows.strided and all(line.stride >= line.span for line in windows.lines):
         return known.put_apart(call, windows, dy, places)
-    check_places(call.name, call.space, places, math.prod(windows.input))
     if call.traits.buffers:
-        dx = known.Straight(call, windows, dy, places).gradient()
-        if dx is not None:
-            return dx
+        dx = known.on_numpy(call, windows, dy, places)
+        return known.by_comparison(call, windows, dy, places) if dx is None else dx
+    check_places(call.name, call.space, places, math.prod(windows.input))
     if call.space.adds_in_order:
         return known.add_in_order(call, windows, dy, places)
     dx = whole.max_pool_vjp_at(call, windows, dy, places)

@@ -37,11 +37,9 @@ PROGRAMS, CALLS, KEPT = 4, 6 << 10, 0.75
 class Routes:
     """The gradient of the images of one call."""
 
-    known = False  # the places of the maxima, which are there in place of the pixels
-
-    def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str, dtype: Any = None) -> None:
+    def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str) -> None:
         self.call, self.ties, self.sums = call, ties, np.dtype(call.arithmetic.sums)
-        dtype = native(x.dtype if dtype is None else dtype)
+        dtype = native(x.dtype)
         self.rule, self.real = Rule(np.maximum, dtype, least(call.xp, dtype)), dtype.kind not in "iu"
         self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
         self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)
@@ -70,7 +68,7 @@ class Routes:
         elif windows.batch < 4 and cuts.workers > 1 and self.loops is None:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
-        if self.direct and (self.apart or self.known or not self._writes_all()):
+        if self.direct and (self.apart or not self._writes_all()):
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
@@ -78,7 +76,7 @@ class Routes:
     def _compiled(self, cuts: Cut) -> Loops | None:
         """Give compiled loops, if they serve and their work arrays fit the workspace."""
         windows = self.windows
-        whole = self.direct and not (self.apart or self.known) and cuts.channels == windows.channels
+        whole = self.direct and not self.apart and cuts.channels == windows.channels
         if self.ties != "first" or not whole or not self._in_rows():
             return None
         found = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
@@ -200,4 +198,5 @@ def _needs(windows: Windows, size: int, wide: int, split: bool, room: int) -> tu
     calls = PROGRAMS * CALLS * sum(line.kernel for line in windows.lines)
     least = calls + needs.of(windows, (1,) * (windows.rank + 1), windows.channels)
     apart = calls > KEPT * min(CACHE, room // 4) or least > room // 2
+    needs = replace(needs, whole=True, meeting=windows.overlap)
     return replace(needs, pixels=0) if apart else replace(needs, fixed=calls), apart

@@ -45,6 +45,8 @@ class Footprint:
     fixed: int = 0  # whatever the tile
     last_first: bool = False  # the order of the axes
     gradient: bool = False  # a tile is of units of pixels, and what it reads are windows
+    meeting: bool = False  # in which order a pixel's sum is taken depends on the tiles
+    whole: bool = False  # images and channels are shared out among threads, not an image's tiles
 
     def sizes(self, windows: Windows, tile: Ints) -> Iterator[list[int]]:
         """Give the sizes of the box that a tile (n, *sizes) reads, and of each axis's result in turn."""
@@ -95,8 +97,8 @@ def cut(call: Call, windows: Windows, needs: Footprint, beside: int = 0, *, cach
     """Cut the windows, or for a gradient the units of pixels, into tiles; `weight` is the work on an element.
 
     What a tile needs has to fit a part of the workspace, and with what it reads in place, `beside` bytes for each
-    pixel, it should fit the cache. The tiles of parts do not depend on the number of threads, because the order of
-    their sums depends on the tiles.
+    pixel, it should fit the cache. Where the order of a sum depends on the tiles (of parts, and of windows that share
+    pixels in a gradient), how an image is cut does not depend on the number of threads.
     """
     return _cut(windows, needs, beside, call.options.room, call.options.threads, call.traits.threads, (cache, weight))
 
@@ -116,12 +118,13 @@ def _cut(
     if windows.overlap:  # one alone would be taken again and again
         near = max(near, 2 * comfort.of(windows, one, channels) - needs.fixed)
         own = max(own, min(2 * needs.of(windows, one, channels) - needs.fixed, room // 2))
-    parts = max(1, min(threads if windows.strided else PARTS, math.prod(shape) * windows.channels * weight // SHARE))
+    fixed = needs.meeting or not windows.strided
+    parts = max(1, min(PARTS if fixed else threads, math.prod(shape) * windows.channels * weight // SHARE))
 
     def fitting(turned: bool) -> Ints:
         """Cut the first axis first, or if `turned` the last one."""
         order = (shape[0], *reversed(shape[1:])) if turned else shape
-        pixels = -(-math.prod(shape) // parts)
+        pixels = math.prod(shape) if needs.whole else -(-math.prod(shape) // parts)
         while True:
             tile = block(order, pixels)
             tile = (tile[0], *reversed(tile[1:])) if turned else tile
@@ -135,6 +138,8 @@ def _cut(
         other = fitting(True)
         if 2 * needs.effort(windows, other, channels) < needs.effort(windows, tile, channels):
             tile = other
+    if needs.whole:
+        tile = (min(tile[0], -(-shape[0] // min(threads, parts))), *tile[1:])
     workers = min(threads, parts, whole // (needs.of(windows, tile, channels) + UFUNC_BUFFERS))
     return Cut(shape, tile, channels, max(1, workers))
 

@@ -8,6 +8,7 @@ first, and what is summed is added to it in a fixed order.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,8 +191,12 @@ def _five(array: Array) -> Array:
 
 def _place(geometry: Geometry, place: Place) -> Array:
     """Give what the loops know of a tile: the first image; of each axis the first pixel, the stride, the dilation."""
-    image, leads = place
-    axes = zip(_three(leads, 0), _three(geometry.stride, 1), _three(geometry.dilation, 1), strict=True)
+    return _numbers(*place, geometry.stride, geometry.dilation)
+
+
+@lru_cache(maxsize=4096)
+def _numbers(image: int, leads: Ints, stride: Ints, dilation: Ints) -> Array:
+    axes = zip(_three(leads, 0), _three(stride, 1), _three(dilation, 1), strict=True)
     return np.array([image, *(n for axis in axes for n in axis)], np.intp)
 
 
