@@ -98,9 +98,9 @@ def test_no_task_runs_twice_and_no_pixel_is_computed_twice(monkeypatch: pytest.M
         seen[id(self)] += 1
         return block(self, *pieces)
 
-    def watched(call: Any, plan: Any, *arrays: Any) -> Any:
+    def watched(call: Any, plan: Any, *arrays: Any, **how: Any) -> Any:
         outputs.append(plan.geometry.positions)
-        return correlated(call, plan, *arrays)
+        return correlated(call, plan, *arrays, **how)
 
     monkeypatch.setattr(tasks.Block, "__call__", counted)
     monkeypatch.setattr(local, "correlate", watched)
@@ -147,9 +147,9 @@ def test_a_task_has_one_thread_and_the_options_of_the_call(monkeypatch: pytest.M
     seen = []
     original = local.correlate
 
-    def watched(call: Any, *rest: Any) -> Any:
+    def watched(call: Any, *rest: Any, **how: Any) -> Any:
         seen.append((call.options.threads, call.options.max_workspace))
-        return original(call, *rest)
+        return original(call, *rest, **how)
 
     monkeypatch.setattr(local, "correlate", watched)
     x = da.from_array(noise((1, 30, 30, 2)), chunks=(1, 10, 10, 2))

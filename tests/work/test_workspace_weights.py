@@ -109,3 +109,25 @@ def test_few_filters(layout: str) -> None:
     w = np.ones((9, 9, 512, 2) if layout == "channels_last" else (2, 512, 9, 9))
     with xc.set_options(max_workspace=2 * MIB, threads=2):
         assert beside(lambda: xc.conv(x, w, layout=layout, algorithm="direct")) <= 2 * MIB
+
+
+# images, weight, gradient of the output
+MIXED = [("float32", "float64", "float64"), ("uint8", "float64", "float32"), ("float32", "complex64", "complex64")]
+
+
+@pytest.mark.parametrize(("images", "weight", "gradient"), MIXED)
+def test_the_course_converts_tile_by_tile(images: str, weight: str, gradient: str) -> None:
+    """No argument is converted as a whole; the results are those of arrays in their common dtype."""
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 9, (30, 16, 16, 16)).astype(images), rng.standard_normal((3, 3, 16, 16)).astype(weight)
+    b, options, common = np.ones((1, 1, 1, 16), images), {"stride": 1, "pad": 1}, np.result_type(images, weight)
+    with xc.set_options(max_workspace=MIB, threads=2):
+        z, cache = xc.conv_forward(x, w, b, options)
+        dz = z.astype(gradient)
+        assert beside(lambda: xc.conv_forward(x, w, b, options)[0]) <= MIB
+        assert beside(lambda: xc.conv_backward(dz, cache)) <= MIB
+        found = (z, *xc.conv_backward(dz, cache))
+    z, cache = xc.conv_forward(*(array.astype(common) for array in (x, w, b)), options)
+    for one, other in zip(found, (z, *xc.conv_backward(dz.astype(common), cache)), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())

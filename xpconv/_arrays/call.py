@@ -57,6 +57,14 @@ class Call:
         arithmetic = Arithmetic.of(space.xp, own, wanted, space.has_double)
         return Call(name, space, arithmetic, layout, _options.current().on(space.memory))
 
+    @staticmethod
+    def mixed(name: str, dtype: DType, **arrays: Array) -> Call:
+        """Begin a call that converts tiles to `dtype`, which one array at least has not, and which holds all."""
+        space = common_space(name, arrays, one_dtype=False)
+        other = next(native(array.dtype) for array in arrays.values() if native(array.dtype) != dtype)
+        arithmetic = Arithmetic.of(space.xp, other, dtype, space.has_double)
+        return Call(name, space, arithmetic, "channels_last", _options.current().on(space.memory))
+
     @property
     def xp(self) -> Namespace:
         """The namespace of the call's arrays."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import is_chunked
-from xpconv._arrays.types import Array
+from xpconv._arrays.types import Array, DType
 from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
@@ -342,3 +342,22 @@ def gradient_of_bias(call: Call, dz: Array) -> Array:
     """Sum the gradient of an output over batch and pixels."""
     grads = call.images(dz)
     return call.give_bias(bias_grad(call, grads, tuple(grads.shape[:-1])))
+
+
+def mixed_conv(x: Array, w: Array, b: Array, dtype: DType, stride: Size, padding: Padding) -> Array:
+    """Convolve NumPy arrays of several dtypes in a floating one that holds them all, converted tile by tile."""
+    call = Call.mixed("conv", dtype, x=x, w=w)
+    geometry = read.conv("conv", x.shape, w.shape, Windowing(stride, padding))
+    return call.give(correlate(call, choose(call, geometry, "auto"), x, w, b))
+
+
+def mixed_conv_vjp(
+    dz: Array, x: Array, w: Array, dtype: DType, stride: Size, padding: Padding
+) -> tuple[Array, Array, Array]:
+    """Give the gradients of `mixed_conv`, converted tile by tile."""
+    call = Call.mixed("conv_vjp", dtype, x=x, w=w, dz=dz)
+    geometry = read.conv("conv_vjp", x.shape, w.shape, Windowing(stride, padding))
+    read.gradient("conv_vjp", "dz", dz.shape, geometry, "channels_last")
+    dx = input_grad(call, choose_input_grad(call, geometry, "auto"), dz, w, conjugate=True)
+    dw = weight_grad(call.conjugated(), choose(call, geometry, "auto", gradient=True), x, dz)
+    return call.give(dx), call.give_kernel(dw), call.give_bias(bias_grad(call, dz, tuple(dz.shape[:-1])))

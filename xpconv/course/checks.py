@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from xpconv._arrays.dtypes import is_kind
+import numpy as np
+
+from xpconv._arrays.dtypes import is_kind, native
 from xpconv._arrays.space import mixed_space, space_of
 from xpconv._shapes.keywords import meant, near
 from xpconv._shapes.options import POOL_MODES
@@ -96,6 +98,19 @@ def check_pool(function: str, images: Array, hparameters: Any, mode: Any) -> tup
     check_mode(function, mode)
     window, stride = read_hparameters(function, hparameters, f=1, stride=1)
     return xp, window, stride
+
+
+def tile_by_tile(*arrays: Array, bias: Array | None = None) -> Any:
+    """Give the floating dtype that NumPy arrays have in common, if tiles have to be converted to it; None if not.
+
+    Elsewhere the arrays are converted as a whole; so are integers, which are multiplied by the width of their dtype.
+    """
+    given = arrays if bias is None else (*arrays, bias)
+    dtypes = [native(array.dtype) for array in given]
+    if not all(isinstance(array, np.ndarray) and array.dtype.kind in "iufc" for array in given):
+        return None
+    common = np.result_type(*dtypes)
+    return common if common.kind in "fc" and any(dtype != common for dtype in dtypes[: len(arrays)]) else None
 
 
 def floating(xp: Any, array: Array) -> Array:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from xpconv._arrays.dtypes import accumulator, cast, native, promote
 from xpconv._arrays.space import mixed_space
 from xpconv._arrays.views import plain
-from xpconv._ops.conv import conv, conv_vjp
+from xpconv._ops.conv import conv, conv_vjp, mixed_conv, mixed_conv_vjp
 from xpconv._ops.padding import pad as _pad
 from xpconv._shapes.keywords import keywords
-from xpconv.course.checks import Array, Cache, HParameters, check_axes, check_conv, named, read_pad
+from xpconv.course.checks import Array, Cache, HParameters, check_axes, check_conv, named, read_pad, tile_by_tile
 
 
 @keywords
@@ -140,6 +140,11 @@ def conv_forward(A_prev: Array, W: Array, b: Array, hparameters: HParameters) ->
     """
     name = "conv_forward"
     xp, stride, width = check_conv(name, A_prev, W, b, hparameters)
+    common = tile_by_tile(A_prev, W, bias=b)
+    if common is not None:
+        with named(name, x="A_prev", w="W"):
+            z = mixed_conv(plain(A_prev), plain(W), plain(b).reshape(-1), common, stride, width)
+        return z, (A_prev, W, b, hparameters)
     x, w, bias = promote(name, xp, A_prev=A_prev, W=W, b=b)
     with named(name, x="A_prev", w="W"):
         z = conv(x, w, xp.reshape(bias, (-1,)), stride=stride, padding=width)
@@ -187,7 +192,11 @@ def conv_backward(dZ: Array, cache: Cache) -> tuple[Array, Array, Array]:
     images, filters, bias, hparameters = cache
     xp, stride, width = check_conv(name, images, filters, bias, hparameters)
     mixed_space(name, A_prev=images, dZ=dZ)
-    dz, x, w = promote(name, xp, dZ=dZ, A_prev=images, W=filters)
+    common = tile_by_tile(images, filters, dZ)
     with named(name, x="A_prev", w="W", dz="dZ"):
-        dx, dw, db = conv_vjp(dz, x, w, stride=stride, padding=width)
+        if common is not None:
+            dx, dw, db = mixed_conv_vjp(plain(dZ), plain(images), plain(filters), common, stride, width)
+        else:
+            dz, x, w = promote(name, xp, dZ=dZ, A_prev=images, W=filters)
+            dx, dw, db = conv_vjp(dz, x, w, stride=stride, padding=width)
     return dx, dw, xp.reshape(db, tuple(bias.shape))
