@@ -111,7 +111,7 @@ def pool_backward(dA: Array, cache: Cache, mode: PoolMode = "max") -> Array:
     mixed_space(name, A_prev=images, dA=dA)
     with named(name, x="A_prev", dy="dA", input_shape="A_prev.shape"):
         if mode == "max":
-            dy = promote(name, xp, dA=dA, A_prev=images)[0]
+            dy = promote(name, xp, dA=dA, A_prev=images[:0, ...])[0]  # the images themselves stay as they are
             return apart_max_pool_vjp(dy, images, window, stride)  # compared in their own dtype: no false ties
         return avg_pool_vjp(floating(xp, dA), tuple(images.shape), window, stride=stride)
 
