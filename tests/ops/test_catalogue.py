@@ -22,6 +22,7 @@ ORACLE = Oracle(0)
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
 # what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
 PARTS = {"jax": (32, 8), "jax-jit": (8, 1), "jax-x64": (64, 12), "dask": (8, 1)}
+COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 GUISES = ("numpy-readonly", "strict-device1", "strict-no-float64")  # for what the library itself does not show
 MORE = (
     (catalogue.CONV, cases.MORE_CONV),
@@ -58,8 +59,10 @@ def unnamed(found: list[Task]) -> list[Task]:
 
 def compiled(dtypes: list[str]) -> list[Task]:
     """Give all that compiled kernels can do: by name where there are algorithms, and what takes them unasked."""
-    found = [task for task in (*tasks(dtypes[:1]), *more()) if task.algorithm in ("", "auto", "gemm")]
+    found = [*tasks(dtypes[:1]), *more()] if FULL else list(tasks(dtypes[:1], core=True))
+    found = [task for task in found if task.algorithm in ("", "auto", "gemm")]
     found += tasks([dtype for dtype in dtypes if dtype == "float64"], core=True)
+    found = [task for task in found if task.operation.algorithms or task.operation.name in COMPILED]
     # what is converted first is left to the others
     gemm = [task for task in found if task.algorithm == "gemm" and task.result_dtype == task.dtype]
     named = [replace(task, algorithm="compiled") for task in gemm]
