@@ -1,6 +1,7 @@
 """The command itself: version, info, the hand-over to verify, and what importing loads."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -18,7 +19,7 @@ import xpconv
 from xpconv._tools import terminal
 from xpconv._tools.completion import SHELLS
 from xpconv._tools.machine import sections, tf32
-from xpconv.cli import COMMANDS, main
+from xpconv.cli import COMMANDS, NEEDS, main
 
 HEADINGS = ("versions", "backends", "devices", "BLAS and threads", "processor", "options")
 
@@ -49,12 +50,14 @@ def test_info_knows_this_machine():
 
 
 def test_info_says_why_a_backend_is_missing(monkeypatch):
-    monkeypatch.setattr("xpconv._tools.machine.installed", lambda: ["numpy", "jax"])
+    monkeypatch.setattr("xpconv._tools.machine.installed", lambda: ["numpy", "strict"])
     monkeypatch.setitem(sys.modules, "array_api_compat.torch", None)
-    monkeypatch.setattr("xpconv._tools.libraries.MODULES", {"numpy": "array_api_compat.numpy", "jax": "no_such_module"})
+    modules = {"numpy": "array_api_compat.numpy", "strict": "no_such_module"}
+    monkeypatch.setattr("xpconv._tools.libraries.MODULES", modules)
     backends = dict(sections()["backends"])
     assert backends["torch"] == "not found: not installed; python -m pip install torch"
-    assert backends["jax"].startswith("not found: backend 'jax' cannot be imported: No module named 'no_such_module'")
+    told = "not found: backend 'strict' cannot be imported: No module named 'no_such_module'"
+    assert backends["strict"].startswith(told)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -179,7 +182,11 @@ def test_every_command_is_listed_and_has_a_help_of_its_own(capsys):
         assert re.search(rf"^ +{name} +{line}", listed, re.MULTILINE)
         with contextlib.suppress(SystemExit):  # verify gives its status instead
             main([name, "--help"])
-        assert capsys.readouterr().out.startswith(f"usage: xpconv {name} ")
+        printed = capsys.readouterr()
+        if name in NEEDS and importlib.util.find_spec(NEEDS[name][0]) is None:
+            assert printed.err.startswith(f"xpconv: {name} needs {NEEDS[name][1]}, which is not installed: ")
+        else:
+            assert printed.out.startswith(f"usage: xpconv {name} ")
 
 
 def test_a_reader_that_has_gone_ends_the_command_without_a_complaint():
