@@ -128,8 +128,10 @@ def test_results_are_those_without(name: str, dtype: str, monkeypatch: pytest.Mo
     dz = rng.integers(-1, 2, z.shape).astype(dtype)
     forward = len(made)
     found = z, xc.conv_input_grad(dz, w, x.shape, **options)
-    assert forward == (name != "few pixels"), "of few pixels only the transposed weight is worth a copy"
-    assert len(made) > forward
+    # a converted weight lies in order as it is: of few pixels or filters it is not worth another copy
+    in_order = dtype == "float16" and name in ("channels first", "few pixels")
+    assert forward == (name != "few pixels" and not in_order), "of few pixels only the transposed weight is"
+    assert (len(made) > forward) == (not in_order)
     monkeypatch.setattr(_panels, "width", lambda inner, columns: 0)
     forget()
     count = len(made)

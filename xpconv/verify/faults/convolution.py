@@ -235,7 +235,7 @@ FAULTS: tuple[Fault, ...] = (
         "conjugate forgotten",
         "the gradients of complex numbers use w and x as they are",
         ("conv_vjp",),
-        ("xpconv._arrays.call:Call.conj", lambda right: lambda call, array: array),
+        ("xpconv._ops.conv:input_grad", forced(conjugate=False)),
         ("xpconv._arrays.call:Call.conjugated", lambda right: lambda call: call),
         dtypes=("complex64",),
     ),
