@@ -13,6 +13,7 @@ CASES: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
     "3, stride 1": ((1, 40, 42, 16), 3, {"stride": 1}),
     "3, stride 2, padded": ((3, 41, 40, 8), 3, {"stride": 2, "padding": 1}),
     "5, channels first": ((2, 4, 36, 30), 5, {"stride": 1, "padding": 2, "layout": "channels_first"}),
+    "many images": ((9, 20, 21, 8), 3, {"stride": 1, "padding": 1}),
     "apart": ((2, 48, 48, 8), 2, {}),
     "1-d": ((1, 3000, 4), 9, {"stride": 2}),
     "3-d": ((1, 14, 16, 15, 4), 3, {"stride": 1}),

@@ -28,6 +28,7 @@ CACHE = 12 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the f
 # 0.4 million two threads were no faster than one, of a million by 1.3 times
 SHARE = 1 << 18
 
+MANY = 8  # images that are enough for the threads
 SHORT = 16  # elements of a row that take as long as the start of another one
 
 
@@ -118,13 +119,14 @@ def _cut(
     if windows.overlap:  # one alone would be taken again and again
         near = max(near, 2 * comfort.of(windows, one, channels) - needs.fixed)
         own = max(own, min(2 * needs.of(windows, one, channels) - needs.fixed, room // 2))
-    fixed = needs.meeting or not windows.strided
+    images = needs.whole or (needs.meeting and shape[0] >= MANY)  # are shared out, and cut for the cache alone
+    fixed = not windows.strided or (needs.meeting and not images)
     parts = max(1, min(PARTS if fixed else threads, math.prod(shape) * windows.channels * weight // SHARE))
 
     def fitting(turned: bool) -> Ints:
         """Cut the first axis first, or if `turned` the last one."""
         order = (shape[0], *reversed(shape[1:])) if turned else shape
-        pixels = math.prod(shape) if needs.whole else -(-math.prod(shape) // parts)
+        pixels = math.prod(shape) if images else -(-math.prod(shape) // parts)
         while True:
             tile = block(order, pixels)
             tile = (tile[0], *reversed(tile[1:])) if turned else tile
@@ -138,8 +140,8 @@ def _cut(
         other = fitting(True)
         if 2 * needs.effort(windows, other, channels) < needs.effort(windows, tile, channels):
             tile = other
-    if needs.whole:
-        tile = (min(tile[0], -(-shape[0] // min(threads, parts))), *tile[1:])
+    if images:
+        tile = (min(tile[0], -(-shape[0] // parts)), *tile[1:])
     workers = min(threads, parts, whole // (needs.of(windows, tile, channels) + UFUNC_BUFFERS))
     return Cut(shape, tile, channels, max(1, workers))
 
