@@ -11,6 +11,7 @@ from bench.layers import FORWARD
 from bench.measure.measurement import Measurement
 from bench.measure.model import H200
 from bench.sets import depthwise, resnet50
+from tests import standin
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "device.md"
 
@@ -25,11 +26,13 @@ def documented() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def small() -> list[Measurement]:
+    standin.install()
     return operations()
 
 
 @pytest.fixture(scope="module")
 def network() -> list[Measurement]:
+    standin.install()
     return convolutions(resnet50(32))
 
 
@@ -68,8 +71,6 @@ def test_depthwise_layers_of_real_networks() -> None:
 
 def test_the_model_is_the_data_sheet(cp: Any) -> None:
     """A square product of whole waves takes its arithmetic, a copy its bytes, a small kernel the host's time."""
-    from tests import standin
-
     with standin.counting():
         a, b = cp.empty((128 * 132, 4096), "f"), cp.empty((4096, 128 * 10), "f")
         with standin.watch() as product:
