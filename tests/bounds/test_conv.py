@@ -232,7 +232,12 @@ def test_who_has_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Space(np, CUPY, "cuda:0").tf32
     monkeypatch.setattr(spaces, "_jax_allows_tf32", lambda: True)
     assert Space(np, JAX).tf32
-    torch = pytest.importorskip("torch")
+
+
+@pytest.mark.needs("torch")
+def test_who_of_pytorch_has_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     assert Space(np, TORCH_CUDA, "cuda:0").tf32 == torch.backends.cuda.matmul.allow_tf32
     monkeypatch.setattr(spaces, "_torch_allows_tf32", lambda: True)
     assert Space(np, TORCH_CUDA, "cuda:0").tf32

@@ -91,8 +91,8 @@ def test_rows_of_a_store_are_read_in_its_order() -> None:
     assert store.asked == [[2, 2, 7, 9]]
 
 
+@pytest.mark.needs("distributed")
 def test_a_scheduler_that_is_not_there_is_told_in_one_line() -> None:
-    pytest.importorskip("distributed")
     with pytest.raises(ClusterError, match=r"^no scheduler answers at tcp://127\.0\.0\.1:9: ") as error:
         connected("tcp://127.0.0.1:9", timeout=0.5)
     assert "\n" not in str(error.value)

@@ -13,6 +13,7 @@ import xpconv as xc
 from tests import checks
 from tests.backends import Backend
 from tests.cases import CUT, FIRST, POOL, arrays, values
+from tests.memory import MIB, beside
 from tests.sizes import full
 
 QUICK, SLOW = ("numpy", "strict", "torch", "cupy"), ("jax-jit", "dask")  # to build each graph
@@ -99,6 +100,20 @@ def test_sums_of_many_tiles(name: str, dtype: str, layout: str, mebibytes: int) 
         wanted = xc.max_pool_vjp(dy, x, window, **options)
         got = xc.max_pool_vjp(dy, x.shape, window, indices=indices, **options)
     assert got.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("layout", ["channels_last", FIRST])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_many_threads_stay_in_the_workspace(stride: int, dtype: str, layout: str) -> None:
+    """Each holds the places that it puts at once; where some gradients go nowhere it holds more."""
+    size = 160 if stride == 1 else 400
+    x = values((1, size, size, 64) if layout != FIRST else (1, 64, size, size), 0, dtype, -9, 9)
+    options = {"stride": stride, "layout": layout}
+    y, indices = xc.max_pool(x, 3, return_indices=True, **options)
+    indices.reshape(-1)[::7] = -1
+    with xc.set_options(max_workspace=MIB, threads=16):
+        assert beside(lambda: xc.max_pool_vjp(y, x.shape, 3, indices=indices, **options)) <= MIB
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch", "jax-jit"], indirect=True)

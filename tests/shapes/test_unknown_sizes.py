@@ -46,6 +46,11 @@ def test_symbolic_pixels_are_told_what_has_to_be_known():
         export.export(jax.jit(lambda x: xc.max_pool(x, 2)))(argument)
 
 
+def test_a_shape_of_unknown_chunks_alone_is_told_the_remedy():
+    with pytest.raises(ValueError, match=r"^explain: .*nan.*: call compute_chunk_sizes\(\) on the array first$"):
+        xc.explain((float("nan"), 9, 9, 4), (3, 3, 4, 4))
+
+
 @pytest.mark.needs("dask")
 @pytest.mark.parametrize("name", CALLS)
 def test_chunks_of_unknown_sizes_are_told_the_remedy_and_it_works(name):

@@ -31,8 +31,10 @@ def test_tf32_is_shown_for_cupy(monkeypatch, allowed, override, words):
     assert str(backend) == f"cupy 14.0 on cuda:0 (a GPU); float32; TF32 {state}"
 
 
+@pytest.mark.needs("torch")
 def test_tf32_is_shown_for_torch_on_a_gpu(monkeypatch):
-    torch = pytest.importorskip("torch")
+    import torch
+
     switch = torch.backends.cuda.matmul
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     assert run.tf32("torch", "cpu") == ""

@@ -14,7 +14,8 @@ from xpconv._arrays.views import contiguous
 from xpconv._shapes.cuts import Tiles, block
 from xpconv._shapes.geometry import Interval, Ints
 
-STEP = 1 << 15  # places that are put at once, for the memory that the indices take
+STEP = 1 << 14  # places that are put at once, for the memory that the indices take
+PIECE = 24 * STEP  # bytes of that, at most: places, those that are somewhere, their values
 
 
 def put_back(

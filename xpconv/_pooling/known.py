@@ -15,7 +15,7 @@ import numpy as np
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
-from xpconv._arrays.scatter import check_places, inside, put, put_back
+from xpconv._arrays.scatter import PIECE, check_places, inside, put, put_back
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import from_channels_last, to_channels_last
 from xpconv._engine.results import Result
@@ -57,13 +57,14 @@ def on_numpy(call: Call, windows: Windows, dy: Array, places: Array, *, apart: b
     windows, (grads, spots, target) = images_apart(call, windows, dy, places, result)
     over, channels, sums = (windows.batch, *windows.output), windows.channels, np.dtype(call.arithmetic.sums)
     wide = not apart and sums != result.dtype
-    workers = max(1, min(call.options.threads, math.prod(over) * channels // SHARE))
+    room = call.options.room // 2 if wide else call.options.room
+    workers = max(1, min(call.options.threads, math.prod(over) * channels // SHARE, room // PIECE))
     tile = block(over, max(TILE // channels, 1))
     if not apart:  # no two jobs add to the same pixel
         tile = (1 if wide else tile[0], *windows.output)
         channels = min(channels, -(-channels * windows.batch // workers))
     if wide:
-        most = call.options.room // 2 // (math.prod(windows.input) * sums.itemsize)
+        most = room // (math.prod(windows.input) * sums.itemsize)
         if most == 0:
             return None
         channels = min(channels, most)
