@@ -41,7 +41,10 @@ _KERNELS: dict[str, tuple[str, str, str, frozenset[str]]] = {
     "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f", EXACT),
     "places": ("maxima", "places", "4r 4l 1i 1w", EXACT),
     "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w", EXACT),
+    "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 1w 1s", EXACT),
     "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r", EXACT),
+    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w", EXACT),
+    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w", EXACT),
     "planes gradient": ("planes", "weight_grad", "5r 5r 5w 1i i 1w", LANES),
 }
 

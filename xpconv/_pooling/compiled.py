@@ -1,7 +1,7 @@
 """Pooling of NumPy arrays in loops that Numba compiles (`xpconv._compiled`): the same steps, tile by tile, in one pass.
 
-They serve windows at a stride on one or two axes, of contiguous float32 or float64 arrays with several channels side by
-side. Results are the bits of the calls of NumPy that they stand for.
+They serve contiguous float32 or float64 arrays; `Loops` windows at a stride on one or two axes, of several channels side
+by side. Results are the bits of the calls of NumPy that they stand for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
-from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Interval, Ints, Region
@@ -25,9 +25,26 @@ from xpconv._work.memory import UFUNC_BUFFERS
 Array = np.ndarray[Any, Any]
 
 LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
-SAVED = {"maxima": 0.5e-9, "places": 6e-9, "averages": 0.5e-9, "maxima gradient": 3e-9}  # seconds an element, or more
+# seconds an element, or more
+SAVED = {"maxima": 0.5e-9, "places": 6e-9, "averages": 0.5e-9, "maxima gradient": 3e-9, "boxes": 2e-9}
+SAVED |= {"norms": 3e-9, "norms gradient": 10e-9}
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
+LONG = 64  # taps of windows that the loops take with any number of channels
 ONE = Strided(1, 1, 1)  # the rows of images that have none
+
+
+def serves(name: str, call: Call, windows: Windows, *arrays: Array) -> bool:
+    """Say whether compiled loops can serve the arrays, and are to be taken."""
+    switch = call.options.compiled
+    if not call.traits.buffers or switch is False or call.measures:
+        return False
+    plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
+    dtypes = {array.dtype.name for array in arrays}
+    if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES):
+        return False
+    if not math.prod(windows.output_shape) or not build.installed():
+        return False
+    return switch is True or build.ledger.takes(name, *dtypes, math.prod(windows.input_shape) * SAVED[name])
 
 
 @dataclass(frozen=True)
@@ -42,24 +59,17 @@ class Loops:
     @staticmethod
     def of(name: str, call: Call, windows: Windows, *arrays: Array) -> Loops | None:
         """Give the loops of this name, if they serve the arrays and are to be taken."""
-        switch = call.options.compiled
-        if not call.traits.buffers or switch is False or call.measures or call.layout != "channels_last":
+        if not windows.strided or windows.rank > 2 or windows.channels < LEAST:
             return None
-        plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
-        dtypes = {array.dtype.name for array in arrays}
-        if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES) or not windows.strided or windows.rank > 2:
+        if call.layout != "channels_last":
             return None
         dense = name == "maxima" and LEAST > 1 and windows.lines[-1].stride == 1
-        if dense or windows.channels < LEAST or not math.prod(windows.output_shape) or not build.installed():
-            return None
-        found = Loops(name, *dtypes, *((ONE,) * (2 - windows.rank) + windows.lines))
         room = call.options.room // 2  # other work arrays are small beside a row of the images
-        if windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
+        if dense or windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
             return None
-        size = math.prod(windows.input_shape)
-        if switch is None and not build.ledger.takes(name, found.dtype, size * SAVED[name]):
+        if not serves(name, call, windows, *arrays):
             return None
-        return found
+        return Loops(name, arrays[0].dtype.name, *((ONE,) * (2 - windows.rank) + windows.lines))
 
     def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows."""
@@ -127,9 +137,65 @@ def rows_apart(call: Call, windows: Windows) -> Cut:
     return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
 
 
+class Boxes:
+    """The gradient of maxima whose windows are boxes of pixels: parts of the axes, or at a stride with none shared."""
+
+    name = "boxes"
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows = windows
+        ends = [_ends(line) for line in (ONE,) * (3 - windows.rank) + windows.lines]
+        self.ends = np.concatenate(ends)
+        covered = all(line.reads_all if windows.strided else True for line in windows.lines)
+        self.shared, self.gaps = not windows.strided, not covered
+
+    @staticmethod
+    def of(call: Call, windows: Windows, *arrays: Array) -> Boxes | None:
+        """Give the loops if they serve the arrays (images, gradients, result) and are to be taken."""
+        apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
+        if windows.strided and not (apart and (windows.channels >= LEAST or windows.taps > LONG)):
+            return None
+        if math.prod(windows.input) >= 1 << 31 or not serves(Boxes.name, call, windows, *arrays):
+            return None
+        return Boxes(windows)
+
+    def cut(self, call: Call) -> Cut:
+        """Share out images, and where they are few channels too."""
+        windows, threads = self.windows, call.options.threads
+        pieces = max(1, min(PARTS, math.prod(windows.input_shape) // ENOUGH))
+        pieces = -(-pieces // threads) * threads if pieces > 1 else 1
+        images = -(-windows.batch // pieces)
+        blocks = 1 if windows.batch >= threads else max(1, min(pieces, threads) // windows.batch)
+        channels = min(windows.channels, max(LEAST, -(-windows.channels // blocks)))
+        workers = min(threads, call.options.room // (16 * windows.channels + UFUNC_BUFFERS))
+        return Cut((windows.batch, *windows.output), (images, *windows.output), channels, max(1, workers))
+
+    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> None:
+        """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels."""
+        best = work.buffer("best", (own.stop - own.start,), x.dtype)
+        at = work.buffer("at", best.shape, np.dtype(np.int32))
+        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps], np.intp)
+        build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, best, at)
+
+
 def _four(array: Array) -> Array:
     """(N, *spatial, C) -> (N, H, W, C)."""
     return array if array.ndim == 4 else array[:, None]
+
+
+def _five(array: Array) -> Array:
+    """(N, *spatial, C) -> (N, D, H, W, C)."""
+    return array.reshape(array.shape[0], *(1,) * (5 - array.ndim), *array.shape[1:])
+
+
+@lru_cache(maxsize=256)
+def _ends(line: Strided) -> Array:
+    """Give the first pixel inside the image of each window, and then the one after its last."""
+    windows = 0, line.count
+    starts = line.starts(windows)
+    lengths = line.lengths(windows, False) if isinstance(line, Parts) else line.kernel
+    ends = np.clip([starts, starts + lengths], 0, line.size)
+    return ends.reshape(-1).astype(np.intp)
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops
+from xpconv._pooling.compiled import Boxes, Loops
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
@@ -55,6 +55,9 @@ class Routes:
         windows, room = self.windows, self.call.options.room
         if not windows.batch:
             return self.result
+        if self.ties == "first" and (boxes := Boxes.of(self.call, windows, self.pixels, self.grads, self.target)):
+            self._of_boxes(boxes)
+            return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
         self.loops = self._compiled(cuts)
@@ -72,6 +75,13 @@ class Routes:
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
+
+    def _of_boxes(self, boxes: Boxes) -> None:
+        def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+            assert isinstance(work, BufferedWorkspace)
+            boxes.gradient(work, region, own, self.pixels, self.grads, self.target)
+
+        sweep(self.call, self.windows, boxes.cut(self.call), step, 4)
 
     def _compiled(self, cuts: Cut) -> Loops | None:
         """Give compiled loops, if they serve and their work arrays fit the workspace."""
