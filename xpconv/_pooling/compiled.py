@@ -18,7 +18,7 @@ from xpconv._compiled import build
 from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.cuts import PARTS, block
-from xpconv._shapes.geometry import Interval, Ints, Region
+from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS
 
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
 # seconds an element, or more
 SAVED = {"maxima": 0.5e-9, "places": 6e-9, "averages": 0.5e-9, "maxima gradient": 3e-9, "boxes": 2e-9}
-SAVED |= {"norms": 3e-9, "norms gradient": 10e-9}
+SAVED |= {"norms": 3e-9, "norms gradient": 10e-9, "first along": 6e-9}
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
 LONG = 64  # taps of windows that the loops take with any number of channels
 ONE = Strided(1, 1, 1)  # the rows of images that have none
@@ -53,6 +53,7 @@ class Loops:
 
     name: str
     dtype: str
+    channels: int
     rows: Strided
     columns: Strided
 
@@ -69,7 +70,7 @@ class Loops:
             return None
         if not serves(name, call, windows, *arrays):
             return None
-        return Loops(name, arrays[0].dtype.name, *((ONE,) * (2 - windows.rank) + windows.lines))
+        return Loops(name, arrays[0].dtype.name, windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines))
 
     def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows."""
@@ -101,11 +102,11 @@ class Loops:
         place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
         self._run(_four(x), _four(dy), _four(dx), place, tops, found, sums)
 
-    def needs(self, windows: Interval, channels: int) -> int:
-        """Count the bytes of work arrays that the gradient of so many rows of windows takes."""
-        length, size = self.columns.count * channels, np.dtype(self.dtype).itemsize
-        rows = self.rows.most_pixels(windows[1] - windows[0])
-        return length * (rows * (size + 4) + (windows[1] - windows[0]) * 4 + size)
+    def needs(self, tile: Ints) -> int:
+        """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
+        length, size = self.columns.count * self.channels, np.dtype(self.dtype).itemsize
+        count = tile[1] if len(tile) == 3 else 1
+        return length * (self.rows.most_pixels(count) * (size + 4) + count * 4 + size)
 
     def _run(self, *arguments: Any) -> None:
         build.get(self.name, self.dtype)(*arguments)
@@ -122,6 +123,14 @@ class Loops:
         axes = [(0, line.stride, line.dilation, line.before, line.full) for line in (self.rows, self.columns)]
         numbers = [first, *axes[0], *axes[1], top, bottom, last - first, *more]
         return np.array(numbers, np.intp)
+
+
+def images_each(call: Call, windows: Windows, weight: int) -> int:
+    """Count the images of a job, evenly for all threads; `weight` is the work on an element."""
+    pieces = max(1, min(PARTS, math.prod(windows.input_shape) * weight // ENOUGH))
+    if pieces > 1:
+        pieces = -(-pieces // call.options.threads) * call.options.threads
+    return max(1, -(-windows.batch // pieces))
 
 
 def rows_apart(call: Call, windows: Windows) -> Cut:
@@ -162,10 +171,8 @@ class Boxes:
     def cut(self, call: Call) -> Cut:
         """Share out images, and where they are few channels too."""
         windows, threads = self.windows, call.options.threads
-        pieces = max(1, min(PARTS, math.prod(windows.input_shape) // ENOUGH))
-        pieces = -(-pieces // threads) * threads if pieces > 1 else 1
-        images = -(-windows.batch // pieces)
-        blocks = 1 if windows.batch >= threads else max(1, min(pieces, threads) // windows.batch)
+        images = images_each(call, windows, 1)
+        blocks = max(1, threads // windows.batch) if math.prod(windows.input_shape) > ENOUGH else 1
         channels = min(windows.channels, max(LEAST, -(-windows.channels // blocks)))
         workers = min(threads, call.options.room // (16 * windows.channels + UFUNC_BUFFERS))
         return Cut((windows.batch, *windows.output), (images, *windows.output), channels, max(1, workers))
