@@ -26,7 +26,14 @@ Array = np.ndarray[Any, Any]
 
 LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
 # seconds an element, or more
-SAVED = {"maxima": 0.5e-9, "places": 6e-9, "averages": 0.5e-9, "maxima gradient": 3e-9, "boxes": 2e-9}
+SAVED = {
+    "maxima": 0.5e-9,
+    "places": 6e-9,
+    "averages": 0.5e-9,
+    "averages gradient": 1e-9,
+    "maxima gradient": 3e-9,
+    "boxes": 2e-9,
+}
 SAVED |= {"norms": 3e-9, "norms gradient": 10e-9, "first along": 6e-9}
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
 LONG = 64  # taps of windows that the loops take with any number of channels
@@ -75,18 +82,12 @@ class Loops:
     def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows."""
         row, places = self._row(work, x), self._place(region)
-        self._run(_four(x), _four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
-
-    def averages(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, padded: bool) -> None:
-        """(N, *I, C) -> y (N, *O, C) in a region of windows; with `padded` taps in the padding are counted."""
-        row, places = self._row(work, x), self._place(region)
-        taps = np.concatenate([_taps(line, padded, self.dtype) for line in (self.rows, self.columns)])
-        self._run(_four(x), _four(y), places, _order(self.rows), _order(self.columns), row, taps)
+        self._run(four(x), four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
 
     def places(self, work: BufferedWorkspace, region: Region, x: Array, spots: Array) -> None:
         """(N, *I, C) -> spots (N, *O, C), the place of each maximum, in a region of windows."""
         best = work.buffer("best", (x.shape[-1],), x.dtype)
-        self._run(_four(x), _four(spots), self._place(region, self.rows.kernel, self.columns.kernel), best)
+        self._run(four(x), four(spots), self._place(region, self.rows.kernel, self.columns.kernel), best)
 
     def gradient(self, work: BufferedWorkspace, region: Region, x: Array, dy: Array, dx: Array, written: int) -> None:
         """(N, *I, C), (N, *O, C) -> dx (N, *I, C): add the gradient of a region's windows to what is written.
@@ -100,7 +101,7 @@ class Loops:
         found = work.buffer("found", ((high - low + windows[1] - windows[0]) * length,), np.dtype(np.int32))
         sums = work.buffer("sums", (length,), x.dtype)
         place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
-        self._run(_four(x), _four(dy), _four(dx), place, tops, found, sums)
+        self._run(four(x), four(dy), four(dx), place, tops, found, sums)
 
     def needs(self, tile: Ints) -> int:
         """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
@@ -185,7 +186,7 @@ class Boxes:
         build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, best, at)
 
 
-def _four(array: Array) -> Array:
+def four(array: Array) -> Array:
     """(N, *spatial, C) -> (N, H, W, C)."""
     return array if array.ndim == 4 else array[:, None]
 
@@ -210,13 +211,6 @@ def _order(line: Strided) -> Array:
     """Give the taps in the order in which `Reading` has them."""
     taps = sorted(range(line.kernel), key=lambda tap: line.full and tap != line.least)
     return np.array(taps, np.intp)
-
-
-@lru_cache(maxsize=256)
-def _taps(line: Strided, padded: bool, dtype: str) -> Array:
-    """Count the taps of each window."""
-    lengths = line.lengths((0, line.count), padded)
-    return np.ascontiguousarray(np.broadcast_to(np.maximum(lengths, 1), (line.count,)).astype(dtype))
 
 
 @lru_cache(maxsize=1024)

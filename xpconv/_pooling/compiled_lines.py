@@ -115,7 +115,9 @@ class Lines:
         rank = self.windows.rank
         for axis, taps in enumerate(found):
             line, range_of = self._axis(axis, windows)
-            shape = home.shape if axis == rank - 1 else [home.shape[0], *home.shape[1 : axis + 1], *taps.shape[axis + 1 :]]
+            shape = (
+                home.shape if axis == rank - 1 else [home.shape[0], *home.shape[1 : axis + 1], *taps.shape[axis + 1 :]]
+            )
             target = home if axis == rank - 1 else work.buffer(f"sums {axis}", shape, self.dtype)
             arrays = [_three(array, axis) for array in (gradient, taps, target)]
             held = self.held and axis == rank - 1
@@ -162,4 +164,3 @@ def _flags(line: Strided, windows: Interval, held: bool) -> tuple[Array, Array]:
             reached[tap.pixels] = 1
         many[tap.pixels] += 1
     return heads, np.ascontiguousarray((many == 1) & (reached == 1)).astype(np.intp)
-
