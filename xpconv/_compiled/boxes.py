@@ -85,3 +85,61 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, best: Arr
                                 own, s0 = target[p * channels + first : p * channels + last], number(p)
                                 for c in range(some):
                                     own[c] = share[c] if at[c] == s0 else zero
+
+
+def rows(
+    x: Array, g: Array, dx: Array, place: Array, ends: Array, best: Array, at: Array, share: Array, spot: Array
+) -> None:
+    """Do what `gradient` does for windows that share no pixel, over whole rows of pixels: for few channels.
+
+    The four work arrays have room for a row of pixels and channels.
+    """
+    height, channels = x.shape[2], x.shape[4]
+    deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
+    lines, columns = ends[2 * deep :], ends[2 * (deep + high) :]
+    zero, number = x.dtype.type(0), at.dtype.type
+    none = number(-1)
+    for q in range(spot.size):  # what lies outside of all windows
+        spot[q] = none
+        share[q] = zero
+    for n in range(place[0], place[1]):
+        if place[5] > 0:
+            target = dx[n].reshape(-1)
+            for p in range(target.size):
+                target[p] = zero
+        for a in range(deep):
+            for i in range(high):
+                begun = False
+                for d in range(ends[a], ends[deep + a]):
+                    for v in range(lines[i], lines[high + i]):
+                        source, line = x[n, d, v].reshape(-1), number(d * height + v)
+                        if begun:
+                            for q in range(source.size):
+                                m, t = best[q], source[q]
+                                keep = (t <= m) | (m != m)
+                                best[q] = m if keep else t
+                                at[q] = at[q] if keep else line
+                        else:
+                            for q in range(source.size):
+                                best[q] = source[q]
+                                at[q] = line
+                            begun = True
+                for j in range(wide if begun else 0):
+                    start, stop = columns[j] * channels, columns[wide + j] * channels
+                    for q in range(start, min(start + channels, stop)):
+                        m, s, w, c = best[q], at[q], q, q - start
+                        for p in range(q, stop, channels):
+                            t, r = best[p], at[p]
+                            equal = (t == m) | ((t != t) & (m != m))
+                            better = (r < s) if equal else ((t > m) | ((t != t) & (m == m)))
+                            m = t if better else m
+                            s = r if better else s
+                            w = p if better else w
+                            spot[p] = none
+                            share[p] = g[n, a, i, j, c]
+                        spot[w] = s
+                for d in range(ends[a], ends[deep + a]):
+                    for v in range(lines[i], lines[high + i]):
+                        own, line = dx[n, d, v].reshape(-1), number(d * height + v)
+                        for q in range(own.size):
+                            own[q] = share[q] if spot[q] == line else zero

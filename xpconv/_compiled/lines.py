@@ -6,13 +6,14 @@ Arrays are (A, n, B): what lies outside of the axis, the axis, and what lies ins
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 Array = Any
 
 
 def first(x: Array, best: Array, found: Array, place: Array) -> None:
-    """(A, n, B) -> best (A, m, B), found (A, m, B): the tap that is the first maximum, or first NaN; -1 for none."""
+    """Find the tap of the first maximum, or first NaN, or -1: (A, n, B) -> best (A, m, B), found (A, m, B)."""
     kernel, step, gap, before = place[0], place[1], place[2], place[3]
     size, number = x.shape[1], found.dtype.type
     none = number(-1)
@@ -130,26 +131,40 @@ def long_first(x: Array, best: Array, found: Array, place: Array, values: Array,
                 j += 1
 
 
-def give(g: Array, found: Array, home: Array, place: Array, alone: Array, held: int) -> None:
-    """(A, m, B) -> home (A, n, B): add each window's gradient to the tap that was found, the last windows first.
+def give(g: Array, found: Array, home: Array, place: Array, least: Array, held: int) -> None:
+    """Add each window's gradient to the tap that was found, the last windows first: (A, m, B) -> home (A, n, B).
 
-    ``alone`` says which pixels the first tap of its kind reads and no other: they get the gradient as it is. If
+    A sum begins with what the tap ``least`` of each pixel gets, or where that is -1 with 0: a sum of -0 alone is -0. If
     ``held``, there are sums to add to.
     """
-    step, gap, before = place[1], place[2], place[3]
+    kernel, step, gap, before = place[0], place[1], place[2], place[3]
     zero = home.dtype.type(0)
     for a in range(g.shape[0]):
         plane = home[a].reshape(-1)
-        for c in range(0 if held else plane.size):
-            plane[c] = zero
+        for u in range(0 if held else home.shape[1]):
+            o, start = home[a, u], -zero if least[u] >= 0 else zero
+            for b in range(o.size):
+                o[b] = start
         for j in range(g.shape[1] - 1, -1, -1):
             share, own, start = g[a, j], found[a, j], j * step - before
             for b in range(own.size):
                 k = own[b]
                 if k >= 0:
-                    u = start + k * gap
-                    at = u * own.size + b
-                    plane[at] = share[b] if alone[u] != 0 else plane[at] + share[b]
+                    plane[(start + k * gap) * own.size + b] += share[b]
+        for u in range(0 if held else home.shape[1]):
+            k = least[u]
+            if k < 0:
+                continue
+            o, own = home[a, u], found[a, (u + before - k * gap) // step]
+            for b in range(o.size):  # what did not come from this tap was 0
+                o[b] += -zero if own[b] == k else zero
+            for b in range(o.size):
+                if o[b] != zero or math.copysign(1.0, o[b]) > 0:
+                    continue
+                for t in range(k + 1, kernel):
+                    j = u + before - t * gap
+                    if j >= 0 and j % step == 0 and j // step < g.shape[1] and found[a, j // step, b] != t:
+                        o[b] = zero
 
 
 def gather(g: Array, found: Array, home: Array, place: Array, heads: Array, held: int) -> None:

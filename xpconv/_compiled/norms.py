@@ -1,4 +1,4 @@
-"""Loops of Lp pooling for p = 1, 2 and infinity (``p`` is 0 then), whose powers and roots have the same bits everywhere.
+"""Loops of Lp pooling for p = 1, 2 and infinity (``p`` is 0 then): powers and roots with the same bits everywhere.
 
 Images have three axes (N, D, H, W, C), some perhaps of one pixel; the innermost loop runs over neighbouring channels.
 ``place`` holds the first image, the one after the last and the one that comes first in the result; the same of the
@@ -66,7 +66,7 @@ def forward(x: Array, y: Array, place: Array, p: int, largest: Array, total: Arr
 
 
 def gradient(x: Array, g: Array, dx: Array, place: Array, p: int, norms: Array, shares: Array) -> None:
-    """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C), some rows ``place[18]`` to ``place[19]`` of the images.
+    """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C), its rows ``place[18]`` to ``place[19]``.
 
     ``norms`` are those of the windows of ``place``, as `forward` gives them; ``shares``, as many, has room.
     """

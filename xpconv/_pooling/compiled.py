@@ -1,7 +1,7 @@
 """Pooling of NumPy arrays in loops that Numba compiles (`xpconv._compiled`): the same steps, tile by tile, in one pass.
 
-They serve contiguous float32 or float64 arrays; `Loops` windows at a stride on one or two axes, of several channels side
-by side. Results are the bits of the calls of NumPy that they stand for.
+They serve contiguous float32 or float64 arrays; `Loops` windows at a stride on one or two axes, of several channels
+side by side. Results are the bits of the calls of NumPy that they stand for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
-from xpconv._pooling.lines import Parts, Strided, Windows
+from xpconv._pooling.lines import Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Ints, Region
@@ -30,13 +30,15 @@ SAVED = {
     "maxima": 0.5e-9,
     "places": 6e-9,
     "averages": 0.5e-9,
-    "averages gradient": 1e-9,
+    "averages gradient": 0.5e-9,
     "maxima gradient": 3e-9,
-    "boxes": 2e-9,
+    "boxes": 3e-9,
+    "boxes in rows": 2e-9,
+    "first along": 6e-9,
+    "norms": 3e-9,
+    "norms gradient": 10e-9,
 }
-SAVED |= {"norms": 3e-9, "norms gradient": 10e-9, "first along": 6e-9}
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
-LONG = 64  # taps of windows that the loops take with any number of channels
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
@@ -147,63 +149,9 @@ def rows_apart(call: Call, windows: Windows) -> Cut:
     return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
 
 
-class Boxes:
-    """The gradient of maxima whose windows are boxes of pixels: parts of the axes, or at a stride with none shared."""
-
-    name = "boxes"
-
-    def __init__(self, windows: Windows) -> None:
-        self.windows = windows
-        ends = [_ends(line) for line in (ONE,) * (3 - windows.rank) + windows.lines]
-        self.ends = np.concatenate(ends)
-        covered = all(line.reads_all if windows.strided else True for line in windows.lines)
-        self.shared, self.gaps = not windows.strided, not covered
-
-    @staticmethod
-    def of(call: Call, windows: Windows, *arrays: Array) -> Boxes | None:
-        """Give the loops if they serve the arrays (images, gradients, result) and are to be taken."""
-        apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
-        if windows.strided and not (apart and (windows.channels >= LEAST or windows.taps > LONG)):
-            return None
-        if math.prod(windows.input) >= 1 << 31 or not serves(Boxes.name, call, windows, *arrays):
-            return None
-        return Boxes(windows)
-
-    def cut(self, call: Call) -> Cut:
-        """Share out images, and where they are few channels too."""
-        windows, threads = self.windows, call.options.threads
-        images = images_each(call, windows, 1)
-        blocks = max(1, threads // windows.batch) if math.prod(windows.input_shape) > ENOUGH else 1
-        channels = min(windows.channels, max(LEAST, -(-windows.channels // blocks)))
-        workers = min(threads, call.options.room // (16 * windows.channels + UFUNC_BUFFERS))
-        return Cut((windows.batch, *windows.output), (images, *windows.output), channels, max(1, workers))
-
-    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> None:
-        """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels."""
-        best = work.buffer("best", (own.stop - own.start,), x.dtype)
-        at = work.buffer("at", best.shape, np.dtype(np.int32))
-        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps], np.intp)
-        build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, best, at)
-
-
 def four(array: Array) -> Array:
     """(N, *spatial, C) -> (N, H, W, C)."""
     return array if array.ndim == 4 else array[:, None]
-
-
-def _five(array: Array) -> Array:
-    """(N, *spatial, C) -> (N, D, H, W, C)."""
-    return array.reshape(array.shape[0], *(1,) * (5 - array.ndim), *array.shape[1:])
-
-
-@lru_cache(maxsize=256)
-def _ends(line: Strided) -> Array:
-    """Give the first pixel inside the image of each window, and then the one after its last."""
-    windows = 0, line.count
-    starts = line.starts(windows)
-    lengths = line.lengths(windows, False) if isinstance(line, Parts) else line.kernel
-    ends = np.clip([starts, starts + lengths], 0, line.size)
-    return ends.reshape(-1).astype(np.intp)
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,8 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
-from xpconv._pooling.compiled import LEAST, ONE, four, serves
+from xpconv._pooling import compiled
+from xpconv._pooling.compiled import ONE, four
 from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.spread import spans
 from xpconv._shapes.geometry import Interval, Region
@@ -32,12 +33,12 @@ class Averages:
     @staticmethod
     def of(name: str, call: Call, windows: Windows, padded: bool, *arrays: Array) -> Averages | None:
         """Give the loops, of the pooling or of its gradient, if they serve the arrays and are to be taken."""
-        if windows.rank > 2 or windows.channels < max(LEAST, 2) or call.layout != "channels_last":
+        if windows.rank > 2 or windows.channels < max(compiled.LEAST, 2) or call.layout != "channels_last":
             return None
         if any(line.count * line.kernel + line.size > MOST for line in windows.lines):
             return None
         row = windows.lines[-1].size * windows.channels * arrays[0].itemsize
-        if row > call.options.room // 4 or not serves(name, call, windows, *arrays):
+        if row > call.options.room // 4 or not compiled.serves(name, call, windows, *arrays):
             return None
         return Averages(windows, padded, arrays[0].dtype)
 

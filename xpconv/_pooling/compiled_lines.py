@@ -15,7 +15,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
-from xpconv._pooling.compiled import LEAST, serves
+from xpconv._pooling import compiled
 from xpconv._pooling.lines import Strided, Windows
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
@@ -43,11 +43,11 @@ class Lines:
 
         If `held`, gradients are added to what the result holds one by one, otherwise those of a tile together.
         """
-        if call.layout != "channels_last" or windows.channels < LEAST:
+        if call.layout != "channels_last" or windows.channels < compiled.LEAST:
             return None
         if windows.rank < 3 and all(line.kernel <= SHORT for line in windows.lines):
             return None
-        if any(line.size >= 1 << 31 for line in windows.lines) or not serves(Lines.name, call, windows, *arrays):
+        if max(windows.input) >= 1 << 31 or not compiled.serves(Lines.name, call, windows, *arrays):
             return None
         return Lines(windows, arrays[0].dtype, held)
 
@@ -121,9 +121,9 @@ class Lines:
             target = home if axis == rank - 1 else work.buffer(f"sums {axis}", shape, self.dtype)
             arrays = [_three(array, axis) for array in (gradient, taps, target)]
             held = self.held and axis == rank - 1
-            heads, alone = _flags(line, range_of, held)
+            heads, least = _flags(line, range_of, held)
             if line.kernel > LONG:
-                self.give(*arrays, _place(line, range_of), alone, held)
+                self.give(*arrays, _place(line, range_of), least, held)
             else:
                 self.gather(*arrays, _place(line, range_of), heads, held)
             gradient = target
@@ -151,16 +151,14 @@ def _place(line: Strided, windows: Interval) -> Array:
 
 @lru_cache(maxsize=256)
 def _flags(line: Strided, windows: Interval, held: bool) -> tuple[Array, Array]:
-    """Say which taps are the first to reach their pixels, and which pixels are reached by such a one alone.
+    """Say which taps are the first to reach their pixels, and which of them is the first to reach each pixel, or -1.
 
     Where sums are held already, none is.
     """
-    reading = line.reading(windows)
     heads, first = np.zeros(line.kernel, np.intp), {}
-    many, reached = np.zeros((2, line.size), np.intp)
-    for tap in () if held else reading.in_order():
-        if first.setdefault(tap.pixels.start % line.stride, tap) is tap:
-            heads[tap.number] = 1
-            reached[tap.pixels] = 1
-        many[tap.pixels] += 1
-    return heads, np.ascontiguousarray((many == 1) & (reached == 1)).astype(np.intp)
+    least = np.full(line.size, -2, np.intp)
+    for tap in () if held else line.reading(windows).in_order():
+        heads[tap.number] = first.setdefault(tap.pixels.start % line.stride, tap) is tap
+        own = least[tap.pixels]
+        own[own == -2] = tap.number if heads[tap.number] else -1
+    return heads, least

@@ -88,6 +88,6 @@ def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: flo
 
 
 def _power(xp: Any, base: Array, p: float) -> Array:
-    """Take a power of numbers that are not below 0; the commonest ones by operations whose bits are the same anywhere."""
-    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.asarray, 2: xp.square}
+    """Take a power of numbers not below 0; the commonest ones by operations whose bits are the same anywhere."""
+    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square}
     return exact[p](base) if p in exact else xp.pow(base, p)

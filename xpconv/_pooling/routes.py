@@ -16,7 +16,8 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Boxes, Loops, images_each
+from xpconv._pooling.compiled import Loops, images_each
+from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
@@ -86,7 +87,7 @@ class Routes:
             assert isinstance(work, BufferedWorkspace)
             boxes.gradient(work, region, own, self.pixels, self.grads, self.target)
 
-        sweep(self.call, self.windows, boxes.cut(self.call), step, 4)
+        sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)
 
     def _compiled(self, cuts: Cut) -> Lines | Loops | None:
         """Give compiled loops, if they serve and their work arrays fit the workspace."""

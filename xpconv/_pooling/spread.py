@@ -248,7 +248,7 @@ class Span(NamedTuple):
 
 
 def spans(line: Strided, residue: int, count: int, unit: int) -> tuple[list[Span], bool]:
-    """Give what `count` pixels of a residue receive, from a unit on, in the order of the sum; say if that begins with 0."""
+    """Give what pixels of a residue receive, from a unit on, in the order of the sum; and whether it begins with 0."""
     found = []
     for tap in line.meeting(residue):
         window = (residue + line.before - tap * line.dilation) // line.stride + unit

@@ -1,0 +1,83 @@
+"""The gradient of max pooling in compiled loops where windows are boxes that share few or no pixels: one pass each."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from xpconv._arrays.call import Call
+from xpconv._compiled import build
+from xpconv._pooling.compiled import ENOUGH, ONE, images_each, serves
+from xpconv._pooling.lines import Parts, Strided, Windows
+from xpconv._pooling.sweep import Cut
+from xpconv._shapes.geometry import Region
+from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
+
+Array = np.ndarray[Any, Any]
+
+FEW = 32  # channels below which loops over whole rows are faster
+NUMBERS = np.dtype(np.int32)
+
+
+class Boxes:
+    """The gradient for windows that are parts of the axes, or lie at a stride and share no pixel."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.windows, self.shared = windows, not windows.strided
+        self.gaps = windows.strided and not all(line.reads_all for line in windows.lines)
+        self.in_rows = windows.strided and windows.channels < FEW
+        self.name = "boxes in rows" if self.in_rows else "boxes"
+        self.ends = np.concatenate([_ends(line) for line in (ONE,) * (3 - windows.rank) + windows.lines])
+        self.size = windows.channels * (windows.lines[-1].size if self.in_rows else 1)  # of a work array
+
+    @staticmethod
+    def of(call: Call, windows: Windows, *arrays: Array) -> Boxes | None:
+        """Give the loops if they serve the arrays (images, gradients, result) and are to be taken."""
+        apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
+        if (windows.strided and not apart) or math.prod(windows.input) >= 1 << 31:
+            return None
+        found = _of(windows)
+        if found.needs(arrays[0]) > call.options.room // 4 or not serves(found.name, call, windows, *arrays):
+            return None
+        return found
+
+    def needs(self, x: Array) -> int:
+        """Count the bytes of work arrays of a thread."""
+        return 2 * self.size * (x.itemsize + NUMBERS.itemsize) + UFUNC_BUFFERS
+
+    def cut(self, call: Call, x: Array) -> Cut:
+        """Share out images, and where they are few channels too."""
+        windows, threads = self.windows, call.options.threads
+        channels, large = windows.channels, math.prod(windows.input_shape) > ENOUGH
+        if large and windows.batch < threads and not self.in_rows:
+            channels = min(channels, max(FEW, -(-channels * windows.batch // threads)))
+        workers = max(1, min(threads, call.options.room // self.needs(x)))
+        tile = images_each(call, windows, 1), *windows.output
+        return Cut((windows.batch, *windows.output), tile, channels, workers)
+
+    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> None:
+        """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels."""
+        names = (("best", x.dtype), ("at", NUMBERS), ("share", x.dtype), ("spot", NUMBERS))
+        size = self.size if self.in_rows else own.stop - own.start
+        room = [work.buffer(name, (size,), dtype) for name, dtype in names[: 4 if self.in_rows else 2]]
+        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps], np.intp)
+        build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, *room)
+
+
+_of = lru_cache(maxsize=256)(Boxes)
+
+
+def _five(array: Array) -> Array:
+    """(N, *spatial, C) -> (N, D, H, W, C)."""
+    return array.reshape(array.shape[0], *(1,) * (5 - array.ndim), *array.shape[1:])
+
+
+def _ends(line: Strided) -> Array:
+    """Give the first pixel inside the image of each window, and then the one after its last."""
+    starts = line.starts((0, line.count))
+    lengths = line.lengths((0, line.count), False) if isinstance(line, Parts) else line.kernel
+    return np.clip([starts, starts + lengths], 0, line.size).reshape(-1).astype(np.intp)
