@@ -104,7 +104,11 @@ OPERATIONS: dict[str, Operation] = {
     "adaptive_avg_pool": lambda a: xc.adaptive_avg_pool(a.x, (4, 3)),
     "adaptive_avg_pool_vjp": lambda a: xc.adaptive_avg_pool_vjp(a.dya, a.x, (4, 3)),
     "adaptive_max_pool": lambda a: xc.adaptive_max_pool(a.x, (4, 3)),
+    "adaptive_max_pool, indices": lambda a: xc.adaptive_max_pool(a.x, (4, 3), return_indices=True),
     "adaptive_max_pool_vjp": lambda a: xc.adaptive_max_pool_vjp(a.dya, a.x, (4, 3)),
+    "adaptive_max_pool_vjp, indices": lambda a: xc.adaptive_max_pool_vjp(
+        a.dya, SHAPES["x"], (4, 3), indices=xc.adaptive_max_pool(a.x, (4, 3), return_indices=True)[1]
+    ),
     "unfold": lambda a: xc.unfold(a.x, 3),
     "fold": lambda a: xc.fold(a.cols, SHAPES["x"], 3),
     "pad": lambda a: xc.pad(a.x, 2),
