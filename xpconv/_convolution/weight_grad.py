@@ -184,7 +184,7 @@ class _Sums:
 
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
         """Sum over one tile."""
-        work.spare = self.plan.spare
+        work.spare, work.areas = self.plan.spare, self.plan.areas
         if self.factors == work.factors:
             return self._summed(cut, region, work)
         with work.taking(self.factors):
@@ -213,6 +213,7 @@ class _Sums:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""
         number, part = item
         total, *others = (one[part] for one in partial[number :: len(self.cuts)])
+        work.areas = self.plan.areas
         with self.quiet(work):
             for other in others:
                 total = work.accumulate(total, other)
