@@ -1,6 +1,6 @@
 """PyTorch's tensors without data take the way of a CUDA device: shapes, dtypes, and that no value is looked at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,18 @@ def named(found: Any) -> Any:
     return found if isinstance(found, str) else [(shape, dtype.removeprefix("torch.")) for shape, dtype in found]
 
 
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Let PyTorch divide whole numbers into float64, as NumPy does."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_shapes_and_dtypes_are_numpy_s(name: str, dtype: str) -> None:
