@@ -5,6 +5,8 @@ A strict xfail is a defect of xpconv that is known; it turns red when it is mend
 
 import collections
 import contextlib
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 import xpconv as xc
 from tests import standin
+from tests.standin import operations
 from tests.standin.operations import OPERATIONS, SHAPES, Given, Operation
 from xpconv._arrays import space
 from xpconv._arrays.kept import Kept
@@ -30,6 +33,11 @@ def each(known: Mapping[str, str]) -> Any:
             for name, one in OPERATIONS.items()
         ],
     )
+
+
+def test_every_public_function_is_among_them() -> None:
+    called = set(re.findall(r"\bxc\.(\w+)", inspect.getsource(operations)))
+    assert set(xc.__all__) - called == {"explain", "set_options"}  # which compute nothing
 
 
 def results(found: Any) -> tuple[Any, ...]:
