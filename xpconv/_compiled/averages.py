@@ -30,7 +30,13 @@ def forward(x: Array, y: Array, place: Array, rows: Array, columns: Array, row: 
             while at < stop:
                 source = x[n, rows[at]].reshape(-1)
                 at += 1
-                if not begun:
+                if not begun and at < stop:
+                    other = x[n, rows[at]].reshape(-1)
+                    at += 1
+                    for u in range(row.size):
+                        row[u] = source[u] + other[u]
+                    begun = True
+                elif not begun:
                     for u in range(row.size):
                         row[u] = source[u]
                     begun = True
@@ -50,6 +56,19 @@ def forward(x: Array, y: Array, place: Array, rows: Array, columns: Array, row: 
                     for c in range(channels):
                         o[c] = zero
                 at += 1
+                if not begun and at + 2 == stop:
+                    source = row[columns[at] * channels : (columns[at] + 1) * channels]
+                    other = row[columns[at + 1] * channels : (columns[at + 1] + 1) * channels]
+                    for c in range(channels):
+                        o[c] = (source[c] + other[c]) / many
+                    continue
+                if not begun and at + 3 == stop:
+                    source = row[columns[at] * channels : (columns[at] + 1) * channels]
+                    other = row[columns[at + 1] * channels : (columns[at + 1] + 1) * channels]
+                    third = row[columns[at + 2] * channels : (columns[at + 2] + 1) * channels]
+                    for c in range(channels):
+                        o[c] = (source[c] + other[c] + third[c]) / many
+                    continue
                 while at < stop:
                     source = row[columns[at] * channels : (columns[at] + 1) * channels]
                     at += 1
@@ -69,16 +88,15 @@ def forward(x: Array, y: Array, place: Array, rows: Array, columns: Array, row: 
                     o[c] = o[c] / many
 
 
-def gradient(
-    g: Array, dx: Array, place: Array, rows: Array, columns: Array, shares: Array, share: Array, taps: Array
-) -> None:
+def gradient(g: Array, dx: Array, place: Array, rows: Array, columns: Array, shares: Array, taps: Array) -> None:
     """(N, OH, OW, C) -> dx (N, H, W, C): the sum of the shares of the windows that read a pixel.
 
     ``place`` holds the first image and the one after the last; the first row of pixels of the tile and the one after
-    the last; the first row of windows that they are read by and the one after the last. ``shares``, (rows of windows,
-    W, C), and ``share``, (OW, C), have room.
+    the last; the first row of windows that they are read by and the one after the last. ``shares`` has room for the
+    rows of windows, (W, C) each, and one of (OW, C).
     """
     channels, zero, length = dx.shape[3], dx.dtype.type(0), dx.shape[2] * dx.shape[3]
+    share = shares[(place[5] - place[4]) * length :]
     for n in range(place[0], place[1]):
         made = place[4]
         for v in range(place[2], place[3]):

@@ -3,7 +3,8 @@
 Images have three axes (N, D, H, W, C), some perhaps of one pixel; the innermost loop runs over neighbouring channels.
 ``ends`` holds, axis after axis, the first pixel of each window and then the pixel after its last. ``place`` holds the
 first image and the one after the last, the first channel and the one after the last, whether windows share pixels, and
-whether there are pixels outside of all windows. ``best`` and ``at`` have room for the channels.
+whether there are pixels outside of all windows. ``room`` and ``numbers`` have rows for the
+channels.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 Array = Any
 
 
-def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, best: Array, at: Array) -> None:
+def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
     """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C): each gradient goes to its window's first maximum."""
+    best, at = room[0], numbers[0]
     height, width, channels = x.shape[2], x.shape[3], x.shape[4]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
     first, last, shared, gaps = place[2], place[3], place[4], place[5]
@@ -87,13 +89,12 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, best: Arr
                                     own[c] = share[c] if at[c] == s0 else zero
 
 
-def rows(
-    x: Array, g: Array, dx: Array, place: Array, ends: Array, best: Array, at: Array, share: Array, spot: Array
-) -> None:
-    """Do what `gradient` does for windows that share no pixel, over whole rows of pixels: for few channels.
+def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
+    """Do what `gradient` does for windows that share no pixel, over whole rows of pixels, for few channels.
 
-    The four work arrays have room for a row of pixels and channels.
+    ``room`` and ``numbers`` have two rows, as long as one of pixels and channels.
     """
+    best, share, at, spot = room[0], room[1], numbers[0], numbers[1]
     height, channels = x.shape[2], x.shape[4]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
     lines, columns = ends[2 * deep :], ends[2 * (deep + high) :]
@@ -128,15 +129,17 @@ def rows(
                     start, stop = columns[j] * channels, columns[wide + j] * channels
                     for q in range(start, min(start + channels, stop)):
                         m, s, w, c = best[q], at[q], q, q - start
-                        for p in range(q, stop, channels):
+                        one = g[n, a, i, j, c]
+                        spot[q] = none
+                        share[q] = one
+                        for p in range(q + channels, stop, channels):  # greater, or NaN, or equal in a row before
                             t, r = best[p], at[p]
-                            equal = (t == m) | ((t != t) & (m != m))
-                            better = (r < s) if equal else ((t > m) | ((t != t) & (m == m)))
+                            better = (t > m) | ((t == m) & (r < s)) | ((t != t) & ((m == m) | (r < s)))
                             m = t if better else m
                             s = r if better else s
                             w = p if better else w
                             spot[p] = none
-                            share[p] = g[n, a, i, j, c]
+                            share[p] = one
                         spot[w] = s
                 for d in range(ends[a], ends[deep + a]):
                     for v in range(lines[i], lines[high + i]):

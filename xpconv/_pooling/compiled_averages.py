@@ -56,12 +56,12 @@ class Averages:
     def gradient(self, work: BufferedWorkspace, readers: Region, box: Region, dy: Array, dx: Array) -> None:
         """(N, *O, C) -> dx (N, *I, C) in a box of pixels, which are whole rows, from the windows that read them."""
         windows, pixels = _rows(readers), _rows(box)
-        shares = work.buffer("shares", ((windows[1] - windows[0]) * self.columns.size * self.channels,), self.dtype)
-        share = work.buffer("share", (self.columns.count * self.channels,), self.dtype)
+        size = (windows[1] - windows[0]) * self.columns.size + self.columns.count
+        shares = work.buffer("shares", (size * self.channels,), self.dtype)
         place = np.array([*box[0], *pixels, *windows], np.intp)
         columns = (0, self.columns.count), (0, self.columns.size)
         lists = _windows_of(self.rows, windows, pixels), _windows_of(self.columns, *columns)
-        build.get(GRADIENT, self.dtype.name)(four(dy), four(dx), place, *lists, shares, share, self.taps)
+        build.get(GRADIENT, self.dtype.name)(four(dy), four(dx), place, *lists, shares, self.taps)
 
 
 def _rows(region: Region) -> Interval:

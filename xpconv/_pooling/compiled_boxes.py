@@ -19,7 +19,7 @@ from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
-FEW = 32  # channels below which loops over whole rows are faster
+FEW = 8  # channels below which loops over whole rows are faster
 NUMBERS = np.dtype(np.int32)
 
 
@@ -54,16 +54,15 @@ class Boxes:
         windows, threads = self.windows, call.options.threads
         channels, large = windows.channels, math.prod(windows.input_shape) > ENOUGH
         if large and windows.batch < threads and not self.in_rows:
-            channels = min(channels, max(FEW, -(-channels * windows.batch // threads)))
+            channels = min(channels, max(2 * FEW, -(-channels * windows.batch // threads)))
         workers = max(1, min(threads, call.options.room // self.needs(x)))
         tile = images_each(call, windows, 1), *windows.output
         return Cut((windows.batch, *windows.output), tile, channels, workers)
 
     def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> None:
         """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels."""
-        names = (("best", x.dtype), ("at", NUMBERS), ("share", x.dtype), ("spot", NUMBERS))
-        size = self.size if self.in_rows else own.stop - own.start
-        room = [work.buffer(name, (size,), dtype) for name, dtype in names[: 4 if self.in_rows else 2]]
+        shape = 2, self.size if self.in_rows else own.stop - own.start
+        room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
         place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps], np.intp)
         build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, *room)
 
