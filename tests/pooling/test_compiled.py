@@ -26,7 +26,7 @@ SMALL: dict[str, tuple[Case, set[str]]] = {
         ((2, 9, 11, 5), (3, 2), {"stride": (1, 3), "padding": (1, 1), "dilation": (2, 1)}),
         {"maxima gradient"},
     ),
-    "global": (((1, 7, 7, 32), 7, {}), {"boxes"}),
+    "global": (((1, 7, 7, 32), 7, {}), {"boxes", "ties in boxes"}),
     "ceil": (((2, 9, 11, 5), 3, {"stride": 2, "ceil_mode": True}), {"maxima gradient"}),
     "1-d": (((2, 30, 5), 4, {"stride": 2, "padding": 2}), {"maxima gradient"}),
     "gaps": (((2, 9, 11, 32), 2, {"stride": 3}), {"boxes"}),
@@ -89,6 +89,8 @@ def results(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
     dy = gradient(y.shape, kind, dtype)
     with np.errstate(invalid="ignore"):
         yield from (y, places, xc.max_pool(x, window, **options), xc.max_pool_vjp(dy, x, window, **options))
+        for ties in ("all", "split"):
+            yield xc.max_pool_vjp(dy, x, window, ties=ties, **options)
         for padded in (True, False):
             yield xc.avg_pool(x, window, count_include_pad=padded, **options)
             yield xc.avg_pool_vjp(dy, shape, window, count_include_pad=padded, **options)

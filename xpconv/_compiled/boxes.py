@@ -146,3 +146,56 @@ def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
                         own, line = dx[n, d, v].reshape(-1), number(d * height + v)
                         for q in range(own.size):
                             own[q] = share[q] if spot[q] == line else zero
+
+
+def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
+    """Give each gradient to all the maxima of its window, of windows that share no pixel; with ``place[6]`` in parts.
+
+    ``numbers[0, 0]`` becomes 1 if a maximum is NaN: those are not served.
+    """
+    height, width, channels = x.shape[2], x.shape[3], x.shape[4]
+    deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
+    first, last, best, part = place[2], place[3], room[0], room[1]
+    rows, columns = ends[2 * deep :], ends[2 * (deep + high) :]
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    some = last - first
+    for n in range(place[0], place[1]):
+        pixels, target = x[n].reshape(-1), dx[n].reshape(-1)
+        for p in range(target.size // channels if place[5] > 0 else 0):
+            own = target[p * channels + first : p * channels + last]
+            for c in range(some):
+                own[c] = zero
+        for a in range(deep):
+            for i in range(high):
+                for j in range(wide):
+                    share, begun = g[n, a, i, j][first:last], False
+                    for turn in range(3):  # the maximum, how many there are, what each gets
+                        if turn == 1:
+                            for c in range(some):
+                                part[c] = zero if place[6] > 0 else one
+                        elif turn == 2:
+                            for c in range(some):
+                                part[c] = share[c] / max(part[c], one)
+                        for d in range(ends[a], ends[deep + a] if turn != 1 or place[6] > 0 else 0):
+                            for v in range(rows[i], rows[high + i]):
+                                for u in range(columns[j], columns[wide + j]):
+                                    at = ((d * height + v) * width + u) * channels
+                                    pixel = pixels[at + first : at + last]
+                                    if turn == 0 and not begun:
+                                        for c in range(some):
+                                            best[c] = pixel[c]
+                                        begun = True
+                                    elif turn == 0:
+                                        for c in range(some):
+                                            m, t = best[c], pixel[c]
+                                            best[c] = m if (t <= m) | (m != m) else t
+                                    elif turn == 1:
+                                        for c in range(some):
+                                            part[c] += one if pixel[c] == best[c] else zero
+                                    else:
+                                        own = target[at + first : at + last]
+                                        for c in range(some):
+                                            own[c] = part[c] if pixel[c] == best[c] else zero
+                    for c in range(some if begun else 0):
+                        if best[c] != best[c]:
+                            numbers[0, 0] = 1

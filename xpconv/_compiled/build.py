@@ -42,6 +42,7 @@ _KERNELS: dict[str, tuple[str, str, str, frozenset[str]]] = {
     "places": ("maxima", "places", "4r 4l 1i 1w", EXACT),
     "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w", EXACT),
     "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s", EXACT),
+    "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s", EXACT),
     "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s", EXACT),
     "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r", EXACT),
     "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r", EXACT),

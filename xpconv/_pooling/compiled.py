@@ -34,6 +34,7 @@ SAVED = {
     "maxima gradient": 3e-9,
     "boxes": 3e-9,
     "boxes in rows": 2e-9,
+    "ties in boxes": 2e-9,
     "first along": 6e-9,
     "norms": 3e-9,
     "norms gradient": 10e-9,

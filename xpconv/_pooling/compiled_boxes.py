@@ -26,21 +26,23 @@ NUMBERS = np.dtype(np.int32)
 class Boxes:
     """The gradient for windows that are parts of the axes, or lie at a stride and share no pixel."""
 
-    def __init__(self, windows: Windows) -> None:
-        self.windows, self.shared = windows, not windows.strided
+    def __init__(self, windows: Windows, ties: str) -> None:
+        self.windows, self.shared, self.split = windows, not windows.strided, ties == "split"
         self.gaps = windows.strided and not all(line.reads_all for line in windows.lines)
-        self.in_rows = windows.strided and windows.channels < FEW
-        self.name = "boxes in rows" if self.in_rows else "boxes"
+        self.in_rows = windows.strided and windows.channels < FEW and ties == "first"
+        self.name = "ties in boxes" if ties != "first" else "boxes in rows" if self.in_rows else "boxes"
         self.ends = np.concatenate([_ends(line) for line in (ONE,) * (3 - windows.rank) + windows.lines])
         self.size = windows.channels * (windows.lines[-1].size if self.in_rows else 1)  # of a work array
 
     @staticmethod
-    def of(call: Call, windows: Windows, *arrays: Array) -> Boxes | None:
+    def of(call: Call, windows: Windows, ties: str, *arrays: Array) -> Boxes | None:
         """Give the loops if they serve the arrays (images, gradients, result) and are to be taken."""
         apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
         if (windows.strided and not apart) or math.prod(windows.input) >= 1 << 31:
             return None
-        found = _of(windows)
+        if ties != "first" and windows.channels < FEW:
+            return None
+        found = _of(windows, ties)
         if found.needs(arrays[0]) > call.options.room // 4 or not serves(found.name, call, windows, *arrays):
             return None
         return found
@@ -59,12 +61,17 @@ class Boxes:
         tile = images_each(call, windows, 1), *windows.output
         return Cut((windows.batch, *windows.output), tile, channels, workers)
 
-    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> None:
-        """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels."""
+    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> bool:
+        """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels; say whether it is right.
+
+        Ties are not where a maximum is NaN, which has all of a window's gradient.
+        """
         shape = 2, self.size if self.in_rows else own.stop - own.start
         room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
-        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps], np.intp)
+        room[1][0, 0] = 0
+        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps, self.split], np.intp)
         build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, *room)
+        return self.name != "ties in boxes" or room[1][0, 0] == 0
 
 
 _of = lru_cache(maxsize=256)(Boxes)

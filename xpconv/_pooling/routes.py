@@ -57,8 +57,8 @@ class Routes:
         windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
         if not windows.batch:
             return self.result
-        if self.ties == "first" and (boxes := Boxes.of(self.call, windows, self.pixels, self.grads, self.target)):
-            self._of_boxes(boxes)
+        boxes = Boxes.of(self.call, windows, self.ties, self.pixels, self.grads, self.target)
+        if boxes is not None and self._of_boxes(boxes):
             return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
@@ -82,12 +82,17 @@ class Routes:
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
 
-    def _of_boxes(self, boxes: Boxes) -> None:
+    def _of_boxes(self, boxes: Boxes) -> bool:
+        """Run the loops, and say whether they served every window."""
+        wrong: list[Region] = []
+
         def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
             assert isinstance(work, BufferedWorkspace)
-            boxes.gradient(work, region, own, self.pixels, self.grads, self.target)
+            if not boxes.gradient(work, region, own, self.pixels, self.grads, self.target):
+                wrong.append(region)
 
         sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)
+        return not wrong
 
     def _compiled(self, cuts: Cut) -> Lines | Loops | None:
         """Give compiled loops, if they serve and their work arrays fit the workspace."""
