@@ -10,6 +10,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
+from xpconv._pooling import compiled
 from xpconv._pooling.compiled import ENOUGH, ONE, images_each, serves
 from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.sweep import Cut
@@ -40,7 +41,7 @@ class Boxes:
         apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
         if (windows.strided and not apart) or math.prod(windows.input) >= 1 << 31:
             return None
-        if ties != "first" and windows.channels < FEW:
+        if ties != "first" and windows.channels < compiled.LEAST // 2:
             return None
         found = _of(windows, ties)
         if found.needs(arrays[0]) > call.options.room // 4 or not serves(found.name, call, windows, *arrays):
