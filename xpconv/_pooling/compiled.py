@@ -54,7 +54,7 @@ def serves(name: str, call: Call, windows: Windows, *arrays: Array) -> bool:
         return False
     if not math.prod(windows.output_shape) or not build.installed():
         return False
-    return switch is True or build.ledger.takes(name, *dtypes, math.prod(windows.input_shape) * SAVED[name])
+    return switch is True or build.ledger.takes(name, dtypes.pop(), math.prod(windows.input_shape) * SAVED[name])
 
 
 @dataclass(frozen=True)

@@ -87,4 +87,5 @@ def _ends(line: Strided) -> Array:
     """Give the first pixel inside the image of each window, and then the one after its last."""
     starts = line.starts((0, line.count))
     lengths = line.lengths((0, line.count), False) if isinstance(line, Parts) else line.kernel
-    return np.clip([starts, starts + lengths], 0, line.size).reshape(-1).astype(np.intp)
+    ends: Array = np.clip([starts, starts + lengths], 0, line.size)
+    return ends.reshape(-1).astype(np.intp)

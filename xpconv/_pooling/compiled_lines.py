@@ -16,7 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.lines import Strided, Tap, Windows
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
 
@@ -62,7 +62,7 @@ class Lines:
 
     def needs(self, tile: Ints) -> int:
         """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
-        count, size = tile[1], self.dtype.itemsize
+        count, size = tile[1], int(self.dtype.itemsize)
         shapes = self.shapes(self.windows.lines[0].most_pixels(count), count)
         # maxima and their taps, gradients on their way, and what long windows keep
         total = sum(math.prod(shape) for shape in shapes) * (2 * size + NUMBERS.itemsize)
@@ -155,7 +155,8 @@ def _flags(line: Strided, windows: Interval, held: bool) -> tuple[Array, Array]:
 
     Where sums are held already, none is.
     """
-    heads, first = np.zeros(line.kernel, np.intp), {}
+    heads = np.zeros(line.kernel, np.intp)
+    first: dict[int, Tap] = {}
     least = np.full(line.size, -2, np.intp)
     for tap in () if held else line.reading(windows).in_order():
         heads[tap.number] = first.setdefault(tap.pixels.start % line.stride, tap) is tap
