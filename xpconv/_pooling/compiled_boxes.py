@@ -71,7 +71,7 @@ class Boxes:
         room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
         room[1][0, 0] = 0
         place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps, self.split], np.intp)
-        build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, *room)
+        build.get(self.name, build.NAMES[x.dtype])(_five(x), _five(dy), _five(dx), place, self.ends, *room)
         return self.name != "ties in boxes" or room[1][0, 0] == 0
 
 

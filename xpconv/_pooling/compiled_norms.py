@@ -63,7 +63,7 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
         for n in range(*region[0]):
             place = _place(windows, (n, n + 1), n, (first, stop), first, *region[1])
             _norms(work, windows, p, pixels, norms, place)
-            kernel = build.get("norms gradient", pixels.dtype.name)
+            kernel = build.get("norms gradient", build.NAMES[pixels.dtype])
             kernel(_long(pixels), _long(grads), _long(target), place, ORDERS[p], norms, shares)
 
     cuts = Cut(tile.shape, (tile.tile[0], rows, *tile.tile[2:]), tile.channels, min(tile.workers, workers))
@@ -73,7 +73,7 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
 
 def _norms(work: BufferedWorkspace, windows: Windows, p: float, x: Array, y: Array, place: Array) -> None:
     largest, total = (work.buffer(name, (windows.channels,), x.dtype) for name in ("largest", "total"))
-    build.get("norms", x.dtype.name)(_long(x), _long(y), place, ORDERS[p], largest, total)
+    build.get("norms", build.NAMES[x.dtype])(_long(x), _long(y), place, ORDERS[p], largest, total)
 
 
 def _cut(call: Call, windows: Windows, sizes: Ints) -> Cut:
