@@ -63,10 +63,10 @@ class Routes:
         windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
         if not windows.batch:
             return self.result
+        cuts = self._by_places() if self.placed else self._by_axes()
         boxes = Boxes.of(self.call, windows, self.ties, self.pixels, self.grads, self.target)
         if boxes is not None and self._of_boxes(boxes):
             return self.result
-        cuts = self._by_places() if self.placed else self._by_axes()
         self.tile = cuts.tile
         self.loops = self._compiled(cuts)
         if self.loops is not None:  # in which a thread pays earlier than in calls
@@ -91,10 +91,11 @@ class Routes:
     def _of_boxes(self, boxes: Boxes) -> bool:
         """Run the loops, and say whether they served every window."""
         wrong: list[Region] = []
+        arrays = self.pixels, self.grads, self.target
 
         def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
             assert isinstance(work, BufferedWorkspace)
-            if not boxes.gradient(work, region, own, self.pixels, self.grads, self.target):
+            if not boxes.gradient(work, region, own, arrays, self.apart):
                 wrong.append(region)
 
         sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)
