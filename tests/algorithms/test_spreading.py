@@ -86,9 +86,15 @@ def test_every_case(backend: Backend, name: str, algorithm: str) -> None:
 KERNELS = [(k, k) for k in range(2, 8)] + [(3, 1), (1, 5), (2, 7), (6, 3), (4,), (7,), (2, 3, 2), (3, 3, 3), (1, 4, 2)]
 SIZES = {1: [(41,), (7,)], 2: [(23, 17), (7, 9)], 3: [(9, 8, 7), (4, 5, 3)]}
 FORMS: list[tuple[Any, str]] = [
-    (0, "zeros"), ("same", "zeros"), ("same_lower", "reflect"), (1, "circular"), ("causal", "replicate"),
-    (2, "zeros"), ("same", "circular"), (1, "reflect"),
-]  # fmt: skip
+    (0, "zeros"),
+    ("same", "zeros"),
+    ("same_lower", "reflect"),
+    (1, "circular"),
+    ("causal", "replicate"),
+    (2, "zeros"),
+    ("same", "circular"),
+    (1, "reflect"),
+]
 
 
 def pairs(padding: Any, kernel: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -120,8 +126,11 @@ def test_every_kernel(numpy_backend: Backend, kernel: tuple[int, ...], algorithm
         dz = values(z.shape, 5, "float32")
         exact = convolve(x, w, dz, pairs(padding, kernel), mode)
         options = {
-            "padding": padding, "padding_mode": mode, "algorithm": algorithm, "groups": c if depthwise else 1,
-        }  # fmt: skip
+            "padding": padding,
+            "padding_mode": mode,
+            "algorithm": algorithm,
+            "groups": c if depthwise else 1,
+        }
         if number % 3 == 2:
             options["layout"] = "channels_first"
             x, dz = (np.ascontiguousarray(np.moveaxis(a, -1, 1)) for a in (x, dz))

@@ -32,13 +32,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignor
 WINDOWS: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
     "overlapping": ((2, 20, 22, 6), 3, {"stride": 1, "padding": 1}),
     "dilated, ceil": (
-        (1, 21, 19, 4), (4, 3), {"stride": (2, 1), "dilation": (1, 2), "padding": ((1, 2), (0, 1)), "ceil_mode": True}
+        (1, 21, 19, 4),
+        (4, 3),
+        {"stride": (2, 1), "dilation": (1, 2), "padding": ((1, 2), (0, 1)), "ceil_mode": True},
     ),
     "disjoint": ((2, 24, 24, 4), 2, {}),
     "1-d": ((2, 90, 3), 5, {"stride": 2}),
     "3-d": ((1, 7, 8, 9, 4), 3, {"stride": 1, "padding": 1}),
     "large": ((1, 40, 37, 4), 15, {"stride": 1}),
-}  # fmt: skip
+}
 
 
 def windows_for(backend: Backend | None) -> list[str]:
@@ -57,9 +59,15 @@ def attack_max(data: Any, dtype: str, backend: Backend | None = None) -> dict[An
             for ties in ("first", "all", "split"):
                 exact = max_gradient(dy, x, window, ties, **options)
                 found[name, kind, ties] = tried(
-                    xc.max_pool_vjp, bounds.max_pool_vjp_error_bound, exact, [dy, x], window, backend=backend,
-                    ties=ties, **options,
-                )  # fmt: skip
+                    xc.max_pool_vjp,
+                    bounds.max_pool_vjp_error_bound,
+                    exact,
+                    [dy, x],
+                    window,
+                    backend=backend,
+                    ties=ties,
+                    **options,
+                )
     return found
 
 
@@ -72,9 +80,16 @@ def attack_avg(data: Any, dtype: str, backend: Backend | None = None) -> dict[An
         for padded in (True, False):
             exact = mean_gradient(dy, x, window, padded, **options)
             found[name, padded] = tried(
-                xc.avg_pool_vjp, bounds.avg_pool_vjp_error_bound, exact, [dy], shape, window, backend=backend,
-                count_include_pad=padded, **options,
-            )  # fmt: skip
+                xc.avg_pool_vjp,
+                bounds.avg_pool_vjp_error_bound,
+                exact,
+                [dy],
+                shape,
+                window,
+                backend=backend,
+                count_include_pad=padded,
+                **options,
+            )
     return found
 
 
@@ -89,9 +104,15 @@ def attack_means(data: Any, dtype: str, backend: Backend | None = None) -> dict[
             if dtype[0] == "c":
                 exact = exact + 1j * means(x.imag, out, window, padded, **options)
             found[name, padded] = tried(
-                xc.avg_pool, bounds.avg_pool_error_bound, exact, [x], window, backend=backend,
-                count_include_pad=padded, **options,
-            )  # fmt: skip
+                xc.avg_pool,
+                bounds.avg_pool_error_bound,
+                exact,
+                [x],
+                window,
+                backend=backend,
+                count_include_pad=padded,
+                **options,
+            )
     return found
 
 

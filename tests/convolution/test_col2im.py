@@ -63,9 +63,12 @@ def test_whole_numbers_are_exact(taken: list[Any]) -> None:
         wanted = xc.conv_input_grad(dz, w, x_shape, algorithm="gemm", **options)
         np.testing.assert_array_equal(xc.conv_input_grad(dz, w, x_shape, **options), wanted, str(options))
         first = xc.conv_input_grad(
-            np.moveaxis(dz, -1, 1), np.moveaxis(w, (-1, -2), (0, 1)), (x_shape[0], x_shape[-1], *x_shape[1:-1]),
-            layout="channels_first", **options,
-        )  # fmt: skip
+            np.moveaxis(dz, -1, 1),
+            np.moveaxis(w, (-1, -2), (0, 1)),
+            (x_shape[0], x_shape[-1], *x_shape[1:-1]),
+            layout="channels_first",
+            **options,
+        )
         np.testing.assert_array_equal(np.moveaxis(first, 1, -1), wanted, str(options))
 
 
