@@ -11,7 +11,8 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._convolution import col2im
-from xpconv._convolution.correlate import Task, blocks, correlate_jobs
+from xpconv._convolution.correlate import blocks
+from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import adjoint, beside, side_by_side
 from xpconv._engine.fold import add_strip
 from xpconv._engine.jobs import Jobs, run

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
-from xpconv._convolution.correlate import Task, perform_part
+from xpconv._convolution.correlate import perform_part
+from xpconv._convolution.tile import Task
 from xpconv._engine.results import Result
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import filter_blocks

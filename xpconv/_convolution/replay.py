@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._convolution.correlate import Task, correlate_jobs
+from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.jobs import SMALL
 from xpconv._engine.results import Written
 from xpconv._plan.record import Plan
@@ -31,7 +31,7 @@ MOST_BYTES = 1 << 18  # of work arrays
 ALONE = 4_000_000  # flops of compiled loops that one thread does as soon as two
 
 
-class _Own(BufferedWorkspace):
+class Own(BufferedWorkspace):
     """Buffers in memory of their own, since they are not given back."""
 
     def _take(self, size: int) -> Array:
@@ -80,7 +80,7 @@ class Straight(Small):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         geometry = task.plan.geometry
-        self._idle = [_Own(task.call.space, task.call.arithmetic)]
+        self._idle = [Own(task.call.space, task.call.arithmetic)]
         self._bias = task.call.space.zeros((geometry.filters,), self._dtype) if task.b is None else task.b
         self._tile = (0, tuple(-before for before, _ in geometry.padding)), (geometry.batch, *geometry.output)
 
@@ -99,7 +99,7 @@ class Straight(Small):
         try:
             work = self._idle.pop()
         except IndexError:
-            work = _Own(task.call.space, task.call.arithmetic)
+            work = Own(task.call.space, task.call.arithmetic)
         target: Array = np.empty(task.plan.geometry.output_shape, self._dtype) if out is None else out
         algorithm, geometry = REGISTRY[task.plan.algorithm], task.plan.geometry
         found = algorithm.clipped(work, x, task.ready[0], self._bias, geometry, self._tile, target)
@@ -154,7 +154,7 @@ class Replay(Small):
         images = np.zeros(self.shape, self._dtype)
         target = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
         jobs = correlate_jobs(replace(task, x=call.images(images)), Written(target), Lasting())
-        work, tape = _Own(call.space, call.arithmetic), Tape()
+        work, tape = Own(call.space, call.arithmetic), Tape()
         with work.noting(tape):
             jobs.function(jobs.items[0], work)
         return images, tape.calls, call.give(target), work

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from xpconv._convolution.repeat import repeats
+
 Array = Any
 Function = Callable[..., Any]
 Wrap = Callable[[Function], Function]  # from the right function to the wrong one
@@ -86,6 +88,7 @@ def changed(change: Callable[[Any], Any]) -> Wrap:
 def planted(fault: Fault) -> Iterator[None]:
     """Make the functions wrong within the block; whatever happens there, they are right again after it."""
     with contextlib.ExitStack() as undo:
+        undo.callback(repeats.forget)  # calls that were noted with the one function are not made with the other
         for place, wrap in fault.plants:
             module, _, path = place.partition(":")
             *holders, name = path.split(".")
@@ -98,6 +101,7 @@ def planted(fault: Fault) -> Iterator[None]:
             if module.startswith("xpconv._"):
                 _same_names(place, right, wrong)
             setattr(holder, name, wrong)
+        repeats.forget()
         yield
 
 
