@@ -61,6 +61,15 @@ class Need(NamedTuple):
         """Place what is wanted of a convolution in the tiles of the whole."""
         return spots(plan, axis, self.wanted[number], self.reads[number].start)
 
+    def form(self, axis: int, links: Sequence[Link]) -> Any:
+        """Say what the layers with windows have in common with those of other blocks: all but the place."""
+        found: list[Any] = []
+        for number, (link, one) in enumerate(zip(links, self.reads, strict=True)):
+            low = _span(one)[0]
+            found += [one.padding, one.size, [(run.first, run.length, run.start - low, run.step) for run in one.runs]]
+            found += [] if link.plan is None else self.places(axis, number, link.plan)
+        return repr(found)
+
 
 def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]) -> Array:
     """Make the graph; the layers with windows say how the image is cut."""
@@ -87,14 +96,15 @@ def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]
     grid = Grid([lines(source, 0, first), *axes, [everything]], source.order)
     known = graph.small(dict(parameters))
     name = graph.name()
-    forms: dict[Any, tuple[Step, ...]] = {}
-    taken = itertools.product(lines(source, 0, first), *needs)
+    steps: dict[Any, tuple[Step, ...]] = {}
+    forms = [[(one, one.form(axis, windowed)) for one in those] for axis, those in enumerate(needs)]
+    taken = itertools.product(lines(source, 0, first), *forms)
     for (place, chosen), (batch, *those) in zip(grid, taken, strict=True):
         arguments, laid = slab(graph, source, chosen)
-        form = (batch.own, *those)
-        if form not in forms:
-            forms[form] = steps_of(asked, links, batch.own, those)
-        block = asked.block(run, (laid, None), {"steps": forms[form]})
+        form = (batch.own, *[own for _, own in those])
+        if form not in steps:
+            steps[form] = steps_of(asked, links, batch.own, [one for one, _ in those])
+        block = asked.block(run, (laid, None), {"steps": steps[form]})
         graph.add((name, *place), block, *arguments, known)
     return graph.array(name, grid.chunks, asked.like)
 
