@@ -47,15 +47,7 @@ class PreparedConv:
     """
 
     def __init__(
-        self,
-        call: Call,
-        geometry: Geometry,
-        algorithm: str,
-        w: Array,
-        b: Array | None,
-        lazily: Lazily,
-        *,
-        compact: bool = False,
+        self, call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily, compact: bool
     ) -> None:
         self._call, self._geometry, self._algorithm, self._compact = call, geometry, algorithm, compact
         self._w, self._b, self._lazily = w, b, lazily  # arrays of its own; what serves images in chunks
@@ -186,15 +178,8 @@ def _size(space: Space, array: Array) -> int:
 
 
 def prepared_conv(
-    call: Call,
-    geometry: Geometry,
-    algorithm: str,
-    w: Array,
-    b: Array | None,
-    lazily: Lazily,
-    *,
-    compact: bool = False,
+    call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily, compact: bool
 ) -> PreparedConv:
     """Prepare a convolution, with copies of the weight and the bias; `compact`: in such tiles."""
     w, b = (None if array is None else call.xp.asarray(array, copy=True) for array in (w, b))
-    return PreparedConv(call, geometry, algorithm, w, b, lazily, compact=compact)
+    return PreparedConv(call, geometry, algorithm, w, b, lazily, compact)

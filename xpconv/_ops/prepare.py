@@ -118,4 +118,4 @@ def _prepared(
         layout=asked.layout,
         **more,
     )
-    return prepared_conv(call, geometry, more["algorithm"], w, b, lazily, compact=compact)
+    return prepared_conv(call, geometry, more["algorithm"], w, b, lazily, compact)

@@ -28,8 +28,7 @@ from xpconv.nn.optimizers import Optimizer
 AHEAD = 4  # steps that are handed in before the first of them is done
 LARGE = 4 << 20  # bytes that do not go through the scheduler
 TIMEOUT = 10.0  # seconds for a scheduler to answer
-TALKS = ("python", "dask", "distributed", "msgpack", "cloudpickle")  # packages that all have in one version
-COMPUTES = (*TALKS, "numpy", "xpconv")  # and those that workers have
+COMPUTES = ("numpy", "xpconv")  # packages that workers have in one version, beside those that all talk by
 PATIENCE = 60.0  # seconds without a single worker, after which the run is given up
 Index = np.ndarray[Any, Any]
 LOSS = SoftmaxCrossEntropy()
@@ -278,17 +277,18 @@ def connected(address: str, timeout: float | None = None) -> Any:
             client = distributed.Client(address, timeout=timeout or TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(f"no scheduler answers at {address}: {_line(error)}") from error
-    if others := _others(client.get_versions(packages=["xpconv"])):
+    talks = ("python", *distributed.versions.required_packages)
+    if others := _others(client.get_versions(packages=["xpconv"]), talks):
         client.close()
         raise ClusterError(f"the cluster at {address} has other versions: {'; '.join(others)}")
     return client
 
 
-def _others(found: Any) -> list[str]:
+def _others(found: Any, talks: tuple[str, ...]) -> list[str]:
     """Say who has which package in another version than this process."""
     here = found["client"]["packages"]
-    there: list[tuple[str, Any, tuple[str, ...]]] = [("the scheduler", found["scheduler"], TALKS)]
-    there += [(f"worker {address}", one, COMPUTES) for address, one in found["workers"].items()]
+    there: list[tuple[str, Any, tuple[str, ...]]] = [("the scheduler", found["scheduler"], talks)]
+    there += [(f"worker {address}", one, (*talks, *COMPUTES)) for address, one in found["workers"].items()]
     others = []
     for who, one, names in there:
         packages = one["packages"] if one else {}
