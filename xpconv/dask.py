@@ -128,10 +128,11 @@ def predict(
     leave the image. A convolution is planned for the whole image, and a block computes in full each of that plan's
     tiles that it meets, so that BLAS makes the same products of the same shapes. So the result has the bits of
     ``model.predict(parameters, x)`` on the whole of x, floats included, on the same kind of machine. (Where an image
-    has an infinity or a NaN, pixels beside it can differ in the last digits.) Pixels in the rim of a block are computed
-    by its neighbours as well. A network with layers that see the whole image (`Flatten`, `Dense`, layers of one's own)
-    is run on some images at a time: the chunks of x along its first axis are those of the result, which has the bits of
-    ``model.predict`` on the images of a chunk.
+    has an infinity or a NaN, pixels beside it can differ in the last digits. So can those of CuPy's chunks: a tile of a
+    GPU's is as large as a block, so each block has tiles of its own, of the algorithm that is chosen for the whole.)
+    Pixels in the rim of a block are computed by its neighbours as well. A network with layers that see the whole image
+    (`Flatten`, `Dense`, layers of one's own) is run on some images at a time: the chunks of x along its first axis are
+    those of the result, which has the bits of ``model.predict`` on the images of a chunk.
 
     Examples
     --------
@@ -174,7 +175,7 @@ def _links(model: Sequential, parameters: Mapping[str, Array], asked: _Asked, li
             )
             geometry = _read.pool(name, shape, layer.window, windowing)
             mean = _Windows.of(geometry) if isinstance(layer, _AvgPool) else None
-            link = _Link(name, layer, geometry, windows=mean)
+            link = _Link(name, layer, geometry, windows=mean, fixed=(("ceil_mode", True),))
         links.append(link)
         if link.geometry is not None:
             n, *size, channels = link.geometry.output_shape
@@ -194,7 +195,11 @@ def _conv_link(link: _Link, shape: tuple[int, ...], parameters: Mapping[str, Arr
     layer, weight = link.layer, parameters[f"{link.name}.weight"]
     geometry = _read.conv(link.name, shape, weight.shape, layer.windowing)
     call = _Call.of(link.name, x=like, w=weight, b=parameters[f"{link.name}.bias"], layout=layer.layout)
-    return _Link(link.name, layer, geometry, _choose(call, geometry, layer.algorithm, compact=True))
+    if call.traits.threads:
+        return _Link(link.name, layer, geometry, _choose(call, geometry, layer.algorithm, compact=True))
+    # a tile of a GPU's is large: with few pixels in each it would be slow
+    chosen = _choose(call, geometry, layer.algorithm).algorithm
+    return _Link(link.name, layer, geometry, fixed=(("padding_mode", "zeros"), ("algorithm", chosen)))
 
 
 @dataclass(frozen=True)

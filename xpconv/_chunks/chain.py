@@ -32,10 +32,11 @@ class Link:
     geometry: Geometry | None = None  # None: it takes pixel by pixel
     plan: Plan | None = None  # of a convolution of the whole images
     windows: Windows | None = None  # of an average pooling of them
+    fixed: tuple[tuple[str, Any], ...] = ()  # options that it has in every block
 
     def within(self, padding: Any) -> Any:
         """Give the layer with the padding that a block's windows meet."""
-        return replace(self.layer, padding=padding, ceil_mode=True)
+        return replace(self.layer, padding=padding, **dict(self.fixed))
 
 
 class Step(NamedTuple):

@@ -12,7 +12,6 @@ from xpconv.algorithms.cost import Work
 SMALL_TILE = 1 << 20  # bytes of a tile that is not made smaller for the sake of many workers
 TILE_FLOPS = 32_000_000  # less than this in a tile, and what two threads wait for each other shows
 LONGEST = 256  # output pixels along an axis of a tile that is to be compact, unless the algorithm's own has more
-LARGEST = 1 << 18  # output pixels of such a tile where no threads share the work
 
 
 def tile_bytes(work: Work, geometry: Geometry, tile: Ints, itemsize: int) -> int:
@@ -32,7 +31,7 @@ def choose_tile(work: Work, case: Case, room: int) -> Ints:
     if traits.threads:  # on many cores all tiles together have to fit the room
         cache = min(cache, max(room // 16, SMALL_TILE))
     pixel = max((work.elements + work.read) * itemsize, 1)
-    pixels, least = max(cache // pixel, 1), LARGEST
+    pixels = least = max(cache // pixel, 1)
     if traits.threads:
         # thin enough to share among cores, but thick enough not to be bound by packing the weight, or by adding up
         # the parts of its gradient
@@ -50,7 +49,7 @@ def choose_tile(work: Work, case: Case, room: int) -> Ints:
         tile = tuple(n * m for n, m in zip(found, step, strict=True))
         if count > 1 and tile_bytes(work, geometry, tile, itemsize) > room:
             count = min(count, math.prod(tile) // math.prod(step)) // 2
-        elif case.compact and not compact and max(tile[1:]) > max(LONGEST, *step):
+        elif case.compact and traits.threads and not compact and max(tile[1:]) > max(LONGEST, *step):
             count, compact = max(min(count, least // math.prod(step)), 1), True
         else:
             return tile
