@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from xpconv._convolution import tile
 from xpconv._convolution.repeat import COUNT, TOGETHER, repeats
 
 Array = np.ndarray[Any, Any]
@@ -45,6 +46,14 @@ def nothing_known() -> None:
     repeats.forget()
 
 
+def passes(name: str, x: Array, w: Array, b: Array | None) -> list[Array]:
+    """Give the convolution and its gradients, with the result of another convolution as the gradient."""
+    options = CASES[name][2]
+    with np.errstate(all="ignore"):
+        z = xc.conv(x, w, b, **options)
+        return [z, *xc.conv_vjp(np.flip(z, 0).copy(), x, w, **options)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "complex64", "int32"])
 def test_calls_that_follow_give_the_bits_of_the_first(dtype: str) -> None:
     """Whatever the arrays hold: other images, another weight, another bias, what is not finite."""
@@ -59,12 +68,12 @@ def test_calls_that_follow_give_the_bits_of_the_first(dtype: str) -> None:
             first = []
             for each in arrays:
                 repeats.forget()
-                first.append(xc.conv(*each, **options))
-            again = [xc.conv(*each, **options) for each in [*arrays, *arrays]]
-            for seed, found in enumerate(again):
-                wanted = first[seed % 4]
-                assert found.tobytes() == wanted.tobytes(), (name, bias, seed)
-                assert found.strides == wanted.strides, (name, bias, seed)
+                first.append(passes(name, *each))
+            again = [passes(name, *each) for each in [*arrays, *arrays]]
+            for seed, each in enumerate(again):
+                for found, wanted in zip(each, first[seed % 4], strict=True):
+                    assert found.tobytes() == wanted.tobytes(), (name, bias, seed)
+                    assert found.strides == wanted.strides, (name, bias, seed)
 
 
 def test_results_are_the_callers_own() -> None:
@@ -88,13 +97,34 @@ def test_the_calls_that_follow_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         wanted = xc.conv(x, w, b, **options)
     slabs = []
-    right = xc._convolution.tile.slab  # type: ignore[attr-defined]
-    monkeypatch.setattr("xpconv._convolution.tile.slab", lambda *a, **k: slabs.append(1) or right(*a, **k))
+    right = tile.slab
+    monkeypatch.setattr(tile, "slab", lambda *arrays, **more: slabs.append(1) or right(*arrays, **more))
     assert np.array_equal(xc.conv(x, w, b, **options), wanted)
     assert not slabs
     turned = np.asfortranarray(x)
     assert np.array_equal(xc.conv(turned, w, b, **options), wanted)
     assert slabs
+
+
+def test_gradients_that_follow_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the course's example, and of a layer whose gradient is taken phase by phase."""
+    kinds: set[str] = set()
+    for name, shape, kernel, options in [
+        ("course", *CASES["course"]),
+        ("phases", (2, 9, 9, 4), (2, 3, 4, 4), {"stride": (1, 2), "algorithm": "gemm"}),
+    ]:
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal(shape), rng.standard_normal(kernel)
+        dz = xc.conv(x, w, **options)
+        for _ in range(3):
+            wanted = xc.conv_vjp(dz, x, w, **options)
+        kinds.add(xc.explain(x.shape, w.shape, of="input_grad", dtype="float64", **options).algorithm)
+        with monkeypatch.context() as patch:
+            for module in ("input_grad", "weight_grad", "col2im"):
+                patch.setattr(f"xpconv._convolution.{module}.run", None)  # no job is made
+            found = xc.conv_input_grad(dz, w, x.shape, **options), xc.conv_weight_grad(dz, x, w.shape, **options)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found, wanted, strict=False)), name
+    assert kinds == {"col2im", "gemm"}
 
 
 def test_threads_at_once_have_arrays_of_their_own() -> None:
@@ -126,8 +156,8 @@ def test_what_is_kept_is_little() -> None:
             x = rng.standard_normal((batch, size, 5, 4), np.float32)
             for _ in range(2):
                 xc.conv(x, w)
-    assert len(repeats._known) <= COUNT
-    assert 0 < repeats._size() <= TOGETHER
+    assert len(repeats) <= COUNT
+    assert 0 < repeats.nbytes <= TOGETHER
 
 
 def test_warnings_and_errors_stay_the_callers() -> None:

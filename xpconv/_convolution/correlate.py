@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
-from xpconv._convolution.repeat import repeats
+from xpconv._convolution.repeat import repeats, serves, weight_of
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import beside
 from xpconv._engine.jobs import run
-from xpconv._engine.results import Result
+from xpconv._engine.results import Result, Written
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, filter_blocks
-from xpconv._work.memory import Held
+from xpconv._work.memory import Held, Lasting
+from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
 
 
@@ -22,9 +23,25 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None
 
     `conjugate`: the weight is taken conjugate, if it is complex; the plan counts the copy.
     """
-    task = Task(call, plan, x, w, b, conjugate=conjugate)
-    found = repeats.perform(task)
-    return perform(task) if found is None else found
+    if not conjugate:
+        found = repeats.perform(
+            "correlate", call, plan, [x, w, b], lambda notes, arrays: _note(call, plan, notes, arrays)
+        )
+        if found is not None:
+            return found
+    return perform(Task(call, plan, x, w, b, conjugate=conjugate))
+
+
+def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note a correlation."""
+    x, w, b = arrays
+    weight = weight_of(call, plan, notes, w) if serves(plan) else None
+    if weight is None:
+        return None
+    target = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
+    jobs = correlate_jobs(Task(call, plan, x, w, b, ready=(weight,)), Written(target), Lasting())
+    notes.run(jobs.function, jobs.items)
+    return target
 
 
 def perform(task: Task, out: Array | None = None) -> Array:

@@ -72,6 +72,7 @@ class _Correlation:
         plan, algorithm = self.plan, algorithm_of(self.call, self.plan)
         if plan.single_taps:
             return self._tap_by_tap(region, work)
+        work.areas = plan.areas
         behind = algorithm.behind(plan.geometry)
         pixels = slab(work, self.x, plan.geometry, region, lens=self.call.lens, step=plan.step, behind=behind)
         if not algorithm.spreads:
@@ -150,6 +151,7 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
         """Take some of the channels through all tiles."""
         cut, place, weight = item
         if weight is None:
+            work.areas = plan.areas
             with work.quiet():
                 weight = algorithm_of(call, plan).prepare(work, w[cut.weights], cut.geometry)
         part = correlation(cut, weight)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpconv._convolution.repeat import repeats
+from xpconv._plan import input_grad
 
 Array = Any
 Function = Callable[..., Any]
@@ -88,7 +89,7 @@ def changed(change: Callable[[Any], Any]) -> Wrap:
 def planted(fault: Fault) -> Iterator[None]:
     """Make the functions wrong within the block; whatever happens there, they are right again after it."""
     with contextlib.ExitStack() as undo:
-        undo.callback(repeats.forget)  # calls that were noted with the one function are not made with the other
+        undo.callback(_forget)  # calls that were noted with the one function are not made with the other
         for place, wrap in fault.plants:
             module, _, path = place.partition(":")
             *holders, name = path.split(".")
@@ -101,8 +102,13 @@ def planted(fault: Fault) -> Iterator[None]:
             if module.startswith("xpconv._"):
                 _same_names(place, right, wrong)
             setattr(holder, name, wrong)
-        repeats.forget()
+        _forget()
         yield
+
+
+def _forget() -> None:
+    input_grad.forget()
+    repeats.forget()
 
 
 def _same_names(place: str, right: Function, wrong: Function) -> None:
