@@ -118,8 +118,8 @@ def test_other_dtypes(algorithm: str, dtype: str) -> None:
     narrow = dtype == "float16"
     kinds = MILD if narrow else DATA
     found = {}
-    for name in names:
-        for data in kinds:
+    for place, name in enumerate(names):
+        for data in kinds if FULL else kinds[place :: len(names)]:  # in a normal run they take turns
             found |= {(name, data.__name__, key): r for key, r in attack(name, data, dtype, algorithm).items()}
     place = max(found, key=found.__getitem__)
     print(f"{algorithm} {dtype}: largest error over bound {found[place]:.3g}, {place}")

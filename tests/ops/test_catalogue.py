@@ -27,6 +27,7 @@ PARTS = {"jax": (32, 8), "jax-jit": (8, 1), "jax-x64": (64, 12), "dask": (8, 1)}
 COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")
+LARGE = ("many-tiles", "large")  # seconds of the definition; seams between tiles are looked at by slices as well
 GUISES = ("numpy-readonly", "strict-device1", "strict-no-float64")  # for what the library itself does not show
 MORE = (
     (catalogue.CONV, cases.MORE_CONV),
@@ -74,8 +75,14 @@ def compiled(dtypes: list[str]) -> list[Task]:
 
 
 def takes_its_turn(task: Task, kinds: tuple[str, ...]) -> bool:
-    """Whether a normal run has a check in float32: a case of the core on one of these kinds, others by one name."""
-    number = list(task.operation.table).index(task.case)
+    """Whether a normal run has a check in float32.
+
+    A case of the core is there on one of these kinds of data, another by one of the names, and of the large ones one.
+    """
+    cases = list(task.operation.table)
+    number, large = cases.index(task.case), [case for case in cases if case.startswith(LARGE)]
+    if task.case in large:
+        return task.case == large[OPERATIONS.index(task.operation) % len(large)]
     if task.tier == "bound" and task.setup.core:
         return task.kind == kinds[number % len(kinds)] or task.kind not in kinds or task.algorithm == "auto"
     return task.operation.name not in REPEATS or task.setup.core or REPEATS[number % 3] == task.operation.name
