@@ -23,7 +23,7 @@ from xpconv.verify.judge.oracle import Oracle
 ORACLE = Oracle(0)
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
 # what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
-PARTS = {"jax": (32, 8), "jax-jit": (8, 1), "jax-x64": (64, 12), "dask": (8, 1)}
+PARTS = {"jax": (32, 16), "jax-jit": (8, 3), "jax-x64": (64, 24), "dask": (8, 1)}
 COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")
@@ -112,7 +112,7 @@ def chosen(name: str) -> list[Task]:
     found = (
         [*tasks(first), *more()] if FULL else [t for t in tasks(first, core=True) if takes_its_turn(t, REAL_KINDS[:2])]
     )
-    found += share(tasks(others, core=not NIGHTLY), 1, 3 if FULL else 12)
+    found += share(tasks(others, core=not NIGHTLY), 1, 6 if FULL else 12)
     # a processor's driver compiles each kernel at its first use; all core cases are in the evidence
     return share(found, 0, 2) if name == "dpnp" and not FULL else found
 
