@@ -14,31 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._convolution.correlate import Task, correlate_jobs
-from xpconv._engine.jobs import SMALL
+from xpconv._convolution.repeat import WORKSPACE, serves
+from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.results import Written
-from xpconv._plan.record import Plan
 from xpconv._shapes.layout import in_layout
-from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import Lasting
-from xpconv._work.tape import Tape
+from xpconv._work.noted import Notes, Own
 from xpconv.algorithms import REGISTRY
 
 Array = np.ndarray[Any, Any]
-State = tuple[Array, tuple[Callable[[], Any], ...], Array, BufferedWorkspace]  # images, calls, result; who has them
+State = tuple[Array, tuple[Callable[[], Any], ...], Array, Notes]  # images, calls, result; what the calls use
 
-MOST_BYTES = 1 << 18  # of work arrays
 ALONE = 4_000_000  # flops of compiled loops that one thread does as soon as two
-
-
-class _Own(BufferedWorkspace):
-    """Buffers in memory of their own, since they are not given back."""
-
-    def _take(self, size: int) -> Array:
-        return np.empty(size, np.uint8)
-
-    def _drop(self, block: Array) -> None:
-        pass
 
 
 class Small(ABC):
@@ -70,8 +57,8 @@ def small(task: Task) -> Small | None:
         return None
     if REGISTRY[task.plan.algorithm].clips:
         whole = call.layout == "channels_last" and 0 < geometry.flops <= ALONE
-        return Straight(task) if whole and task.plan.workspace <= MOST_BYTES * 8 else None
-    return Replay(task) if Replay.serves(task.plan) else None
+        return Straight(task) if whole and task.plan.workspace <= 4 * WORKSPACE else None
+    return Replay(task) if serves(task.plan) else None
 
 
 class Straight(Small):
@@ -80,7 +67,7 @@ class Straight(Small):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         geometry = task.plan.geometry
-        self._idle = [_Own(task.call.space, task.call.arithmetic)]
+        self._idle = [Own(task.call.space, task.call.arithmetic)]
         self._bias = task.call.space.zeros((geometry.filters,), self._dtype) if task.b is None else task.b
         self._tile = (0, tuple(-before for before, _ in geometry.padding)), (geometry.batch, *geometry.output)
 
@@ -99,7 +86,7 @@ class Straight(Small):
         try:
             work = self._idle.pop()
         except IndexError:
-            work = _Own(task.call.space, task.call.arithmetic)
+            work = Own(task.call.space, task.call.arithmetic)
         target: Array = np.empty(task.plan.geometry.output_shape, self._dtype) if out is None else out
         algorithm, geometry = REGISTRY[task.plan.algorithm], task.plan.geometry
         found = algorithm.clipped(work, x, task.ready[0], self._bias, geometry, self._tile, target)
@@ -112,14 +99,6 @@ class Straight(Small):
 class Replay(Small):
     """Calls that are noted; each thread that is in a call has buffers of its own."""
 
-    @staticmethod
-    def serves(plan: Plan) -> bool:
-        """Say whether a plan is small enough, one tile, and of calls that can be noted."""
-        geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
-        noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
-        one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
-        return noted and one and 0 < geometry.flops <= SMALL and plan.workspace <= MOST_BYTES * 2
-
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._idle: list[State] = []  # given back and taken by one call each, which the interpreter does not interrupt
@@ -128,7 +107,7 @@ class Replay(Small):
     @property
     def nbytes(self) -> int:
         """Count the bytes of the buffers that nobody uses at present."""
-        return sum(x.nbytes + z.nbytes + work.nbytes for x, _, z, work in self._idle)
+        return sum(x.nbytes + z.nbytes + notes.nbytes for x, _, z, notes in self._idle)
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Make the calls; give a new array, or `out`."""
@@ -154,7 +133,6 @@ class Replay(Small):
         images = np.zeros(self.shape, self._dtype)
         target = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
         jobs = correlate_jobs(replace(task, x=call.images(images)), Written(target), Lasting())
-        work, tape = _Own(call.space, call.arithmetic), Tape()
-        with work.noting(tape):
-            jobs.function(jobs.items[0], work)
-        return images, tape.calls, call.give(target), work
+        notes = Notes(call.space, call.arithmetic)
+        notes.run(jobs.function, jobs.items)
+        return images, notes.calls, call.give(target), notes
