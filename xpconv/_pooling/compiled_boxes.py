@@ -43,7 +43,8 @@ class Boxes:
         apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
         if (windows.strided and not apart) or math.prod(windows.input) >= 1 << 31:
             return None
-        if ties != "first" and windows.channels < compiled.LEAST // 2:
+        few = compiled.LEAST // 2  # numbers that a loop has at least, of several pixels where it takes rows
+        if windows.strided and windows.channels * (windows.taps if ties == "first" else 1) < few:
             return None
         found = _of(windows, ties)
         if found.needs(arrays[0]) > call.options.room // 4 or not serves(found.name, call, windows, *arrays):
