@@ -137,6 +137,12 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def threaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads share small arrays too."""
+    monkeypatch.setattr("xpconv._pooling.compiled.WAKING", 0)
+
+
+@pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch, few: None) -> list[str]:
     """Let the loops run as plain Python, whether or not Numba is there; give the names of those that ran."""
     ran: list[str] = []
@@ -238,7 +244,7 @@ def test_small_adaptive(few: None, name: str, kind: str, dtype: str) -> None:
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize("kind", ["normal", "nan"])
 @pytest.mark.parametrize("name", LARGE)
-def test_in_tiles_and_on_threads(name: str, kind: str) -> None:
+def test_in_tiles_and_on_threads(threaded: None, name: str, kind: str) -> None:
     for threads, mebibytes in ((1, 64), (2, 64), (3, 2)):
         with xc.set_options(threads=threads, max_workspace=mebibytes * MIB):
             demand_same(LARGE[name], kind)
@@ -247,7 +253,7 @@ def test_in_tiles_and_on_threads(name: str, kind: str) -> None:
 
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize("name", LARGE)
-def test_the_workspace_is_kept(name: str) -> None:
+def test_the_workspace_is_kept(threaded: None, name: str) -> None:
     shape, window, options = LARGE[name]
     x = images((4 * shape[0], *shape[1:]), "normal", "float32")
     with xc.set_options(compiled=True, threads=4, max_workspace=2 * MIB):

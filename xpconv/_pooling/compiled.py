@@ -40,6 +40,9 @@ SAVED = {
     "norms gradient": 10e-9,
 }
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
+# elements, times the work on each, from which a second thread pays: waking it takes as long as half a million of them,
+# and of two million elements two threads made 0.5 to 0.9 times the speed of one, of three 1.7 times
+WAKING = 1 << 22
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
@@ -131,11 +134,16 @@ class Loops:
         return np.array(numbers, np.intp)
 
 
-def images_each(call: Call, windows: Windows, weight: int) -> int:
-    """Count the images of a job, evenly for all threads; `weight` is the work on an element."""
-    pieces = max(1, min(PARTS, math.prod(windows.input_shape) * weight // ENOUGH))
-    if pieces > 1:
-        pieces = -(-pieces // call.options.threads) * call.options.threads
+def threads_for(windows: Windows, threads: int, weight: int = 0) -> int:
+    """Count the threads that pay; `weight` is the work on an element, 0 for a sum over the windows along each axis."""
+    work = weight or max(1, sum(-(-line.kernel // line.stride) for line in windows.lines) // 2)
+    return threads if math.prod(windows.input_shape) * work > WAKING else 1
+
+
+def images_each(windows: Windows, threads: int) -> int:
+    """Count the images of a job, evenly for all threads."""
+    pieces = max(1, min(PARTS, math.prod(windows.input_shape) // ENOUGH))
+    pieces = -(-pieces // threads) * threads if threads > 1 else 1
     return max(1, -(-windows.batch // pieces))
 
 
@@ -154,7 +162,7 @@ def _rows_apart(windows: Windows, threads: int, room: int) -> Cut:
     if tile[-1] != shape[-1]:
         tile = (*tile[:-1], shape[-1])
     row = windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS
-    return Cut(shape, tile, windows.channels, max(1, min(threads, room // row)))
+    return Cut(shape, tile, windows.channels, max(1, min(threads_for(windows, threads), room // row)))
 
 
 def four(array: Array) -> Array:

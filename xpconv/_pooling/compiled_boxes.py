@@ -11,7 +11,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.compiled import ENOUGH, ONE, images_each, serves
+from xpconv._pooling.compiled import ONE, images_each, serves
 from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.geometry import Region
@@ -57,12 +57,12 @@ class Boxes:
 
     def cut(self, call: Call, x: Array) -> Cut:
         """Share out images, and where they are few channels too."""
-        windows, threads = self.windows, call.options.threads
-        channels, large = windows.channels, math.prod(windows.input_shape) > ENOUGH
-        if large and windows.batch < threads and not self.in_rows:
+        windows = self.windows
+        channels, threads = windows.channels, compiled.threads_for(windows, call.options.threads, 2)
+        if windows.batch < threads and not self.in_rows:
             channels = min(channels, max(2 * FEW, -(-channels * windows.batch // threads)))
         workers = max(1, min(threads, call.options.room // self.needs(x)))
-        tile = images_each(call, windows, 1), *windows.output
+        tile = images_each(windows, threads), *windows.output
         return Cut((windows.batch, *windows.output), tile, channels, workers)
 
     def gradient(self, work: BufferedWorkspace, region: Region, own: slice, arrays: Arrays, held: bool) -> bool:

@@ -17,7 +17,7 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._arrays.scatter import PIECE, put
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, images_each
+from xpconv._pooling.compiled import Loops, images_each, threads_for
 from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
 from xpconv._pooling.lines import Windows
@@ -70,8 +70,10 @@ class Routes:
         self.tile = cuts.tile
         self.loops = self._compiled(cuts)
         if self.loops is not None:  # in which a thread pays earlier than in calls
-            images = min(cuts.tile[0], images_each(self.call, windows, 4))
-            workers = min(self.call.options.threads, room // self.loops.needs(self.tile))
+            weight = 4 + sum(line.kernel for line in windows.lines)
+            threads = threads_for(windows, self.call.options.threads, weight)
+            images = min(cuts.tile[0], images_each(windows, threads))
+            workers = min(threads, room // self.loops.needs(self.tile))
             cuts = replace(cuts, tile=(images, *cuts.tile[1:]), workers=workers)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
