@@ -25,9 +25,8 @@ HELP = "time the convolutions and pools of whole networks beside ONNX Runtime an
 GOAL = (1.1, 1.6)
 RUNTIME, TORCH = "onnx", "torch contiguous"
 NOTES = (
-    "float32, one image; of the models that the package onnx ships. xpconv: all their convolutions and pools, one after "
-    "another, channels last, each on arrays of its own; fast: with compiled kernels; prepared: the convolutions by "
-    "prepare_conv, too",
+    "float32, one image, the models that the package onnx ships. xpconv: their convolutions and pools one by one, "
+    "channels last, each on arrays of its own; fast: with compiled kernels; prepared: the convolutions by prepare_conv",
     "PyTorch: the same layers, in the faster of its memory formats (* contiguous); ONNX Runtime: the whole model, its "
     "other operators as well",
 )
@@ -66,7 +65,7 @@ def measure(session: Session, network: Network) -> list[Measurement]:
     for name in steps[0]:
         # a pool is not prepared
         chosen = [step.get(name) or step[FAST] for step in steps]
-        calls[name] = in_turn([entry.call for entry in chosen], True if name in (FAST, PREPARED) else False)
+        calls[name] = in_turn([entry.call for entry in chosen], name in (FAST, PREPARED))
     if runtime is not None:
         calls = {RUNTIME: runtime.whole(network.path, session.where), **calls}
     facts = {

@@ -62,7 +62,6 @@ class Onnx(Peer):
 
         return Entry("onnx", FORWARD, forward, lambda found: [found.transpose(0, 2, 3, 1)])
 
-
     def whole(self, path: Path, where: Where) -> Call:
         """Run a model of one input, on numbers from 0 to 1."""
         session = self._session(str(path), where)

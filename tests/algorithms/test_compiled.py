@@ -35,7 +35,9 @@ LAYERS = {
     "grouped": Conv((30, 31), (3, 3), batch=2, channels=24, filters=48, groups=8, padding=1),
     "grouped stride 2": Conv((30, 31), (3, 3), batch=2, channels=24, filters=40, groups=8, padding=1, stride=2),
     "groups of four": Conv((20, 22), (3, 3), batch=2, channels=36, filters=24, groups=6, padding=1),
-    "groups of sixteen and more": Conv((20, 23), (3, 3), batch=2, channels=8, filters=42, groups=2, padding=1, stride=2),
+    "groups of sixteen and more": Conv(
+        (20, 23), (3, 3), batch=2, channels=8, filters=42, groups=2, padding=1, stride=2
+    ),
     "eight filters": Conv((40, 41), (4, 4), batch=2, channels=3, filters=8, padding=1),
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
     "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled.lanes import LANES, add, fma, load, splat, store, zeros
-from xpconv._compiled.rows import BLOCK, bias_of, copy_row, list_taps, row_of
+from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, list_taps, row_of
 
 Array = Any
 
@@ -83,11 +83,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                         store(room, BLOCK + 48, p6)
                         store(room, BLOCK + 56, p7)
                         for m in range(min(EDGE, columns - j)):
-                            if real == LANES:
-                                store(sums, target, load(room, BLOCK + m * LANES))
-                            else:
-                                for f in range(real):
-                                    sums[target + f] = room[BLOCK + m * LANES + f]
+                            copy(sums, target, room, BLOCK + m * LANES, real)
                             target += filters
                         continue
                     q0, q1, q2, q3 = b1, b1, b1, b1
@@ -125,8 +121,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                     store(room, BLOCK + 48, p3)
                     store(room, BLOCK + 56, q3)
                     for m in range(min(4, left)):
-                        for f in range(real):
-                            sums[target + m * filters + f] = room[BLOCK + m * BLOCK + f]
+                        copy(sums, target + m * filters, room, BLOCK + m * BLOCK, real)
 
 
 def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None:

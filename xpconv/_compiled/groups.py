@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled.lanes import LANES, add, fma, load, store, zeros
-from xpconv._compiled.rows import BLOCK, TOGETHER, bias_of, list_taps, row_of, spread_row
+from xpconv._compiled.rows import BLOCK, TOGETHER, bias_of, copy, list_taps, row_of, spread_row
 
 Array = Any
 
@@ -88,8 +88,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                             store(room, beside + 48, p3)
                             store(room, beside + 56, q3)
                             for m in range(min(TOGETHER, left)):
-                                for f in range(real):
-                                    sums[target + m * filters + f] = room[beside + m * BLOCK + f]
+                                copy(sums, target + m * filters, room, beside + m * BLOCK, real)
                         base += TOGETHER * pixel
 
 

@@ -63,8 +63,8 @@ def spread_row(room: Array, at: int, x: Array, line: int, begin: int, across: in
                 store(room, c, zero)
                 store(room, c + LANES, zero)
             source = (line + start + inner * step) * channels
-            if own == 1 and fan == 1 and real == BLOCK:
-                _lay_alone(room, target + inner * pixel, pixels, source + first, step * channels, outer - inner)
+            if own == 1 and fan == 1:
+                _lay_alone(room, target + inner * pixel, pixels, source + first, step * channels, outer - inner, real)
             elif own == 4 and real == BLOCK:
                 source += first // 4 * fan
                 _lay_fours(room, target + inner * pixel, pixels, source, step * channels, outer - inner, fan)
@@ -81,13 +81,31 @@ def spread_row(room: Array, at: int, x: Array, line: int, begin: int, across: in
                 store(room, c + LANES, zero)
 
 
-def _lay_alone(room: Array, target: int, pixels: Array, source: int, step: int, count: int) -> None:
-    """Lay pixels out whose channels are convolved alone: a block of each."""
+def _lay_alone(room: Array, target: int, pixels: Array, source: int, step: int, count: int, real: int) -> None:
+    """Lay pixels out whose channels are convolved alone: a block of each, zeros behind the real ones."""
+    if real < BLOCK:
+        zero = zeros(room)
+        for _ in range(count):
+            store(room, target, zero)
+            store(room, target + LANES, zero)
+            copy(room, target, pixels, source, real)
+            target += BLOCK
+            source += step
+        return
     for _ in range(count):
         store(room, target, load(pixels, source))
         store(room, target + LANES, load(pixels, source + LANES))
         target += BLOCK
         source += step
+
+
+def copy(target: Array, at: int, source: Array, first: int, count: int) -> None:
+    """Copy so many numbers, few of them."""
+    whole = count // LANES * LANES
+    for c in range(0, whole, LANES):
+        store(target, at + c, load(source, first + c))
+    for c in range(whole, count):
+        target[at + c] = source[first + c]
 
 
 def _lay_fours(room: Array, target: int, pixels: Array, source: int, step: int, count: int, fan: int) -> None:
@@ -148,4 +166,4 @@ def bias_of(room: Array, b: Array, first: int, size: int, many: int) -> None:
         room[c] = b[first + c] if c < size else 0
 
 
-PARTS = _lay_alone, _lay_fours, copy_row, spread_row, list_taps, row_of, bias_of
+PARTS = copy, _lay_alone, _lay_fours, copy_row, spread_row, list_taps, row_of, bias_of

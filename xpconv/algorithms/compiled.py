@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,18 @@ from xpconv.algorithms.cost import Work
 
 MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
 RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
+FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
 PAYS = 4_000_000  # flops, some tenths of a millisecond
 Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
+
+
+class Piece(NamedTuple):
+    """A part of a convolution that the loops do in one go, where the result lies in one piece."""
+
+    index: tuple[slice, ...]  # of the result's five axes
+    numbers: Array  # what the loops know of it
+    room: int  # how many numbers of work memory they take
+    flat: bool  # all spatial axes are taken as one
 
 
 class Compiled(Algorithm):
@@ -122,20 +132,40 @@ class Compiled(Algorithm):
             out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
         if bias is None:
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
-        numbers, size = _layout(geometry, place, shape[1:], sums.itemsize, False)
+        numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, False)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
-        run = build.get(name, sums.name)
-        work.do(run, _five(x), weight, np.ascontiguousarray(bias), _five(out), numbers, room)  # type: ignore[attr-defined]
+        run, bias = build.get(name, sums.name), np.ascontiguousarray(bias)
+        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
         return out
+
+    def pieces(self, geometry: Geometry, itemsize: int) -> list[Piece]:
+        """Cut a convolution into pieces that pay for a thread: whole images, or some of the rows of one."""
+        output, before = geometry.output, tuple(before for before, _ in geometry.padding)
+        alone = max(-(-geometry.batch * PAYS // max(geometry.flops, 1)), 1)  # images that pay
+        along = 1 if geometry.rank == 1 or alone > 1 else min(-(-geometry.flops // (geometry.batch * PAYS)), output[0])
+        rows, found = -(-output[0] // along), []
+        for n in range(0, geometry.batch, alone):
+            for start in range(0, output[0], rows):
+                stop = min(start + rows, output[0])
+                leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
+                layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, False)
+                part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
+                if layout.flat:
+                    size = math.prod(output[1:])
+                    axes = (every, every, slice(start * size, stop * size))
+                else:
+                    axes = (part,) if geometry.rank == 3 else (every, part)
+                found.append(Piece((slice(n, n + alone), *axes), *layout))
+        return found
 
     def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
         """Give the part (*kernel, C/G, F) that a tile's gradient (n, *output, F) has in the sum."""
         sums, name, filters = np.dtype(work.sums), self.kernel(geometry), geometry.filters
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
         packed = work.buffer("weight", _packed(geometry), sums)  # type: ignore[attr-defined]
-        numbers, size = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, True)
+        numbers, size, flat = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, True)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
-        build.get(f"{name} gradient", sums.name)(_five(x), _five(dz), packed, numbers, room)
+        build.get(f"{name} gradient", sums.name)(five(x, flat), five(dz, flat), packed, numbers, room)
         (blocks, *kernel, _), (groups, own) = packed.shape, _parts(geometry, name)
         parts = packed.reshape((groups, blocks // groups, *kernel, -1, BLOCK))
         # (G, B/G, KD, KH, KW, C/G, 16) -> (KD, KH, KW, C/G, G, B/G·16)
@@ -177,15 +207,28 @@ def _three(axes: Ints, fill: int) -> Ints:
     return (fill,) * (3 - len(axes)) + axes
 
 
-def _five(array: Array) -> Array:
-    """(n, *spatial, C) -> (n, D, H, W, C)."""
-    return array.reshape((array.shape[0], *_three(array.shape[1:-1], 1), array.shape[-1]))
+def five(array: Array, flat: bool) -> Array:
+    """(n, *spatial, C) -> (n, D, H, W, C), or (n, 1, 1, D·H·W, C)."""
+    axes = (1, 1, math.prod(array.shape[1:-1])) if flat else _three(array.shape[1:-1], 1)
+    return array.reshape((array.shape[0], *axes, array.shape[-1]))
+
+
+class _Layout(NamedTuple):
+    """What the loops are told of a tile, how much work memory they take, and whether its axes are taken as one."""
+
+    numbers: Array
+    room: int
+    flat: bool
 
 
 @lru_cache(maxsize=4096)
-def _layout(geometry: Geometry, place: Place, output: Ints, itemsize: int, gradient: bool) -> tuple[Array, int]:
-    """Give what the loops know of a tile (`_compiled.rows`), and how many numbers of work memory they take."""
+def _layout(geometry: Geometry, place: Place, output: Ints, itemsize: int, gradient: bool) -> _Layout:
+    """Describe a tile to the loops (`_compiled.rows`)."""
     image, leads = place
+    pixels = math.prod(output)
+    flat = _pointwise(geometry) and output[1:] == geometry.output[1:] and pixels * geometry.channels * itemsize <= FLAT
+    if flat:  # no window is at the end of a row
+        leads, output = (leads[0] * math.prod(output[1:]),), (pixels,)
     strides, gaps = _three(geometry.stride, 1), _three(geometry.dilation, 1)
     (deep, high, wide), columns = _three(geometry.kernel, 1), output[-1]
     fan, own = geometry.channels // geometry.groups, geometry.filters // geometry.groups
@@ -200,4 +243,9 @@ def _layout(geometry: Geometry, place: Place, output: Ints, itemsize: int, gradi
         chunk, ring, before = 0, lines * across * geometry.channels, BLOCK + SIDE
     axes = zip(_three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk], np.intp)
-    return numbers, ring + (columns * BLOCK if gradient else before)
+    return _Layout(numbers, ring + (columns * BLOCK if gradient else before), flat)
+
+
+def _pointwise(geometry: Geometry) -> bool:
+    """Say whether each window is a pixel, and each pixel a window."""
+    return geometry.taps == math.prod(geometry.stride) == 1 and geometry.input == geometry.output
