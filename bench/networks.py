@@ -50,7 +50,7 @@ def read(name: str) -> Network:
         onnx = importlib.import_module("onnx")
     except ImportError as error:
         raise UsageError("wants the package onnx, which ships the models: python -m pip install onnx") from error
-    path = Path(onnx.__file__).parent / LIGHT / f"light_{name}.onnx"
+    path = Path(str(onnx.__file__)).parent / LIGHT / f"light_{name}.onnx"
     graph = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True).graph
     shapes = {
         value.name: tuple(size.dim_value for size in value.type.tensor_type.shape.dim)

@@ -82,7 +82,7 @@ def teach() -> None:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return builder.shuffle_vector(whole, ir.Constant(vector, ir.Undefined), mask)
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _load(typing: Any, array: Any, at: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             place = pointer(context, builder, signature.args[0], *arguments)
@@ -91,7 +91,7 @@ def teach() -> None:
 
         return VectorType(array.dtype)(array, types.intp), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _store(typing: Any, array: Any, at: Any, vector: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array_value, index, value = arguments
@@ -102,14 +102,14 @@ def teach() -> None:
 
         return types.void(array, types.intp, vector), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _splat(typing: Any, array: Any, at: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return spread(builder, builder.load(pointer(context, builder, signature.args[0], *arguments)))
 
         return VectorType(array.dtype)(array, types.intp), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _halves(typing: Any, array: Any, at: Any, other: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             value, first, second = arguments
@@ -122,7 +122,7 @@ def teach() -> None:
 
         return VectorType(array.dtype)(array, types.intp, types.intp), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _fma(typing: Any, x: Any, y: Any, total: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             kind = arguments[0].type
@@ -132,14 +132,14 @@ def teach() -> None:
 
         return x(x, y, total), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _add(typing: Any, x: Any, y: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.fadd(*arguments)
 
         return x(x, y), build
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def _zeros(typing: Any, array: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return ir.Constant(context.get_value_type(signature.return_type), [0.0] * LANES)

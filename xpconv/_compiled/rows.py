@@ -157,7 +157,8 @@ def row_of(x: Array, n: int, y: int, v: int) -> int:
     depth, height, width = x.shape[1], x.shape[2], x.shape[3]
     if y < 0 or y >= depth or v < 0 or v >= height:
         return -1
-    return ((n * depth + y) * height + v) * width
+    pixel: int = ((n * depth + y) * height + v) * width
+    return pixel
 
 
 def bias_of(room: Array, b: Array, first: int, size: int, many: int) -> None:

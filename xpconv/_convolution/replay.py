@@ -119,7 +119,7 @@ class Straight(Small):
 
         def compute(number: int, room: Array) -> None:
             piece = self._pieces[number]
-            self._loops(images, self._weight, self._bias, result[piece.index], piece.numbers, room)
+            self._loops(images, self._weight, self._bias, result[piece.where], piece.numbers, room)
 
         threads.run(compute, len(self._pieces), self._taken, self._idle.append, self._workers, collect=False)
         if out is None or plain:

@@ -10,12 +10,12 @@ magnitudes share a window's gradient.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling import portable, whole
+from xpconv._pooling import looped, portable, whole
 from xpconv._pooling.lines import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
@@ -33,6 +33,8 @@ def lp_pool(call: Call, windows: Windows, x: Array, p: float) -> Array:
 def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> Array:
     """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images."""
     xp = call.xp
+    if looped.serves(call, windows):
+        return looped.lp_pool_vjp(call, windows, dy, x, p, _norm)
     dx = whole.lp_pool_vjp(call, windows, dy, x, p)
     if dx is not None:
         return dx
@@ -43,22 +45,19 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
         norm = _norm(work, windows, readers, slab, p)
         norm = xp.where(norm > 0, norm, xp.ones_like(norm))
         if p == math.inf:
-            count: Any = 0
-            for value in portable.each_tap(work, windows, readers, slab):
-                count = count + xp.astype(xp.abs(value) == norm, work.sums)
+
+            def counted(count: Array, values: Sequence[Array]) -> Array:
+                return count + xp.astype(xp.abs(values[0]) == norm, work.sums)
+
+            none = work.space.zeros(norm.shape, work.sums)
+            count = portable.fold(work, windows, readers, [slab], counted, none)
             shares = shares / work.space.clip(count, 1, None)
 
         def gradient(pixels: portable.Pixels) -> Array:
             value, total = pixels.of(slab), None
             for picks in pixels.readings():
                 largest = portable.picked(work, norm, *picks)
-                if p == math.inf:
-                    slope = xp.astype(xp.abs(value) == largest, work.sums)
-                else:
-                    ratio = xp.abs(value) / largest
-                    slope = xp.pow(xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
-                share = portable.picked(work, shares, *picks) * work.space.sign(value) * slope
-                share = xp.where(value == 0, xp.zeros_like(share), share)
+                share = portable.norm_share(work, value, largest, portable.picked(work, shares, *picks), p)
                 total = share if total is None else total + share
             return total
 
@@ -70,11 +69,13 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
 def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: float) -> Array:
     """(n, *slab, C) -> (n, *windows, C): the norms."""
     xp = work.xp
-    largest = portable.combined(work, "maximum", windows, region, xp.abs(slab))
+    largest = portable.combined(work, "maximum", windows, region, xp.abs(slab), loop=True)
     if p == math.inf:
         return largest
     scale = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
-    total: Any = 0
-    for value in portable.each_tap(work, windows, region, slab):
-        total = total + xp.pow(xp.abs(value) / scale, p)
+
+    def step(total: Array, values: Sequence[Array]) -> Array:
+        return total + xp.pow(xp.abs(values[0]) / scale, p)
+
+    total = portable.fold(work, windows, region, [slab], step, xp.zeros_like(scale))
     return scale * xp.pow(total, 1 / p)

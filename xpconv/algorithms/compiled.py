@@ -33,7 +33,7 @@ Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixe
 class Piece(NamedTuple):
     """A part of a convolution that the loops do in one go, where the result lies in one piece."""
 
-    index: tuple[slice, ...]  # of the result's five axes
+    where: tuple[slice, ...]  # of the result's five axes
     numbers: Array  # what the loops know of it
     room: int  # how many numbers of work memory they take
     flat: bool  # all spatial axes are taken as one
@@ -150,11 +150,10 @@ class Compiled(Algorithm):
                 leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
                 layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, False)
                 part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
+                axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
                 if layout.flat:
                     size = math.prod(output[1:])
                     axes = (every, every, slice(start * size, stop * size))
-                else:
-                    axes = (part,) if geometry.rank == 3 else (every, part)
                 found.append(Piece((slice(n, n + alone), *axes), *layout))
         return found
 
