@@ -32,9 +32,11 @@ from bench.measure.devices import (
     Cuda,
     Device,
     Host,
+    StandIn,
     draw,
     dtype_rates,
     find_cupy,
+    find_stand_in,
 )
 from bench.measure.machine import available_cores, describe, threads_set
 from bench.measure.measurement import XPCONV, Measurement
@@ -261,7 +263,9 @@ def find_device(options: argparse.Namespace) -> tuple[Device, list[Peer]]:
     loaded = peers.load((*PEERS, peers.OWN), options.without)
     torch, jax = (next((p.module for p in loaded if name in p.titles), None) for name in ("torch", "jax"))
     device: Device
-    if options.dry_run:
+    if options.dry_run and (stand_in := find_stand_in()) is not None:
+        device = StandIn(stand_in, Pace(options.rounds or 2, 0.0, 2))
+    elif options.dry_run:
         device = Host(torch, jax, Pace(options.rounds or 2, 0.0, 2))
     else:
         device = Cuda(cupy, torch, jax, Pace(options.rounds or 5))

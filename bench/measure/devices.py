@@ -128,11 +128,30 @@ class Cuda:
             self.torch.cuda.empty_cache()
 
 
+class StandIn(Cuda):
+    """CuPy's stand-in, on sizes of which a host can make the numbers: what runs is what runs on a GPU."""
+
+    sizes = Host.sizes
+
+    def __init__(self, cupy: Any, pace: Pace) -> None:
+        super().__init__(cupy, None, None, pace)
+        self.cache_bytes = Host.cache_bytes
+
+
 def _has_gpu(jax: Any) -> bool:
     try:
         return any(device.platform in ("gpu", "cuda") for device in jax.devices())
     except RuntimeError:  # no platform works
         return False
+
+
+def find_stand_in() -> Any:
+    """Find CuPy's stand-in, where `import cupy` gives it; None elsewhere."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        return None
+    return cupy if getattr(cupy, "standin", False) else None
 
 
 def find_cupy() -> tuple[Any, str]:

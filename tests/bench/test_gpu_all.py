@@ -27,7 +27,7 @@ def test_the_steps_are_what_a_cuda_machine_is_needed_for(tmp_path):
     assert list(lines) == ["compile", "model", "tests", "verify", "train", "gpu"]
     assert lines["compile"] == "-m xpconv verify --quick --backends cupy"  # before anything is timed
     assert lines["model"].startswith(f"-m bench device --json={tmp_path / 'model.json'}")
-    assert lines["tests"] == "-m pytest -k cupy --backends numpy,cupy -p no:cacheprovider -q -n 8"
+    assert lines["tests"] == "-m pytest -k cupy or cuda --backends numpy,cupy -p no:cacheprovider -q -n 8"
     assert lines["verify"] == f"-m xpconv verify --backends numpy,cupy --report {tmp_path / 'cuda-x.json'}"
     assert lines["train"] == f"-m xpconv train --backend cupy --out {tmp_path / 'train'}"
     assert lines["gpu"].startswith(f"-m bench gpu --json={tmp_path / 'gpu.json'} --markdown={tmp_path / 'gpu.md'}")
@@ -52,10 +52,17 @@ def test_it_goes_on_when_a_step_fails_or_hangs(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_dry_run_of_everything_passes_steps(tmp_path):
-    steps = ("--steps", "model,gpu", "--limit", "gpu=60", "--without", "torch,jax")
-    assert main(["gpu_all", str(tmp_path), "--dry-run", *steps]) == 0
-    assert json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["measurements"]
+    """On CuPy's stand-in, whose clock is events: what a GPU would run, and every file that it would write."""
+    assert main(["gpu_all", str(tmp_path), "--dry-run", "--without", "torch,jax"]) == 0
+    record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert "stand-in" in record["machine"]["device"]["name"]
+    assert {one["pass"].split(", ")[0] for one in record["measurements"]} == {"float32", "TF32", "float16"}
     assert (tmp_path / "predicted.md").read_text(encoding="utf-8").count("forward") > 3
+    evidence = json.loads((tmp_path / "cuda-dry-run.json").read_text(encoding="utf-8"))
+    assert any("cupy" in json.dumps(one) for one in evidence.values())
+    assert (tmp_path / "train" / "parameters.safetensors").exists()
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert summary.count("passed") >= len(gpu_all.LIMITS)
 
 
 def test_the_model_is_recorded_beside_what_was_measured(tmp_path):

@@ -27,6 +27,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return found[-1]
 
     monkeypatch.setattr(input_grad, "cheaper", possible)
+    monkeypatch.setattr(input_grad, "_PLANS", {})
     yield found
     assert found
     assert None not in found
@@ -36,6 +37,7 @@ def phases(call: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give what a call gives by stride phases."""
     with monkeypatch.context() as other:
         other.setattr(input_grad, "cheaper", lambda *_: None)
+        other.setattr(input_grad, "_PLANS", {})
         return call()
 
 
@@ -205,6 +207,7 @@ def test_where_it_pays(
         raise InterruptedError
 
     monkeypatch.setattr(input_grad, "cheaper", weigh)
+    monkeypatch.setattr(input_grad, "_PLANS", {})
     sites = oracle.sites(x_shape[1:-1], w_shape[:-2], options.get("stride", 1), options.get("padding", 0), 1)
     dz = np.zeros((x_shape[0], *sites.out, w_shape[-1]), "float32")
     with pytest.raises(InterruptedError):

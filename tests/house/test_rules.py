@@ -15,7 +15,8 @@ from tests.house.test_imports import MODULES, ROOT
 MOST_PARAMETERS = 7
 MOST_UNFORMATTED = 15
 LIBRARIES = re.compile(r"\b(torch|jax|cupy|dask|dpnp)", re.IGNORECASE)
-KNOWING = {"xpconv._arrays.space": {"torch", "jax", "cupy", "dask", "dpnp"}, "xpconv._arrays.cublas": {"cupy"}}
+KNOWING = {"xpconv._arrays.space": {"torch", "jax", "cupy", "dask", "dpnp"}}
+KNOWING |= {"xpconv._arrays.cublas": {"cupy"}, "xpconv._arrays.cufft": {"cupy"}}
 KNOWING["xpconv._chunks.graph"] = {"dask"}
 OPERATIONS = (
     "_shapes",

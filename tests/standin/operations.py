@@ -56,6 +56,11 @@ class Given:
         return self.made[name]
 
 
+def forward(a: Given) -> Any:
+    """The course's convolution."""
+    return xc.conv_forward(a.x, a.w, a.b.reshape(1, 1, 1, 8), {"stride": 1, "pad": 1})
+
+
 Operation = Callable[[Given], Any]
 OPERATIONS: dict[str, Operation] = {
     "conv": lambda a: xc.conv(a.x, a.w, a.b),
@@ -104,12 +109,24 @@ OPERATIONS: dict[str, Operation] = {
     "adaptive_avg_pool": lambda a: xc.adaptive_avg_pool(a.x, (4, 3)),
     "adaptive_avg_pool_vjp": lambda a: xc.adaptive_avg_pool_vjp(a.dya, a.x, (4, 3)),
     "adaptive_max_pool": lambda a: xc.adaptive_max_pool(a.x, (4, 3)),
+    "adaptive_max_pool, indices": lambda a: xc.adaptive_max_pool(a.x, (4, 3), return_indices=True),
     "adaptive_max_pool_vjp": lambda a: xc.adaptive_max_pool_vjp(a.dya, a.x, (4, 3)),
+    "adaptive_max_pool_vjp, indices": lambda a: xc.adaptive_max_pool_vjp(
+        a.dya, SHAPES["x"], (4, 3), indices=xc.adaptive_max_pool(a.x, (4, 3), return_indices=True)[1]
+    ),
     "unfold": lambda a: xc.unfold(a.x, 3),
     "fold": lambda a: xc.fold(a.cols, SHAPES["x"], 3),
     "pad": lambda a: xc.pad(a.x, 2),
     "pad, reflect": lambda a: xc.pad(a.x, 2, mode="reflect"),
     "pad_vjp, reflect": lambda a: xc.pad_vjp(a.padded, SHAPES["x"], 2, mode="reflect"),
     "error_bound": lambda a: xc.error_bound(a.x, a.w, a.b, padding=1),
+    "prepare_conv": lambda a: xc.prepare_conv(a.w, a.b, input_shape=SHAPES["x"], padding=1)(a.x),
     "conv_single_step": lambda a: xc.conv_single_step(a.w[..., 0], a.w[..., 1], a.b[:1].reshape(1, 1, 1)),
+    "conv_forward": lambda a: forward(a)[0],
+    "conv_backward": lambda a: xc.conv_backward(a.dz, forward(a)[1]),
+    "pool_forward": lambda a: xc.pool_forward(a.x, {"f": 2, "stride": 2})[0],
+    "pool_backward": lambda a: xc.pool_backward(a.dy, xc.pool_forward(a.x, {"f": 2, "stride": 2})[1]),
+    "zero_pad": lambda a: xc.zero_pad(a.x, 2),
+    "create_mask_from_window": lambda a: xc.create_mask_from_window(a.x[0, :, :, 0]),
+    "distribute_value": lambda a: xc.distribute_value(a.b[:1], (3, 3)),
 }

@@ -256,6 +256,16 @@ def _(cp: Any, xp: Any) -> Any:
     return numbers(cp, 7777), y
 
 
+@planted("one plan of cuFFT, whose work area two streams write to", Raises("MistakeError", "race"))
+def _(cp: Any, xp: Any) -> Any:
+    x = numbers(cp, 3, 43, dtype=np.complex64)
+    cp.cuda.Device().synchronize()
+    with cp.cuda.Stream(non_blocking=True):
+        one = cp.fft.fft(x)
+    with cp.cuda.Stream(non_blocking=True):
+        return one, cp.fft.fft(x)
+
+
 @planted("an event that is recorded too early", Raises("MistakeError", "race"))
 def _(cp: Any, xp: Any) -> Any:
     stream = cp.cuda.Stream(non_blocking=True)

@@ -54,6 +54,8 @@ def test_memory_is_used_again_and_split_and_joined(cp: Any, pool: Any) -> None:
 def test_each_stream_and_device_has_blocks_of_its_own(cp: Any, pool: Any) -> None:
     del_me = cp.empty(2048, np.uint8)
     del del_me
+    with cp.cuda.Device(1):
+        pool.free_all_blocks()  # of tests before this one
     with standin.watch() as seen:
         with cp.cuda.Stream(non_blocking=True):
             here = cp.empty(2048, np.uint8)

@@ -15,6 +15,7 @@ import numpy as np
 
 from xpconv._arrays import cublas
 from xpconv._arrays.dtypes import cast, check_numeric, dtype_name, native, read_dtype
+from xpconv._arrays.kept import Kept
 from xpconv._arrays.types import MIB, Array, Device, DType, Namespace, Traits
 from xpconv._arrays.views import kernel_to_channels_last, window_steps
 
@@ -25,14 +26,25 @@ TORCH = Traits("torch", mutable=True, strided=True, cache=4 * MIB, looks=True, i
 # Few, large kernels: a host starts one in some 8 us, in which a GPU moves 30 MB, so no cache holds what the last one
 # wrote; half of the workspace at the start.
 CUPY = Traits(
-    "cupy", mutable=True, strided=True, outs=True, casts=True, overlaps=True, cache=512 * MIB, kind="cuda", indexed=True
+    "cupy",
+    mutable=True,
+    strided=True,
+    outs=True,
+    casts=True,
+    overlaps=True,
+    cache=512 * MIB,
+    kind="cuda",
+    indexed=True,
+    plans=True,
+    keeps=True,
 )
 PLAIN_CUPY = replace(CUPY, overlaps=False)
-TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False)
+TORCH_CUDA = replace(PLAIN_CUPY, name="torch", outs=False, plans=False)
 # tensors that stand for many: nothing is written in place
 TORCH_MANY = Traits("torch", cache=4 * MIB, indexed=True, in_order=True)
 TRACES = ("FakeTensor", "FunctionalTensor")
-DPNP = replace(PLAIN_CUPY, name="dpnp", casts=False, kind="sycl")  # on a CPU, too: it runs what a GPU would
+# on a CPU, too: it runs what a GPU would
+DPNP = replace(PLAIN_CUPY, name="dpnp", plans=False, casts=False, kind="sycl")
 MOST_WORK = 1000  # candidates that are looked at for an element that two arrays share
 DESCRIBED = 80 * 1024 * MIB  # memory of a GPU that is only described
 JAX = Traits("jax", indexed=True)
@@ -65,7 +77,9 @@ def _torch_traits(array: Array, device: Device) -> Traits:
     if stack and any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack):
         return replace(TORCH_MANY, kind=usual.kind)
     trace = torch.compiler.is_compiling() or type(array).__name__ in TRACES
-    return replace(usual, looks=False) if trace else usual
+    if trace or stack:  # what is made here is of this trace, or of this transform
+        return replace(usual, looks=usual.looks and not trace, keeps=False)
+    return usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,32 +148,33 @@ class Space:
     def array(self, values: Any, dtype: DType) -> Array:
         """Move a NumPy array, or a short sequence of Python numbers, to the device."""
         values = values if isinstance(values, np.ndarray) else list(values)
-        if self.traits.outs:
+        if self.traits.keeps:
             return self._kept(np.asarray(values), dtype)
         return self.xp.asarray(values, dtype=dtype, **self._place)
 
     def _kept(self, values: np.ndarray[Any, Any], dtype: DType) -> Array:
-        """Give an array on a device that stays there: it is copied once, however often it is asked for."""
-        assert self.device is not None
-        place = (
-            self.xp.__name__,
-            dtype_name(dtype),
-            # CuPy's has no hash; that of dpnp is equal to none with another queue
-            self.device if self.traits.name == "dpnp" else str(self.device),
-            values.shape,
-            values.dtype.str,
-            values.tobytes(),
-        )
-        found = _KEPT.get(place)
-        if found is None:
-            if len(_KEPT) >= MOST_KEPT:
-                if self.traits.name == "cupy":
-                    self.device.synchronize()  # another stream may be reading one
-                _KEPT.clear()
-            # whatever stream reads it, it is there; dpnp waits for what comes from the host anyway
-            waiting = {"blocking": True} if self.traits.name == "cupy" else self._place
-            found = _KEPT[place] = self.xp.asarray(values, dtype=dtype, **waiting)
-        return found
+        """Give an array on a device that stays there."""
+        device, library = self.device, self.traits.name
+        assert device is not None
+
+        def make() -> Array:
+            # whatever stream reads it, it is there; dpnp and PyTorch wait for what comes from the host anyway
+            waiting = {"blocking": True} if library == "cupy" else self._place
+            if library != "torch":
+                return self.xp.asarray(values, dtype=dtype, **waiting)
+            with sys.modules["torch"].inference_mode(False):  # else it could be used in this mode only
+                return self.xp.asarray(values, dtype=dtype, **waiting)
+
+        def wait() -> None:
+            if library == "cupy":
+                device.synchronize()
+            elif library == "torch" and str(device).startswith("cuda"):
+                sys.modules["torch"].cuda.synchronize(device)
+
+        # CuPy's device has no hash; that of dpnp is equal to none with another queue
+        place = self.xp.__name__, device if library == "dpnp" else str(device)
+        asked = dtype_name(dtype), values.shape, values.dtype.str, values.tobytes()
+        return _KEPT.get(place, asked, make, wait)
 
     def constant(self, key: Any, values: np.ndarray[Any, Any], dtype: DType) -> Array:
         """Give a small matrix of constants; `key` names it.
@@ -367,8 +382,7 @@ def _addresses(array: Array) -> tuple[int, int]:
 
 
 _CONSTANTS: dict[Any, Array] = {}
-_KEPT: dict[Any, Array] = {}  # on GPUs
-MOST_KEPT = 4096
+_KEPT = Kept()  # on devices
 
 
 def cupy_allows_tf32() -> bool:

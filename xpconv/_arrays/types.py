@@ -30,4 +30,6 @@ class Traits:
     looks: bool = False  # a value can be looked at without waiting for a device, and is no trace
     lazy: bool = False  # arrays may be cut into chunks, along which nothing can be transformed or put in place
     indexed: bool = False  # values can be put at places that arrays of indices give
+    plans: bool = False  # its Fourier transforms keep plans that have work areas
+    keeps: bool = False  # what comes from the host is kept on the device
     in_order: bool = False  # and that along an axis in order, one after another

@@ -29,6 +29,7 @@ from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import Held
+from xpconv._work.noted import Notes
 from xpconv._work.workspace import Workspace
 
 
@@ -45,18 +46,33 @@ def input_grad(
             np.conjugate(np.moveaxis(w, -1, 0), out=weight)
         else:
             np.copyto(weight, np.moveaxis(w, -1, 0))
-        weight = weight.reshape(geometry.filters, -1)  # (F, K·C)
-        rows = intervals(geometry.input[0], bands.rows)
-        items = list(itertools.product(intervals(geometry.batch, bands.images), rows))
+        run([_jobs(plan, dz, weight, bias, target)], call.space, arithmetic, bands.workers, geometry.flops)
 
-        def compute(item: tuple[Interval, Interval], work: Workspace) -> None:
-            assert isinstance(work, BufferedWorkspace)
-            images, rows = (slice(*interval) for interval in item)
-            band = _Band(geometry, item[1], bias)
-            with work.quiet():  # shares of the padding, which are thrown away, would warn too
-                band.write(dz[images], weight, work, target[images, rows])
 
-        run([Jobs(compute, items)], call.space, arithmetic, bands.workers, geometry.flops)
+def note(plan: GradientPlan, notes: Notes, dz: Array, w: Array, target: Array) -> None:
+    """Note what `input_grad` does."""
+    weight = np.empty((plan.geometry.filters, *plan.geometry.kernel, plan.geometry.channels), w.dtype)
+    notes.copy(weight, np.moveaxis(w, -1, 0))
+    jobs = _jobs(plan, dz, weight, None, target)
+    notes.quiet = True
+    notes.run(jobs.function, jobs.items)
+
+
+def _jobs(plan: GradientPlan, dz: Array, weight: Array, bias: Array | None, target: Array) -> Jobs:
+    """Make the jobs, one for each band of some images; (F, *K, C) is the weight."""
+    geometry, bands = plan.geometry, plan.bands
+    assert bands is not None
+    weight = weight.reshape(geometry.filters, -1)  # (F, K·C)
+    rows = intervals(geometry.input[0], bands.rows)
+
+    def compute(item: tuple[Interval, Interval], work: Workspace) -> None:
+        assert isinstance(work, BufferedWorkspace)
+        images, rows = (slice(*interval) for interval in item)
+        band = _Band(geometry, item[1], bias)
+        with work.quiet():  # shares of the padding, which are thrown away, would warn too
+            band.write(dz[images], weight, work, target[images, rows])
+
+    return Jobs(compute, list(itertools.product(intervals(geometry.batch, bands.images), rows)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class _Band:
         blank = 0 if bias is None else bias
         first, last = geometry.readers(0, rows)
         if first >= last:
-            target[...] = blank
+            work.do(np.copyto, target, blank)
             return
         output = (last - first, *geometry.output[1:])
         images = dz.shape[0]
@@ -87,13 +103,13 @@ class _Band:
         if _fits(target, reached, starts) and all(s >= n for s, n in zip(geometry.stride, geometry.span, strict=True)):
             # no pixel is in two windows, so shares are written where they belong, not added
             if target.shape[1:-1] != reached or geometry.stride != geometry.kernel:
-                target[...] = blank  # pixels between windows, or behind the last
+                work.do(np.copyto, target, blank)  # pixels between windows, or behind the last
             for source, place in _overlaps(shares, target, geometry):
                 if bias is None:
-                    np.copyto(place, source, casting="same_kind")
+                    work.do(np.copyto, place, source, casting="same_kind")
                 else:
                     repeated = np.tile(bias, source.shape[-1] // geometry.channels)
-                    np.add(source, repeated, out=place, casting="same_kind")
+                    work.do(np.add, source, repeated, out=place, casting="same_kind")
             return
         whole = work.buffer("whole", (images, *reached, geometry.channels), work.sums)
 
@@ -111,7 +127,7 @@ class _Band:
             inner.append(slice(low, max(high, low)))
             outer.append(slice(low - start, max(high, low) - start))
         if target[tuple(outer)].shape != target.shape:
-            target[...] = blank
+            work.do(np.copyto, target, blank)
         work.store(target, tuple(outer), whole[tuple(inner)], bias)
 
 

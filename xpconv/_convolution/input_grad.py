@@ -11,16 +11,19 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._convolution import col2im
-from xpconv._convolution.correlate import Task, blocks, correlate_jobs
+from xpconv._convolution.correlate import blocks
+from xpconv._convolution.repeat import WORKSPACE, repeats, serves, weight_of
+from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import adjoint, beside, side_by_side
 from xpconv._engine.fold import add_strip
 from xpconv._engine.jobs import Jobs, run
-from xpconv._engine.results import Result
+from xpconv._engine.results import Result, Written
 from xpconv._plan.input_grad import GradientPlan, batches, strip_elements, strips
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut
 from xpconv._shapes.geometry import Geometry, Phase
-from xpconv._work.memory import Held
+from xpconv._work.memory import Held, Lasting
+from xpconv._work.noted import Notes
 
 
 def input_grad(
@@ -31,6 +34,12 @@ def input_grad(
     A transposed convolution has a bias (C,). `conjugate`: the weight is taken conjugate, if it is complex.
     """
     weight = _Weight(plan.geometry, w, conjugate and call.arithmetic.is_complex)
+    if b is None and not weight.conjugate and plan.geometry.mode == "zeros":
+        found = repeats.perform(
+            "input_grad", call, plan, [dz, w], lambda notes, arrays: _note(call, plan, notes, arrays)
+        )
+        if found is not None:
+            return found
     if plan.geometry.mode == "zeros" or plan.geometry.batch == 0:
         return _of_pixels(call, plan, dz, weight, b)
     parts = batches(call, plan)
@@ -46,6 +55,34 @@ def input_grad(
     target = call.space.empty(plan.geometry.input_shape, call.arithmetic.result, call.layout)
     for (start, stop), part in parts:
         target[start:stop, ...] = _padded(wide, part, dz[start:stop, ...], weight)
+    return target
+
+
+def _note(call: Call, plan: GradientPlan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note a gradient without padding that holds pixels of the image: col2im, or stride phases."""
+    dz, w = arrays
+    geometry = plan.geometry
+    small = all(serves(one) for one in plan.planned) if plan.bands is None else plan.bands.workspace <= WORKSPACE
+    if not small or geometry.groups > 1:
+        return None
+    target = call.space.empty(geometry.input_shape, call.arithmetic.result, call.layout)
+    target[...] = 0  # which a phase stays that no tap reaches
+    if plan.bands is not None:
+        col2im.note(plan, notes, dz, w, target)
+        return target
+    places = Written(target).phases(geometry.input, geometry.stride)
+    for phase, one, place in zip(geometry.phases, plan.phases, places, strict=True):
+        if one is None:
+            continue
+        view = adjoint(call.xp, w, phase.taps, geometry)
+        kernel = side_by_side(call, one, view, Lasting())
+        if kernel is not view:
+            notes.copy(kernel, view)
+        weight = weight_of(call, one, notes, kernel)
+        if weight is None:
+            return None
+        jobs = correlate_jobs(Task(call, one, dz, kernel, None, ready=(weight,)), place, Lasting())
+        notes.run(jobs.function, jobs.items)
     return target
 
 

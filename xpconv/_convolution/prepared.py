@@ -15,8 +15,9 @@ from xpconv._arrays.dtypes import cast, dtype_name, itemsize
 from xpconv._arrays.space import Space, common_space, is_chunked
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import to_channels_last
-from xpconv._convolution.correlate import Task, perform
+from xpconv._convolution.correlate import perform
 from xpconv._convolution.replay import Small, small
+from xpconv._convolution.tile import Task
 from xpconv._convolution.weight import factors_of, form, ready
 from xpconv._plan.choose import choose
 from xpconv._plan.record import Plan

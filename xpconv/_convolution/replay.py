@@ -15,32 +15,18 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled import build
-from xpconv._convolution.correlate import Task, correlate_jobs
-from xpconv._engine.jobs import SMALL
+from xpconv._convolution.repeat import serves
+from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.results import Written
-from xpconv._plan.record import Plan
 from xpconv._shapes.layout import in_layout
 from xpconv._work import threads
-from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import Lasting
-from xpconv._work.tape import Tape
+from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled, five
 
 Array = np.ndarray[Any, Any]
-State = tuple[Array, tuple[Callable[[], Any], ...], Array, BufferedWorkspace]  # images, calls, result; who has them
-
-MOST_BYTES = 1 << 18  # of work arrays
-
-
-class _Own(BufferedWorkspace):
-    """Buffers in memory of their own, since they are not given back."""
-
-    def _take(self, size: int) -> Array:
-        return np.empty(size, np.uint8)
-
-    def _drop(self, block: Array) -> None:
-        pass
+State = tuple[Array, tuple[Callable[[], Any], ...], Array, Notes]  # images, calls, result; what the calls use
 
 
 class Small(ABC):
@@ -76,7 +62,7 @@ def small(task: Task) -> Small | None:
             return None
         straight = Straight(task, algorithm)
         return straight if straight.workspace <= call.room else None
-    return Replay(task) if Replay.serves(task.plan) else None
+    return Replay(task) if serves(task.plan) else None
 
 
 class Straight(Small):
@@ -138,14 +124,6 @@ class Straight(Small):
 class Replay(Small):
     """Calls that are noted; each thread that is in a call has buffers of its own."""
 
-    @staticmethod
-    def serves(plan: Plan) -> bool:
-        """Say whether a plan is small enough, one tile, and of calls that can be noted."""
-        geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
-        noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
-        one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
-        return noted and one and 0 < geometry.flops <= SMALL and plan.workspace <= MOST_BYTES * 2
-
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._idle: list[State] = []  # given back and taken by one call each, which the interpreter does not interrupt
@@ -154,7 +132,7 @@ class Replay(Small):
     @property
     def nbytes(self) -> int:
         """Count the bytes of the buffers that nobody uses at present."""
-        return sum(x.nbytes + z.nbytes + work.nbytes for x, _, z, work in self._idle)
+        return sum(x.nbytes + z.nbytes + notes.nbytes for x, _, z, notes in self._idle)
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Make the calls; give a new array, or `out`."""
@@ -180,7 +158,6 @@ class Replay(Small):
         images = np.zeros(self.shape, self._dtype)
         target = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
         jobs = correlate_jobs(replace(task, x=call.images(images)), Written(target), Lasting())
-        work, tape = _Own(call.space, call.arithmetic), Tape()
-        with work.noting(tape):
-            jobs.function(jobs.items[0], work)
-        return images, tape.calls, call.give(target), work
+        notes = Notes(call.space, call.arithmetic)
+        notes.run(jobs.function, jobs.items)
+        return images, notes.calls, call.give(target), notes

@@ -53,6 +53,7 @@ def prepared(call: Call, plan: Plan, w: Array, held: Held) -> Array | Panels:
         return _in_panels(call, plan, w, shape, held)
     if shape is None or not call.traits.buffers:
         alone = workspace(call.space, arithmetic)
+        alone.areas = plan.areas
         with alone.quiet():  # what overflows is seen in the results
             return algorithm.prepare(alone, w, geometry)
     sums = arithmetic.sums

@@ -13,6 +13,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.types import Array
+from xpconv._convolution.repeat import repeats, serves
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.slab import inside, slab
@@ -21,7 +22,8 @@ from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, sl
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work import threads
 from xpconv._work.buffered import workspace
-from xpconv._work.memory import Held
+from xpconv._work.memory import Held, Lasting
+from xpconv._work.noted import Notes
 from xpconv._work.workspace import Workspace
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
@@ -36,7 +38,9 @@ def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
     """
     if plan.geometry.positions == 0:
         return call.space.zeros(plan.geometry.kernel_shape, call.arithmetic.sums)
-    found = _weight_grad(call, plan, x, dz)
+    found = repeats.perform("weight_grad", call, plan, [x, dz], lambda notes, arrays: _note(call, plan, notes, arrays))
+    if found is None:
+        found = _weight_grad(call, plan, x, dz)
     if found is None:
         assert plan.fallback is not None
         return weight_grad(call, plan.fallback, x, dz)
@@ -69,6 +73,19 @@ def _weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
         return target
     with threads.one_blas_thread:
         return target if workspace(space, arithmetic).is_finite(target) else None
+
+
+def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note a gradient that is one partial sum, taken in the result itself."""
+    x, dz = arrays
+    if plan.geometry.groups > 1 or not serves(plan) or _Form.of(call, plan) is not _Form.APART:
+        return None
+    target = call.space.empty_kernel(plan.geometry.kernel_shape, call.arithmetic.sums)
+    sums = _Sums(call, plan, x, dz, target)
+    if len(sums.items) > 1 or not (sums.algorithm.exact and sums.algorithm.noted_gradient):
+        return None
+    notes.run(lambda item, work: sums.partial(item, work, Lasting()), sums.items)
+    return target
 
 
 class _Form(Enum):
@@ -184,7 +201,7 @@ class _Sums:
 
     def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
         """Sum over one tile."""
-        work.spare = self.plan.spare
+        work.spare, work.areas = self.plan.spare, self.plan.areas
         if self.factors == work.factors:
             return self._summed(cut, region, work)
         with work.taking(self.factors):
@@ -213,6 +230,7 @@ class _Sums:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""
         number, part = item
         total, *others = (one[part] for one in partial[number :: len(self.cuts)])
+        work.areas = self.plan.areas
         with self.quiet(work):
             for other in others:
                 total = work.accumulate(total, other)

@@ -38,7 +38,7 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
             f"{call.name}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
             f"{meant(algorithm, CHOICES)}"
         )
-    case = _case(call, geometry, gradient)
+    case = case_of(call, geometry, gradient)
     plan, trouble = _plan(algorithm, case, call.room)
     if plan is None:
         raise ValueError(f"{call.name}: {trouble}")
@@ -47,7 +47,8 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
     return plan
 
 
-def _case(call: Call, geometry: Geometry, gradient: bool = False) -> Case:
+def case_of(call: Call, geometry: Geometry, gradient: bool = False) -> Case:
+    """Say what a plan of a call follows from, beside the algorithm and the room."""
     case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient)
     if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:
         case = replace(case, compiled=refusal)
@@ -163,7 +164,7 @@ def copying(call: Call, plan: Plan, algorithm: str, conjugate: int, moved: int =
     for cuts in halvings(plan.geometry):
         if max(share(cut.geometry) for cut in cuts) > most // 2:
             continue
-        parts = [_plan(algorithm, _case(half, cut.geometry), half.room)[0] for cut in cuts]
+        parts = [_plan(algorithm, case_of(half, cut.geometry), half.room)[0] for cut in cuts]
         whole = tuple(counted(part) for part in parts if part is not None and not part.parts)
         if len(whole) == len(parts) and max(part.workspace for part in whole) <= most:
             needs = max(part.workspace for part in whole)

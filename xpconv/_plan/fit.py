@@ -19,6 +19,7 @@ from xpconv.algorithms.cost import Work
 from xpconv.algorithms.exact import scratch
 
 SPARE = 8  # part of the workspace that pieces of a product's sum may take on a GPU
+AREAS = 4  # part of the workspace that plans of transforms may keep, where a library's have work areas
 SPLIT = 32  # channels at least that are taken by themselves only to share work among cores
 
 
@@ -42,6 +43,11 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         if isinstance(found, str):
             return found
         fallback = found
+    areas = 0
+    if case.traits.plans and REGISTRY[name].fourier:
+        areas = room // AREAS
+        # beside those that are kept there is the one that is being made
+        work = replace(work, elements=work.elements + work.area, prepared=work.prepared + work.fixed_area)
     blocks = _channel_blocks(name, work, case, room)
     if case.gradient:
         needs, work = _gradient_needs(name, work, case, room, blocks)
@@ -54,6 +60,7 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     if case.numbers.exact is not None:
         pixel, worker = scratch(case.numbers.exact, case.geometry, work.elements, case.gradient)
         work, needs.worker = replace(work, elements=work.elements + pixel), needs.worker + worker * itemsize
+    needs.fixed += areas
     room -= needs.fixed
     geometry = case.geometry
     single_taps = REGISTRY[name].by_tap and max(geometry.dilation) > 1 and not geometry.depthwise
@@ -80,6 +87,7 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
         single_taps=single_taps,
         panels=needs.panels,
         spare=needs.spare,
+        areas=areas,
         fallback=fallback,
     )
 

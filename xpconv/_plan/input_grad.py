@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from xpconv import _html
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import itemsize
 from xpconv._plan.bands import Bands, cheaper
-from xpconv._plan.choose import choose, copying
+from xpconv._plan.choose import case_of, choose, copying
 from xpconv._plan.record import Candidate, Plan, mflop, size, table
 from xpconv._shapes.cuts import Strip, intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, Interval, Ints
@@ -59,7 +60,7 @@ class GradientPlan:
         sizes = [plan.workspace for plan in self.planned]
         return sum(sizes) if self.together else max(sizes, default=0)
 
-    @property
+    @cached_property
     def flops(self) -> int:
         """Count multiplications and additions, those on padding included."""
         return self.geometry.flops if self.bands is not None else sum(plan.flops for plan in self.planned)
@@ -103,6 +104,10 @@ class GradientPlan:
         return _html.table(head, rows, caption="; ".join(self._heads()))
 
 
+MOST_PLANS = 1024
+_PLANS: dict[Hashable, GradientPlan] = {}
+
+
 def choose_input_grad(call: Call, geometry: Geometry, algorithm: str, *, phase_quarters: int = 4) -> GradientPlan:
     """Plan the gradient of the images of a convolution, of which a phase may take so many quarters of the workspace.
 
@@ -110,6 +115,22 @@ def choose_input_grad(call: Call, geometry: Geometry, algorithm: str, *, phase_q
     plan of what the pixels get themselves; `batches` and `strips` say what runs.
     """
     call = call.with_quarters(1) if geometry.mode != "zeros" else call  # strips of padding take a quarter
+    key = case_of(call, geometry), algorithm, call.options, call.quarters, phase_quarters
+    found = _PLANS.get(key)
+    if found is None:
+        found = _plan(call, geometry, algorithm, phase_quarters)
+        if len(_PLANS) >= MOST_PLANS:
+            forget()
+        _PLANS[key] = found
+    return found
+
+
+def forget() -> None:
+    """Forget the plans that were made."""
+    _PLANS.clear()
+
+
+def _plan(call: Call, geometry: Geometry, algorithm: str, phase_quarters: int) -> GradientPlan:
     own = call.with_quarters(min(phase_quarters, call.quarters))
     phases = tuple(
         None if phase.geometry is None else _with_copies(own, choose(own, phase.geometry, algorithm), algorithm)

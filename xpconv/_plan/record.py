@@ -37,6 +37,7 @@ class Plan:
     single_taps: bool = False  # each tap's pixels are read by themselves: dilated windows span far more than they read
     panels: int = 0  # columns of the panels that a weight may be laid out in (`panels.repaid` says whether), or 0
     spare: int = 0  # bytes that pieces of a product's sum may take
+    areas: int = 0  # bytes of work areas that the plans of a library's transforms may keep
     fallback: Plan | None = None  # what computes again what is not finite, where the algorithm spreads
     # of blocks of filters that are taken one after another, where something of the whole weight takes too much
     parts: tuple[Plan, ...] = ()

@@ -19,7 +19,7 @@ from xpconv._arrays.scatter import check_places
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
-from xpconv._pooling import known, looped, portable, whole
+from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, rows_apart
 from xpconv._pooling.lines import Pick, Windows
@@ -51,6 +51,8 @@ def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> t
         return [best, work.space.clip(place, -1, None)][: 1 + indices]
 
     results = [Result.of(one, windows.output_shape) for one in calls]
+    if gathered.max_pool(call, windows, x, results):
+        return tuple(result.array() for result in results)
     found = portable.over_output(call, windows, tile, results, 12 if indices else 4)
     if windows.taps == 1 and not call.traits.mutable:  # the result may be a slice of the images
         found = [fresh(call.xp, array) for array in found]
@@ -71,6 +73,8 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
         return looped.max_pool_vjp(call, windows, dy, x, fill, ties)
     compared = portable.comparing(call, x)
     dx = whole.max_pool_vjp(call, windows, dy, x, compared, ties)
+    if dx is None and ties == "first":
+        dx = gathered.max_pool_vjp(call, windows, dy, x)
     if dx is not None:
         return dx
     portable.check_places(call, windows)
@@ -110,6 +114,7 @@ def max_pool_vjp_at(call: Call, windows: Windows, dy: Array, places: Array) -> A
     if call.space.adds_in_order:
         return known.add_in_order(call, windows, dy, places)
     dx = whole.max_pool_vjp_at(call, windows, dy, places)
+    dx = gathered.max_pool_vjp(call, windows, dy, None, places) if dx is None else dx
     return known.by_comparison(call, windows, dy, places) if dx is None else dx
 
 

@@ -150,10 +150,12 @@ class BufferedWorkspace(Workspace):
             return np.add(total, block, out=total)
         if target is None:
             return block.copy()
-        np.copyto(target, block)
+        self.do(np.copyto, target, block)
         return target
 
     def again(self, key: Any, make: Callable[[], Array]) -> Array:
+        if self._tape is not None:  # the whole is being noted
+            return make()
         key = "again", key
         known = self.programs.get(key)
         if known is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
-from xpconv._arrays import cublas
+from xpconv._arrays import cublas, cufft
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.space import Space
@@ -33,6 +34,11 @@ class DeviceWorkspace(Workspace):
             return None
         self._place, self._bias, self._added = out.data.ptr, bias, False
         return out
+
+    def transform(self, function: str, data: Array, **options: Any) -> Array:
+        if not self.traits.plans:
+            return super().transform(function, data, **options)
+        return cufft.transform(self.areas, getattr(self.xp.fft, function), data, **options)
 
     def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
         return None if out is None else out.reshape(tuple(shape))

@@ -26,6 +26,7 @@ class Workspace:
     """
 
     spare = 0  # bytes that pieces of a product's sum may take
+    areas = 0  # bytes of work areas that the plans of transforms may keep
 
     def __init__(self, space: Space, arithmetic: Arithmetic) -> None:
         self.space, self.arithmetic = space, arithmetic
@@ -91,6 +92,10 @@ class Workspace:
     def matmul(self, name: str, a: Array, b: Array, out: Array | None = None) -> Array:
         """Multiply (stacks of) matrices, into `out` if the library can write there."""
         return self.space.matmul(a, b)
+
+    def transform(self, function: str, data: Array, **options: Any) -> Array:
+        """Call a Fourier transform of the library's, by its name."""
+        return getattr(self.xp.fft, function)(data, **options)
 
     def piece(self, name: str, whole: Array, shift: int, mask: int | None, real: DType) -> Array:
         """Give a range of bits of whole numbers as floating ones."""

@@ -23,6 +23,7 @@ class Algorithm(ABC):
     fourier = False  # it needs the library's Fourier transforms
     by_tap = False  # it serves a kernel as the sum of its taps, each by itself
     noted = False  # with one group its calls are all made by the workspace, which can note them
+    noted_gradient = False  # those of the weight's gradient as well
     copies_weight = False  # it lays a weight of several taps out anew, as a copy
 
     narrow = False  # it takes factors of 16 bits as they are, where the library sums their products in 32

@@ -21,6 +21,8 @@ class Work:
     fixed_moved: int = 0
     points: float = 0.0  # of Fourier transforms, times the binary logarithm of their length
     fixed_points: float = 0.0
+    area: int = 0  # elements of a transform's largest work area, where a library's plans have such
+    fixed_area: int = 0  # ... for the weight, a call
     step: tuple[int, ...] = ()  # tiles along each spatial axis are whole multiples of this
     read: int = 0  # elements of work arrays for each pixel that a tile reads, beside the pixel itself
     pays: int = 0  # flops of a tile that is not made smaller for the sake of many workers, if other than most

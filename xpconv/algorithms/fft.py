@@ -129,6 +129,8 @@ class Fourier(Algorithm):
             fixed_moved=4 * total * depth * f,
             points=line * total * (c + f) * share,
             fixed_points=line * total * depth * f,
+            area=math.ceil(2 * half * max(c, f) / block),
+            fixed_area=2 * half * depth * f,
             step=step,
             thick=rows * block,
         )
@@ -227,8 +229,8 @@ class Fourier(Algorithm):
         """(*at most n, A, B) -> (P, A, B): the transform of the leading axes, zeros after the data."""
         counts = self.lengths(geometry)
         complex_data = is_kind(work.xp, data.dtype, "complex floating")
-        function = work.xp.fft.fftn if complex_data else work.xp.fft.rfftn
-        found = function(data, s=counts, axes=tuple(range(len(counts))), norm="ortho")
+        function = "fftn" if complex_data else "rfftn"
+        found = work.transform(function, data, s=counts, axes=tuple(range(len(counts))), norm="ortho")
         return work.xp.reshape(found, (-1, *found.shape[len(counts) :]))
 
     def _conjugate(self, work: Workspace, data: Array, geometry: Geometry) -> Array:
@@ -244,8 +246,8 @@ class Fourier(Algorithm):
         half = counts[-1] if complex_data else counts[-1] // 2 + 1
         found = work.xp.reshape(spectrum, (*counts[:-1], half, *spectrum.shape[1:]))
         for axis, (n, kept) in enumerate(zip(counts, size, strict=True)):
-            function = work.xp.fft.irfft if axis == last and not complex_data else work.xp.fft.ifft
-            found = function(found, n=n, axis=axis, norm="ortho")
+            function = "irfft" if axis == last and not complex_data else "ifft"
+            found = work.transform(function, found, n=n, axis=axis, norm="ortho")
             found = found[(*(slice(None),) * axis, slice(kept), ...)]  # no more than that goes through the next axis
         return found
 

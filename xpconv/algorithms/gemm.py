@@ -25,7 +25,7 @@ from xpconv.algorithms.exact import product as multiply
 class Gemm(Algorithm):
     """The algorithm."""
 
-    copies_weight = noted = narrow = True
+    copies_weight = noted = noted_gradient = narrow = True
 
     def panelled(self, geometry: Geometry) -> Ints | None:
         """(K·C, F)."""

@@ -26,8 +26,12 @@ def run(
     *,
     flops: int = 0,
     library: str | None = None,
+    scratch: Sequence[Any] = (),
 ) -> None:
-    """Launch a kernel; `library` is the library of CUDA that does it, which checks less and refuses to be captured."""
+    """Launch a kernel; `library` is the library of CUDA that does it, which checks less and refuses to be captured.
+
+    `scratch` is memory that it writes to and that nobody reads afterwards.
+    """
     if writes and not any(array.size for array in writes):
         return
     device = _devices.current()
@@ -40,9 +44,10 @@ def run(
     if line.graph is not None:
         if library == "cuBLAS":
             raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
-        line.graph._work.append(lambda: run(name, work, reads, writes, flops=flops, library=library))
+        line.graph._work.append(lambda: run(name, work, reads, writes, flops=flops, library=library, scratch=scratch))
         return
-    _streams.enqueue(line, [a._memory.accesses for a in reads], [a._memory.accesses for a in writes], name)
+    written = [*(a._memory.accesses for a in writes), *(one.accesses for one in scratch)]
+    _streams.enqueue(line, [a._memory.accesses for a in reads], written, name)
     _watch.kernel(name, [a._host for a in reads], [a._host for a in writes], flops, device)
     if computes:
         with np.errstate(all="ignore"):

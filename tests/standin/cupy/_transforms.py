@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,16 @@ class Way(NamedTuple):
             a /= count
 
 
+class Node(NamedTuple):
+    """A plan in the cache, as its iterator gives it."""
+
+    plan: _memory.MemoryPointer  # its work area
+
+    @property
+    def memsize(self) -> int:
+        return self.plan.mem.size
+
+
 class PlanCache:
     """The plans of one thread on one device, the one used last at the end."""
 
@@ -54,13 +64,24 @@ class PlanCache:
         self.size = SIZE
         self.plans: collections.OrderedDict[Any, _memory.MemoryPointer] = collections.OrderedDict()
 
-    def plan(self, key: Any, nbytes: int) -> None:
-        """Make a plan of that key with its work area, unless it is there."""
+    def plan(self, key: Any, nbytes: int) -> _memory.MemoryPointer:
+        """Give the work area of the plan of that key, which is made unless it is there."""
         if key in self.plans:
             self.plans.move_to_end(key)
-            return
-        self.plans[key] = _memory.alloc(nbytes)
+            return self.plans[key]
+        made = _memory.alloc(nbytes)
+        if self.size:  # otherwise it is not kept
+            self.plans[key] = made
         self.limit()
+        return made
+
+    def __iter__(self) -> Iterator[tuple[Any, Node]]:
+        """The one used last first."""
+        return ((key, Node(plan)) for key, plan in reversed(self.plans.items()))
+
+    def __delitem__(self, key: Any) -> None:
+        if self.size:
+            del self.plans[key]
 
     def limit(self) -> None:
         while len(self.plans) > self.size >= 0:
@@ -152,8 +173,15 @@ def _transform(a: ndarray, way: Way, axes: tuple[int, ...], out_size: int | None
     size = (
         max(math.prod(a.shape), math.prod(shape)) * (8 if a.dtype.char in "fF" else 16) // (1 if kind == "C2C" else 2)
     )
-    get_plan_cache().plan((kind, a.dtype.char, a.shape, axes, out_size), size)
-    run(f"cufft {kind}", lambda: np.copyto(made._host, function(a._host, **options)), [a], [made], library="cuFFT")
+    area = get_plan_cache().plan((kind, a.dtype.char, a.shape, axes, out_size), size)
+    run(
+        f"cufft {kind}",
+        lambda: np.copyto(made._host, function(a._host, **options)),
+        [a],
+        [made],
+        library="cuFFT",
+        scratch=[area.mem],
+    )
     return made
 
 

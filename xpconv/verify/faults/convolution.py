@@ -11,7 +11,7 @@ from xpconv.verify.faults.fault import SHAPE, Array, Fault, Function, changed, f
 
 CONV = ("conv",)
 GRADIENTS = ("conv_input_grad", "conv_weight_grad")
-SLAB = "xpconv._convolution.correlate:slab"
+SLAB = "xpconv._convolution.tile:slab"
 
 
 def _coarse(a: Array) -> Array:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from xpconv._convolution.repeat import repeats
+from xpconv._plan import input_grad
+
 Array = Any
 Function = Callable[..., Any]
 Wrap = Callable[[Function], Function]  # from the right function to the wrong one
@@ -86,6 +89,7 @@ def changed(change: Callable[[Any], Any]) -> Wrap:
 def planted(fault: Fault) -> Iterator[None]:
     """Make the functions wrong within the block; whatever happens there, they are right again after it."""
     with contextlib.ExitStack() as undo:
+        undo.callback(_forget)  # calls that were noted with the one function are not made with the other
         for place, wrap in fault.plants:
             module, _, path = place.partition(":")
             *holders, name = path.split(".")
@@ -98,7 +102,13 @@ def planted(fault: Fault) -> Iterator[None]:
             if module.startswith("xpconv._"):
                 _same_names(place, right, wrong)
             setattr(holder, name, wrong)
+        _forget()
         yield
+
+
+def _forget() -> None:
+    input_grad.forget()
+    repeats.forget()
 
 
 def _same_names(place: str, right: Function, wrong: Function) -> None:

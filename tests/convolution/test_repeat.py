@@ -1,0 +1,174 @@
+"""Small convolutions that come again give the same bits, in fewer calls."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from xpconv._convolution import tile
+from xpconv._convolution.repeat import COUNT, TOGETHER, repeats
+
+Array = np.ndarray[Any, Any]
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "course": ((2, 5, 7, 4), (3, 3, 4, 8), {"stride": 2, "padding": 1}),
+    "1x1": ((2, 5, 7, 4), (1, 1, 4, 8), {}),
+    "depthwise": ((2, 6, 6, 8), (3, 3, 1, 8), {"groups": 8, "padding": 1}),
+    "1-d": ((3, 20, 4), (5, 4, 6), {"dilation": 2, "padding": "causal"}),
+    "3-d": ((1, 4, 5, 6, 2), (2, 2, 2, 2, 3), {}),
+    "channels first": ((2, 4, 5, 7), (8, 4, 3, 3), {"layout": "channels_first", "padding": 1}),
+    "direct": ((2, 5, 7, 4), (3, 3, 4, 8), {"algorithm": "direct", "padding": 1}),
+    "toeplitz": ((2, 8, 8, 1), (3, 3, 1, 4), {"algorithm": "toeplitz"}),
+    "groups": ((2, 6, 6, 8), (3, 3, 4, 6), {"groups": 2}),
+    "circular": ((2, 6, 6, 3), (3, 3, 3, 4), {"padding": 1, "padding_mode": "circular"}),
+}
+
+
+def draw(name: str, dtype: str, seed: int, bias: bool = True) -> tuple[Array, Array, Array | None]:
+    rng = np.random.default_rng(seed)
+    shape, kernel, options = CASES[name]
+    filters = kernel[0] if options.get("layout") == "channels_first" else kernel[-1]
+
+    def one(size: tuple[int, ...]) -> Array:
+        if dtype.startswith("int"):
+            return rng.integers(-9, 9, size).astype(dtype)
+        imaginary = 1j * rng.standard_normal(size) if dtype.startswith("complex") else 0
+        return (rng.standard_normal(size) + imaginary).astype(dtype)
+
+    return one(shape), one(kernel), one((filters,)) if bias else None
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> None:
+    repeats.forget()
+
+
+def passes(name: str, x: Array, w: Array, b: Array | None) -> list[Array]:
+    """Give the convolution and its gradients, with the result of another convolution as the gradient."""
+    options = CASES[name][2]
+    with np.errstate(all="ignore"):
+        z = xc.conv(x, w, b, **options)
+        return [z, *xc.conv_vjp(np.flip(z, 0).copy(), x, w, **options)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "complex64", "int32"])
+def test_calls_that_follow_give_the_bits_of_the_first(dtype: str) -> None:
+    """Whatever the arrays hold: other images, another weight, another bias, what is not finite."""
+    for name, (_, _, options) in CASES.items():
+        if dtype == "int32" and options.get("algorithm") == "toeplitz":
+            continue
+        for bias in (True, False):
+            arrays = [draw(name, dtype, seed, bias) for seed in range(4)]
+            if dtype.startswith("float"):
+                arrays[3][0].flat[5] = np.nan
+                arrays[2][0].flat[7] = np.inf
+            first = []
+            for each in arrays:
+                repeats.forget()
+                first.append(passes(name, *each))
+            again = [passes(name, *each) for each in [*arrays, *arrays]]
+            for seed, each in enumerate(again):
+                for found, wanted in zip(each, first[seed % 4], strict=True):
+                    assert found.tobytes() == wanted.tobytes(), (name, bias, seed)
+                    assert found.strides == wanted.strides, (name, bias, seed)
+
+
+def test_results_are_the_callers_own() -> None:
+    """A call does not write where an earlier one gave its result, nor into its arguments."""
+    x, w, b = draw("course", "float64", 0)
+    kept = x.copy(), w.copy()
+    found = [xc.conv(x, w, b, **CASES["course"][2]) for _ in range(4)]
+    values = [z.copy() for z in found]
+    found[3][...] = 0
+    assert all(np.array_equal(z, found[0]) for z in values)
+    assert np.array_equal(found[2], values[2])
+    assert not any(np.may_share_memory(found[3], z) for z in found[:3])
+    assert np.array_equal(x, kept[0])
+    assert np.array_equal(w, kept[1])
+
+
+def test_the_calls_that_follow_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work arrays are not looked for a third time, unless the arrays lie in another way."""
+    x, w, b = draw("course", "float32", 0)
+    options = CASES["course"][2]
+    for _ in range(3):
+        wanted = xc.conv(x, w, b, **options)
+    slabs = []
+    right = tile.slab
+    monkeypatch.setattr(tile, "slab", lambda *arrays, **more: slabs.append(1) or right(*arrays, **more))
+    assert np.array_equal(xc.conv(x, w, b, **options), wanted)
+    assert not slabs
+    turned = np.asfortranarray(x)
+    assert np.array_equal(xc.conv(turned, w, b, **options), wanted)
+    assert slabs
+
+
+def test_gradients_that_follow_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the course's example, and of a layer whose gradient is taken phase by phase."""
+    kinds: set[str] = set()
+    for name, shape, kernel, options in [
+        ("course", *CASES["course"]),
+        ("phases", (2, 9, 9, 4), (2, 3, 4, 4), {"stride": (1, 2), "algorithm": "gemm"}),
+    ]:
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal(shape), rng.standard_normal(kernel)
+        dz = xc.conv(x, w, **options)
+        for _ in range(3):
+            wanted = xc.conv_vjp(dz, x, w, **options)
+        kinds.add(xc.explain(x.shape, w.shape, of="input_grad", dtype="float64", **options).algorithm)
+        with monkeypatch.context() as patch:
+            for module in ("input_grad", "weight_grad", "col2im"):
+                patch.setattr(f"xpconv._convolution.{module}.run", None)  # no job is made
+            found = xc.conv_input_grad(dz, w, x.shape, **options), xc.conv_weight_grad(dz, x, w.shape, **options)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found, wanted, strict=False)), name
+    assert kinds == {"col2im", "gemm"}
+
+
+def test_threads_at_once_have_arrays_of_their_own() -> None:
+    """Each thread gets the result of its own images."""
+    options = CASES["course"][2]
+    arrays = [draw("course", "float64", seed) for seed in range(4)]
+    wanted = [xc.conv(*each, **options) for each in arrays]
+    wrong = []
+    begin = threading.Barrier(4)
+
+    def work(index: int) -> None:
+        begin.wait()
+        wrong.extend(1 for _ in range(200) if not np.array_equal(xc.conv(*arrays[index], **options), wanted[index]))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_what_is_kept_is_little() -> None:
+    """Whatever calls come by."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((3, 3, 4, 4), np.float32)
+    for batch in range(1, 40):
+        for size in range(4, 16):
+            x = rng.standard_normal((batch, size, 5, 4), np.float32)
+            for _ in range(2):
+                xc.conv(x, w)
+    assert len(repeats) <= COUNT
+    assert 0 < repeats.nbytes <= TOGETHER
+
+
+def test_warnings_and_errors_stay_the_callers() -> None:
+    """What overflows is told, as often as it is asked for; an error does not spoil the calls after it."""
+    x, w, b = draw("course", "float32", 0)
+    options = CASES["course"][2]
+    for _ in range(3):
+        wanted = xc.conv(x, w, b, **options)
+    large = np.full_like(x, 3e38)
+    with np.errstate(all="raise"):
+        for _ in range(2):
+            with pytest.raises(FloatingPointError):
+                xc.conv(large, np.full_like(w, 2.0), b, **options)
+    assert np.array_equal(xc.conv(x, w, b, **options), wanted)

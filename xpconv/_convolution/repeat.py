@@ -1,0 +1,194 @@
+"""Small passes that come again: the second is noted, and those after it make the same few calls of NumPy.
+
+Finding arrays, twenty steps deep, takes longer than the sums of a small convolution. A prepared one (`replay.py`) keeps
+its weight; here all arrays are copied in each time, into others with the same strides, so that every call finds what it
+would have found and gives the same bits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from xpconv._arrays.call import Call
+from xpconv._convolution.weight import prepared
+from xpconv._engine.jobs import SMALL
+from xpconv._plan.input_grad import GradientPlan
+from xpconv._plan.record import Plan
+from xpconv._work.memory import Lasting
+from xpconv._work.noted import Notes
+from xpconv.algorithms import REGISTRY
+
+Array = np.ndarray[Any, Any]
+# does a pass on these arrays, which may be None, and notes what it does; its result, or None if not all can be noted
+Note = Callable[[Notes, list[Any]], Array | None]
+
+WORKSPACE = 1 << 19  # bytes of a plan, which counts pieces of memory that a small pass does not come to
+MOST_BYTES = 1 << 17  # of one pass's arrays
+TOGETHER = 1 << 20  # of all that are kept
+COUNT = 256  # passes that are remembered, most of which came once
+
+
+def serves(plan: Plan) -> bool:
+    """Say whether a plan is small, one tile, and of calls that can be noted."""
+    geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
+    noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
+    one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
+    return noted and one and geometry.mode == "zeros" and 0 < geometry.flops <= SMALL and plan.workspace <= WORKSPACE
+
+
+def weight_of(call: Call, plan: Plan, notes: Notes, w: Array) -> Array | None:
+    """Give a weight in its algorithm's form: a view of it, or a copy that is noted; None if it is something else."""
+    found = prepared(call, plan, w, Lasting())
+    if not isinstance(found, np.ndarray):
+        return None
+    if np.may_share_memory(found, w):
+        return found
+    if not (REGISTRY[plan.algorithm].copies_weight and found.flags.c_contiguous and found.dtype == w.dtype):
+        return None
+    notes.copy(found.reshape(w.shape), w)
+    return found
+
+
+@dataclass(frozen=True)
+class _State:
+    """Arrays of one thread's pass, and what is done with them."""
+
+    arrays: list[Array | None]
+    notes: Notes
+    calls: tuple[Callable[[], Any], ...]
+    result: Array
+
+
+class _Repeat:
+    """One pass that came twice."""
+
+    def __init__(self, call: Call, plan: Plan | GradientPlan, note: Note) -> None:
+        self.call, self.plan, self._note = call, plan, note
+        self._idle: list[_State] = []  # given back and taken by one call each, which the interpreter does not interrupt
+
+    def note(self, arrays: list[Array | None]) -> bool:
+        """Do the pass once and note it; False if it cannot be noted, or takes much memory."""
+        state = self._noted(arrays)
+        if state is None:
+            return False
+        self._idle.append(state)
+        return self.nbytes <= MOST_BYTES
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of the arrays that nobody uses at present."""
+        return sum(
+            state.notes.nbytes + state.result.nbytes + sum(array.nbytes for array in state.arrays if array is not None)
+            for state in self._idle.copy()
+        )
+
+    def __call__(self, arrays: list[Array | None]) -> Array | None:
+        """Do the pass."""
+        try:
+            state = self._idle.pop()
+        except IndexError:
+            another = self._noted(arrays)
+            if another is None:
+                return None
+            state = another
+        for own, array in zip(state.arrays, arrays, strict=True):
+            if own is not None and array is not None:
+                np.copyto(own, array)
+        if state.notes.quiet:
+            with np.errstate(all="ignore"):
+                for call in state.calls:
+                    call()
+        else:
+            for call in state.calls:
+                call()
+        found = state.result.copy("K")
+        if not self._idle:  # of threads that are in the same pass at once, one leaves its arrays
+            self._idle.append(state)
+        return found
+
+    def _noted(self, arrays: list[Array | None]) -> _State | None:
+        """Do the pass on zeros."""
+        call = self.call
+        own = [None if array is None else np.zeros_like(array, subok=False) for array in arrays]
+        if any(a is not None and b is not None and a.strides != b.strides for a, b in zip(own, arrays, strict=True)):
+            return None
+        notes = Notes(call.space, call.arithmetic)
+        result = self._note(notes, own)
+        return None if result is None else _State(own, notes, notes.calls, result)
+
+
+@dataclass(frozen=True)
+class _Once:
+    """A pass that came once: what is kept alive is known by its identity."""
+
+    call: Call
+    plan: Plan | GradientPlan
+
+
+class Repeats:
+    """The small passes that came last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Hashable, _Repeat | _Once | None] = {}  # None: cannot be noted
+
+    def perform(
+        self, name: str, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], note: Note
+    ) -> Array | None:
+        """Do a small pass on NumPy that came before; None where it has to be done at full length."""
+        if not call.traits.buffers or not 0 < plan.flops <= SMALL or call.lens is not None:
+            return None
+        key = (
+            name,
+            id(plan),
+            id(call.arithmetic),
+            call.layout,
+            *((None, None) if array is None else (array.strides, array.dtype) for array in arrays),
+        )
+        found = self._known.get(key, self)
+        if isinstance(found, _Repeat):
+            return found(arrays)
+        if found is self:
+            self._keep(key, _Once(call, plan))
+        elif found is not None:
+            self._keep(key, _repeat(call, plan, arrays, note))
+        return None
+
+    def forget(self) -> None:
+        """Forget all passes, as has to be done when a function of the library is exchanged for another."""
+        with self._lock:
+            self._known.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of the arrays that are kept."""
+        return sum(value.nbytes for value in list(self._known.values()) if isinstance(value, _Repeat))
+
+    def __len__(self) -> int:
+        """Count the passes that are remembered."""
+        return len(self._known)
+
+    def _keep(self, key: Hashable, value: _Repeat | _Once | None) -> None:
+        with self._lock:
+            self._known.pop(key, None)
+            self._known[key] = value
+            while len(self._known) > COUNT or self.nbytes > TOGETHER:
+                del self._known[next(iter(self._known))]
+
+
+def _repeat(call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], note: Note) -> _Repeat | None:
+    """Note a pass that is in one dtype throughout."""
+    arithmetic = call.arithmetic
+    dtypes = {np.dtype(d) for d in (arithmetic.inputs, arithmetic.factors, arithmetic.sums, arithmetic.wanted)}
+    if arithmetic.exact is not None or any({array.dtype} != dtypes for array in arrays if array is not None):
+        return None
+    made = _Repeat(call, plan, note)
+    return made if made.note(arrays) else None
+
+
+repeats: Final = Repeats()
