@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._compiled.lanes import LANES, add, fma, load, splat, store, zeros
+from xpconv._compiled.lanes import LANES, add, flat, fma, load, splat, store, zeros
 from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, list_taps, row_of
 
 Array = Any
@@ -22,10 +22,10 @@ SIDE = EDGE * BLOCK  # numbers of work memory where results go before those that
 
 def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -> None:
     """(N, D, H, W, C), (B, KD, KH, KW, C/G·16), (F,) -> z (n, OD, OH, OW, F)."""
-    images, planes, rows, columns, filters = z.shape
+    images, planes, rows, columns = z.shape[:4]
     channels = x.shape[4]
     deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
-    weights, sums = w.reshape(-1), z.reshape(-1)
+    weights, sums = w.reshape(-1), flat(z)
     fan, own = place[10], place[11]
     groups, blocks = channels // fan, (own + BLOCK - 1) // BLOCK  # blocks of a group
     count, step = deep * high * wide * fan, place[8] * channels
@@ -36,6 +36,8 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
     run, runs = (wide * fan, 1) if merged else (fan, wide)
     sizes = (slot, 0, channels, run * BLOCK, 0, 1, 1)
     taps, at = np.empty(deep * high * runs, np.intp), np.empty(deep * high * runs, np.intp)
+    image, plane = z.strides[0] // z.itemsize, z.strides[1] // z.itemsize
+    height, window = z.strides[2] // z.itemsize, z.strides[3] // z.itemsize
     ring = BLOCK + SIDE
     for line in range(images * planes):
         n, p = line // planes, line % planes
@@ -57,7 +59,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                 together = EDGE if real <= LANES else EDGE // 2
                 for j in range(0, columns, together):
                     base = ring + j * step + group * fan
-                    target = ((line * rows + i) * columns + j) * filters + first
+                    target = n * image + p * plane + i * height + j * window + first
                     p0, p1, p2, p3 = b0, b0, b0, b0
                     if together == EDGE:
                         p4, p5, p6, p7 = b0, b0, b0, b0
@@ -84,7 +86,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                         store(room, BLOCK + 56, p7)
                         for m in range(min(EDGE, columns - j)):
                             copy(sums, target, room, BLOCK + m * LANES, real)
-                            target += filters
+                            target += window
                         continue
                     q0, q1, q2, q3 = b1, b1, b1, b1
                     for e in range(many):
@@ -103,14 +105,14 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                         store(sums, target, p0)
                         store(sums, target + LANES, q0)
                         if left > 1:
-                            store(sums, target + filters, p1)
-                            store(sums, target + filters + LANES, q1)
+                            store(sums, target + window, p1)
+                            store(sums, target + window + LANES, q1)
                         if left > 2:
-                            store(sums, target + 2 * filters, p2)
-                            store(sums, target + 2 * filters + LANES, q2)
+                            store(sums, target + 2 * window, p2)
+                            store(sums, target + 2 * window + LANES, q2)
                         if left > 3:
-                            store(sums, target + 3 * filters, p3)
-                            store(sums, target + 3 * filters + LANES, q3)
+                            store(sums, target + 3 * window, p3)
+                            store(sums, target + 3 * window + LANES, q3)
                         continue
                     store(room, BLOCK, p0)
                     store(room, BLOCK + 8, q0)
@@ -121,7 +123,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                     store(room, BLOCK + 48, p3)
                     store(room, BLOCK + 56, q3)
                     for m in range(min(4, left)):
-                        copy(sums, target + m * filters, room, BLOCK + m * BLOCK, real)
+                        copy(sums, target + m * window, room, BLOCK + m * BLOCK, real)
 
 
 def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None:

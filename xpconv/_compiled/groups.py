@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._compiled.lanes import LANES, add, fma, load, store, zeros
+from xpconv._compiled.lanes import LANES, add, flat, fma, load, store, zeros
 from xpconv._compiled.rows import BLOCK, TOGETHER, bias_of, copy, list_taps, row_of, spread_row
 
 Array = Any
@@ -21,7 +21,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
     """(N, D, H, W, C), (B, KD, KH, KW, C/G·16), (F,) -> z (n, OD, OH, OW, F)."""
     images, planes, rows, columns, filters = z.shape
     deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
-    weights, sums = w.reshape(-1), z.reshape(-1)
+    weights, sums = w.reshape(-1), flat(z)
     step, fan, chunk = place[8], place[10], place[12]
     count, pixel = deep * high * wide * fan, fan * BLOCK
     span = (high - 1) * place[6] + 1
@@ -29,6 +29,8 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
     slot = step * across * fan * chunk
     sizes = (slot, across * pixel, pixel, BLOCK, BLOCK, fan, step)
     taps, at = np.empty(count, np.intp), np.empty(count, np.intp)
+    image, plane = z.strides[0] // z.itemsize, z.strides[1] // z.itemsize
+    height, window = z.strides[2] // z.itemsize, z.strides[3] // z.itemsize
     beside, ring = chunk, chunk + TOGETHER * BLOCK
     for begin in range(0, filters, chunk):
         size = min(chunk, filters - begin)
@@ -64,20 +66,20 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                             q2 = fma(load(room, at2 + LANES), v, q2)
                             p3 = fma(load(room, at3), u, p3)
                             q3 = fma(load(room, at3 + LANES), v, q3)
-                        target = ((line * rows + i) * columns + j) * filters + begin + number * BLOCK
+                        target = n * image + p * plane + i * height + j * window + begin + number * BLOCK
                         left = columns - j
                         if real == BLOCK:
                             store(sums, target, p0)
                             store(sums, target + LANES, q0)
                             if left > 1:
-                                store(sums, target + filters, p1)
-                                store(sums, target + filters + LANES, q1)
+                                store(sums, target + window, p1)
+                                store(sums, target + window + LANES, q1)
                             if left > 2:
-                                store(sums, target + 2 * filters, p2)
-                                store(sums, target + 2 * filters + LANES, q2)
+                                store(sums, target + 2 * window, p2)
+                                store(sums, target + 2 * window + LANES, q2)
                             if left > 3:
-                                store(sums, target + 3 * filters, p3)
-                                store(sums, target + 3 * filters + LANES, q3)
+                                store(sums, target + 3 * window, p3)
+                                store(sums, target + 3 * window + LANES, q3)
                         else:
                             store(room, beside, p0)
                             store(room, beside + 8, q0)
@@ -88,7 +90,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                             store(room, beside + 48, p3)
                             store(room, beside + 56, q3)
                             for m in range(min(TOGETHER, left)):
-                                copy(sums, target + m * filters, room, beside + m * BLOCK, real)
+                                copy(sums, target + m * window, room, beside + m * BLOCK, real)
                         base += TOGETHER * pixel
 
 

@@ -26,6 +26,17 @@ def store(array: Array, at: int, vector: Vector) -> None:
     array[at : at + LANES] = vector
 
 
+def put(array: Array, at: int, number: Any) -> None:
+    """Write a number."""
+    array[at] = number
+
+
+def flat(array: Array) -> Array:
+    """Give an array as places from its first number on count, whatever lies in between."""
+    extent = sum((size - 1) * step for size, step in zip(array.shape, array.strides, strict=True)) // array.itemsize
+    return np.lib.stride_tricks.as_strided(array, (extent + 1,), (array.itemsize,))
+
+
 def splat(array: Array, at: int) -> Vector:
     """Read a number into every lane."""
     return np.full(LANES, array[at], array.dtype)
@@ -103,6 +114,15 @@ def teach() -> None:
         return types.void(array, types.intp, vector), build
 
     @intrinsic  # type: ignore[untyped-decorator]
+    def _put(typing: Any, array: Any, at: Any, number: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array_value, index, value = arguments
+            builder.store(value, pointer(context, builder, signature.args[0], array_value, index))
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, array.dtype), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
     def _splat(typing: Any, array: Any, at: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return spread(builder, builder.load(pointer(context, builder, signature.args[0], *arguments)))
@@ -149,6 +169,8 @@ def teach() -> None:
     # Numba asks with an implementation's signature which function of a call is meant
     overload(load)(lambda array, at: lambda array, at: _load(array, at))
     overload(store)(lambda array, at, vector: lambda array, at, vector: _store(array, at, vector))
+    overload(put)(lambda array, at, number: lambda array, at, number: _put(array, at, number))
+    overload(flat)(lambda array: lambda array: array)
     overload(splat)(lambda array, at: lambda array, at: _splat(array, at))
     overload(halves)(lambda array, at, other: lambda array, at, other: _halves(array, at, other))
     overload(fma)(lambda x, y, total: lambda x, y, total: _fma(x, y, total))

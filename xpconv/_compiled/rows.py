@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._compiled.lanes import LANES, halves, load, store, zeros
+from xpconv._compiled.lanes import LANES, halves, load, put, store, zeros
 
 Array = Any
 
@@ -105,7 +105,7 @@ def copy(target: Array, at: int, source: Array, first: int, count: int) -> None:
     for c in range(0, whole, LANES):
         store(target, at + c, load(source, first + c))
     for c in range(whole, count):
-        target[at + c] = source[first + c]
+        put(target, at + c, source[first + c])
 
 
 def _lay_fours(room: Array, target: int, pixels: Array, source: int, step: int, count: int, fan: int) -> None:

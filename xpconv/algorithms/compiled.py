@@ -128,11 +128,11 @@ class Compiled(Algorithm):
         """Give the outputs (n, *output, F) of a tile of so many, which starts at a place of images without padding."""
         (place, shape), sums = tile, np.dtype(work.sums)
         x, name = contiguous(work, "images", x), self.kernel(geometry)
-        if out is None or not (out.flags.c_contiguous and out.flags.aligned):
-            out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
         if bias is None:
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
         numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, False)
+        if out is None or not out.flags.aligned or (flat and not out.flags.c_contiguous):
+            out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         run, bias = build.get(name, sums.name), np.ascontiguousarray(bias)
         work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
