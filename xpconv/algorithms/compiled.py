@@ -112,7 +112,7 @@ class Compiled(Algorithm):
         )
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-        """(n, *slab, C), (n, *output, F) -> (*kernel, C/G, F), of pixels with their padding."""
+        """(n, *slab, C), (n, *output, F) -> (B, KD, KH, KW, C/G, 16), of pixels with their padding."""
         return self.clipped_weight_grad(work, slab, dz, geometry, (0, (0,) * geometry.rank))
 
     def clipped(
@@ -158,18 +158,22 @@ class Compiled(Algorithm):
         return found
 
     def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
-        """Give the part (*kernel, C/G, F) that a tile's gradient (n, *output, F) has in the sum."""
-        sums, name, filters = np.dtype(work.sums), self.kernel(geometry), geometry.filters
+        """Give the part (B, KD, KH, KW, C/G, 16) that a tile's gradient (n, *output, F) has in the sum."""
+        sums, name = np.dtype(work.sums), self.kernel(geometry)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
         packed = work.buffer("weight", _packed(geometry), sums)  # type: ignore[attr-defined]
         numbers, size, flat = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, True)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         build.get(f"{name} gradient", sums.name)(five(x, flat), five(dz, flat), packed, numbers, room)
-        (blocks, *kernel, _), (groups, own) = packed.shape, _parts(geometry, name)
-        parts = packed.reshape((groups, blocks // groups, *kernel, -1, BLOCK))
+        return packed.reshape((*packed.shape[:-1], -1, BLOCK))
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """(B, KD, KH, KW, C/G, 16) -> (*kernel, C/G, F)."""
+        groups, own = _parts(geometry, self.kernel(geometry))
+        parts = total.reshape((groups, -1, *total.shape[1:]))
         # (G, B/G, KD, KH, KW, C/G, 16) -> (KD, KH, KW, C/G, G, B/G·16)
-        found = np.moveaxis(parts, (0, 1), (-3, -2)).reshape((*kernel, parts.shape[-2], groups, -1))[..., :own]
-        return found.reshape((*geometry.kernel, -1, filters))
+        found = np.moveaxis(parts, (0, 1), (-3, -2)).reshape((*total.shape[1:-1], groups, -1))[..., :own]
+        return found.reshape((*geometry.kernel, -1, geometry.filters))
 
 
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', with the zeros behind the
