@@ -38,6 +38,7 @@ LAYERS = {
     "groups of sixteen and more": Conv(
         (20, 23), (3, 3), batch=2, channels=8, filters=42, groups=2, padding=1, stride=2
     ),
+    "pointwise": Conv((60, 61), (1, 1), batch=3, channels=20, filters=40),
     "eight filters": Conv((40, 41), (4, 4), batch=2, channels=3, filters=8, padding=1),
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
     "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),
@@ -88,7 +89,7 @@ def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> N
     right, module = build.get, importlib.import_module("xpconv.algorithms.compiled")
     place = module._layout
     faults = {
-        "place": lambda *a: (place(*a)[0] + np.eye(13, dtype=np.intp)[7], place(*a)[1]),
+        "place": lambda *a: place(*a)._replace(numbers=place(*a).numbers + np.eye(13, dtype=np.intp)[7]),
         "bias": lambda name, dtype: lambda x, w, b, *rest: right(name, dtype)(x, w, b * 0, *rest),
         "tap": lambda name, dtype: lambda x, w, *rest: right(name, dtype)(x, w * (w != w.max()), *rest),
     }
@@ -252,12 +253,20 @@ def test_the_environment_switches_kernels_off(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.needs("numba")
-@pytest.mark.parametrize("batch", [1, 64])
-def test_what_is_prepared_has_the_bits_of_a_call(batch: int) -> None:
-    setup = Conv((28, 28), (3, 3), batch=batch, channels=64, filters=64, groups=64, padding=1)
-    a = drawn(setup)
-    prepared = xc.prepare_conv(a["w"], a["b"], input_shape=a["x"].shape, **setup.options())
-    assert prepared(a["x"]).tobytes() == xc.conv(a["x"], a["w"], a["b"], **setup.options()).tobytes()
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_is_prepared_has_the_bits_of_a_call(name: str, threads: int) -> None:
+    """Of pieces on several threads too, of batches of any size, in any result."""
+    setup, a = LAYERS[name], drawn(LAYERS[name])
+    options: dict[str, Any] = setup.options() | {"algorithm": "compiled"}
+    with xc.set_options(threads=threads):
+        prepared = xc.prepare_conv(a["w"], a["b"], input_shape=a["x"].shape, **options)
+        for x in (a["x"], np.concatenate([a["x"]] * 9)):
+            wanted = xc.conv(x, a["w"], a["b"], **options)
+            assert prepared(x).tobytes() == wanted.tobytes()
+            gaps = np.zeros((*wanted.shape[:-1], 2 * wanted.shape[-1]), wanted.dtype)[..., ::2]
+            assert prepared(x, out=gaps) is gaps
+            assert gaps.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.needs("numba")

@@ -26,7 +26,7 @@ from xpconv.algorithms.cost import Work
 MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
 RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
-PAYS = 4_000_000  # flops, some tenths of a millisecond
+PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
 Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
 
 
@@ -83,7 +83,7 @@ class Compiled(Algorithm):
             moved=c + f,
             runs=1,
             calls=1,
-            pays=PAYS,
+            pays=PAYS if few else PAY_FILTERS,
             fused=fused,
             read=max(fan * BLOCK - c, 0) if few else 0,
             prepared=size,
