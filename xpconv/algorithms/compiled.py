@@ -77,6 +77,7 @@ class Compiled(Algorithm):
             short = geometry.products / (geometry.products + SHORT)
             begun = 0.75 * BEGUN * blocks + ODD * geometry.groups * (own % LANES)
             fused = FILTERS * (size - half) * short + LAID_OUT * c * min(steps, geometry.taps) + begun
+            fused *= APART if geometry.groups > 1 else 1
         return Work(
             elements=max(f, BLOCK),
             multiply_adds=0,
@@ -178,8 +179,9 @@ class Compiled(Algorithm):
 
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', with the zeros behind the
 # last filter; as laying out a number; as what is done once for a window and a block of filters; as a result that is
-# written alone. And so many products more does a matrix product seem to sum that is charged for none of them
-GROUPS, FILTERS, LAID_OUT, BEGUN, ODD, SHORT = 0.19, 0.15, 0.9, 20.0, 10.0, 10
+# written alone. Of what the plan charges matrix products too little for, as much is taken off here: so many products
+# more they seem to sum, and those of groups, whose matrices lie apart, take twice the time
+GROUPS, FILTERS, LAID_OUT, BEGUN, ODD, SHORT, APART = 0.19, 0.15, 0.9, 20.0, 4.0, 10, 0.5
 
 
 def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
