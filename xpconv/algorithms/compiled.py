@@ -27,6 +27,7 @@ MANY = 5  # filters in a group from which on a number of a pixel meets a vector 
 RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
 PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
+MOST = 32  # pieces of a convolution
 Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
 
 
@@ -139,24 +140,9 @@ class Compiled(Algorithm):
         work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
         return out
 
-    def pieces(self, geometry: Geometry, itemsize: int) -> list[Piece]:
+    def pieces(self, geometry: Geometry, itemsize: int) -> tuple[Piece, ...]:
         """Cut a convolution into pieces that pay for a thread: whole images, or some of the rows of one."""
-        output, before = geometry.output, tuple(before for before, _ in geometry.padding)
-        alone = max(-(-geometry.batch * PAYS // max(geometry.flops, 1)), 1)  # images that pay
-        along = 1 if geometry.rank == 1 or alone > 1 else min(-(-geometry.flops // (geometry.batch * PAYS)), output[0])
-        rows, found = -(-output[0] // along), []
-        for n in range(0, geometry.batch, alone):
-            for start in range(0, output[0], rows):
-                stop = min(start + rows, output[0])
-                leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
-                layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, False)
-                part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
-                axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
-                if layout.flat:
-                    size = math.prod(output[1:])
-                    axes = (every, every, slice(start * size, stop * size))
-                found.append(Piece((slice(n, n + alone), *axes), *layout))
-        return found
+        return _pieces(geometry, itemsize)
 
     def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
         """Give the part (B, KD, KH, KW, C/G, 16) that a tile's gradient (n, *output, F) has in the sum."""
@@ -249,6 +235,28 @@ def _layout(geometry: Geometry, place: Place, output: Ints, itemsize: int, gradi
     axes = zip(_three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk], np.intp)
     return _Layout(numbers, ring + (columns * BLOCK if gradient else before), flat)
+
+
+@lru_cache(maxsize=1024)
+def _pieces(geometry: Geometry, itemsize: int) -> tuple[Piece, ...]:
+    output, before = geometry.output, tuple(before for before, _ in geometry.padding)
+    pays = (PAYS if Compiled().kernel(geometry) == "groups" else PAY_FILTERS) // 2
+    count = min(max(geometry.flops // pays, 1), MOST)
+    alone = -(-geometry.batch // count)  # images of a piece
+    along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
+    rows, found = -(-output[0] // along), []
+    for n in range(0, geometry.batch, alone):
+        for start in range(0, output[0], rows):
+            stop = min(start + rows, output[0])
+            leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
+            layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, False)
+            part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
+            axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
+            if layout.flat:
+                size = math.prod(output[1:])
+                axes = (every, every, slice(start * size, stop * size))
+            found.append(Piece((slice(n, n + alone), *axes), *layout))
+    return tuple(found)
 
 
 def _pointwise(geometry: Geometry) -> bool:
