@@ -39,6 +39,8 @@ LAYERS = {
         (20, 23), (3, 3), batch=2, channels=8, filters=42, groups=2, padding=1, stride=2
     ),
     "pointwise": Conv((60, 61), (1, 1), batch=3, channels=20, filters=40),
+    "pointwise, with a smaller piece": Conv((41, 61), (1, 1), batch=1, channels=50, filters=40),
+    "pointwise stride 2": Conv((41, 30), (1, 1), batch=2, channels=24, filters=40, stride=2),
     "eight filters": Conv((40, 41), (4, 4), batch=2, channels=3, filters=8, padding=1),
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
     "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),

@@ -44,10 +44,10 @@ def _pieces(task: Task, algorithm: Compiled, result: Result) -> Jobs | None:
     x, target, weight = task.x, result.array(), task.ready[0]
     if not (_plain(x, sums) and x.flags.c_contiguous and _plain(target, sums) and target.strides[-1] == sums.itemsize):
         return None
-    pieces = algorithm.pieces(geometry, sums.itemsize)
+    pieces = algorithm.pieces(geometry, sums.itemsize, target.flags.c_contiguous)
     flat, room = pieces[0].flat, max(piece.room for piece in pieces)
     needs = min(task.plan.workers, len(pieces)) * room * sums.itemsize + weight.nbytes
-    if needs > task.plan.workspace or (flat and not target.flags.c_contiguous):
+    if needs > task.plan.workspace:
         return None
     bias = np.zeros(geometry.filters, sums) if task.b is None else np.ascontiguousarray(task.b, sums)
     loops = build.get(algorithm.kernel(geometry), sums.name)

@@ -132,24 +132,28 @@ class Compiled(Algorithm):
         x, name = contiguous(work, "images", x), self.kernel(geometry)
         if bias is None:
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
-        numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, False)
-        if out is None or not out.flags.aligned or (flat and not out.flags.c_contiguous):
+        if out is None or not out.flags.aligned:
             out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
+        solid = out.flags.c_contiguous
+        numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, solid=solid)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         run, bias = build.get(name, sums.name), np.ascontiguousarray(bias)
         work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
         return out
 
-    def pieces(self, geometry: Geometry, itemsize: int) -> tuple[Piece, ...]:
-        """Cut a convolution into pieces that pay for a thread: whole images, or some of the rows of one."""
-        return _pieces(geometry, itemsize)
+    def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> tuple[Piece, ...]:
+        """Cut a convolution into pieces that pay for a thread: whole images, or some of the rows of one.
+
+        `solid`: the result has no gaps.
+        """
+        return _pieces(geometry, itemsize, solid)
 
     def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
         """Give the part (B, KD, KH, KW, C/G, 16) that a tile's gradient (n, *output, F) has in the sum."""
         sums, name = np.dtype(work.sums), self.kernel(geometry)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
         packed = work.buffer("weight", _packed(geometry), sums)  # type: ignore[attr-defined]
-        numbers, size, flat = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, True)
+        numbers, size, flat = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, gradient=True)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         build.get(f"{name} gradient", sums.name)(five(x, flat), five(dz, flat), packed, numbers, room)
         return packed.reshape((*packed.shape[:-1], -1, BLOCK))
@@ -213,11 +217,18 @@ class _Layout(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _layout(geometry: Geometry, place: Place, output: Ints, itemsize: int, gradient: bool) -> _Layout:
+def _layout(
+    geometry: Geometry, place: Place, output: Ints, itemsize: int, *, gradient: bool = False, solid: bool = True
+) -> _Layout:
     """Describe a tile to the loops (`_compiled.rows`)."""
     image, leads = place
     pixels = math.prod(output)
-    flat = _pointwise(geometry) and output[1:] == geometry.output[1:] and pixels * geometry.channels * itemsize <= FLAT
+    flat = (
+        solid
+        and _pointwise(geometry)
+        and output[1:] == geometry.output[1:]
+        and pixels * geometry.channels * itemsize <= FLAT
+    )
     if flat:  # no window is at the end of a row
         leads, output = (leads[0] * math.prod(output[1:]),), (pixels,)
     strides, gaps = _three(geometry.stride, 1), _three(geometry.dilation, 1)
@@ -238,7 +249,7 @@ def _layout(geometry: Geometry, place: Place, output: Ints, itemsize: int, gradi
 
 
 @lru_cache(maxsize=1024)
-def _pieces(geometry: Geometry, itemsize: int) -> tuple[Piece, ...]:
+def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> tuple[Piece, ...]:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
     pays = (PAYS if Compiled().kernel(geometry) == "groups" else PAY_FILTERS) // 2
     count = min(max(geometry.flops // pays, 1), MOST)
@@ -249,7 +260,8 @@ def _pieces(geometry: Geometry, itemsize: int) -> tuple[Piece, ...]:
         for start in range(0, output[0], rows):
             stop = min(start + rows, output[0])
             leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
-            layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, False)
+            layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
+            solid = layout.flat  # the first is the largest, and the others are taken as it is
             part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
             axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
             if layout.flat:
