@@ -41,7 +41,8 @@ def _pieces(task: Task, algorithm: Compiled, result: Result) -> Jobs | None:
     geometry, sums = task.plan.geometry, np.dtype(task.call.arithmetic.sums)
     if geometry.mode != "zeros" or not isinstance(result, Written):
         return None
-    x, target, weight = task.x, result.array(), task.ready[0]
+    x, target = task.x, result.array()
+    weight: Any = task.ready[0]
     if not (_plain(x, sums) and x.flags.c_contiguous and _plain(target, sums) and target.strides[-1] == sums.itemsize):
         return None
     pieces = algorithm.pieces(geometry, sums.itemsize, target.flags.c_contiguous)
