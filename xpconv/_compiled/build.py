@@ -37,7 +37,17 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f"),
     "places": ("maxima", "places", "4r 4l 1i 1w"),
     "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w"),
+    "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s"),
+    "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s"),
+    "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s"),
     "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r"),
+    "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r"),
+    "first along": ("lines", "first", "3r 3w 3s 1i"),
+    "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
+    "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
+    "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i"),
+    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w"),
+    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w"),
 }
 
 DTYPES = ("float32", "float64")

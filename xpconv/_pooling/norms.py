@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling import looped, portable, whole
+from xpconv._pooling import compiled_norms, looped, portable, whole
 from xpconv._pooling.lines import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
@@ -23,6 +23,8 @@ from xpconv._work.workspace import Workspace
 
 def lp_pool(call: Call, windows: Windows, x: Array, p: float) -> Array:
     """(N, *I, C) -> (N, *O, C): the norms."""
+    if call.traits.buffers and (y := compiled_norms.lp_pool(call, windows, x, p)) is not None:
+        return y
 
     def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
         return [_norm(work, windows, region, portable.slab(work, windows, region, x[..., own]), p)]
@@ -36,13 +38,15 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
     if looped.serves(call, windows):
         return looped.lp_pool_vjp(call, windows, dy, x, p, _norm)
     dx = whole.lp_pool_vjp(call, windows, dy, x, p)
+    if dx is None and call.traits.buffers:
+        dx = compiled_norms.lp_pool_vjp(call, windows, dy, x, p)
     if dx is not None:
         return dx
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(work, windows, readers, x[..., own])
         shares = portable.gradients(work, readers, dy[..., own])
-        norm = _norm(work, windows, readers, slab, p)
+        norm, there = _norm(work, windows, readers, slab, p), portable.existing(work, windows, readers)
         norm = xp.where(norm > 0, norm, xp.ones_like(norm))
         if p == math.inf:
 
@@ -58,6 +62,8 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
             for picks in pixels.readings():
                 largest = portable.picked(work, norm, *picks)
                 share = portable.norm_share(work, value, largest, portable.picked(work, shares, *picks), p)
+                if there is not None:  # infinity times a gradient of 0 would be NaN
+                    share = xp.where(portable.picked(work, there, *picks), share, xp.zeros_like(share))
                 total = share if total is None else total + share
             return total
 
@@ -75,7 +81,7 @@ def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: flo
     scale = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
 
     def step(total: Array, values: Sequence[Array]) -> Array:
-        return total + xp.pow(xp.abs(values[0]) / scale, p)
+        return total + portable.power(xp, xp.abs(values[0]) / scale, p)
 
     total = portable.fold(work, windows, region, [slab], step, xp.zeros_like(scale))
-    return scale * xp.pow(total, 1 / p)
+    return scale * portable.power(xp, total, 1 / p)

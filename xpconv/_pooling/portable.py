@@ -172,6 +172,18 @@ def gradients(work: Workspace, readers: Region, dy: Array, lens: Lens | None = N
     return surrounded(work, "gradient", dy, readers, lens=lens)
 
 
+def existing(work: Workspace, windows: Windows, readers: Region) -> Array | None:
+    """(1, *readers, 1): which windows are those of the output, to broadcast; None if all are."""
+    if windows.within(readers) == readers:
+        return None
+    found = np.ones((1,) * (windows.rank + 2), np.bool_)
+    for axis, (line, (first, last)) in enumerate(zip(windows.lines, readers[1:], strict=True), start=1):
+        numbers = np.arange(first, last)
+        there = (numbers >= 0) & (numbers < line.count)
+        found = found & there.reshape((-1,) + (1,) * (windows.rank + 1 - axis))
+    return work.space.array(found, work.xp.bool)
+
+
 def _ready(work: Workspace, picks: Iterator[Pick], axis: int, rank: int) -> Iterator[Pick]:
     """Move what picks hold to the device."""
     for pick in picks:
@@ -395,6 +407,12 @@ def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Arra
 # --- norms ----------------------------------------------------------------------------------------
 
 
+def power(xp: Any, base: Array, p: float) -> Array:
+    """Take a power of numbers not below 0; the commonest ones by operations whose bits are the same anywhere."""
+    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square}
+    return exact[p](base) if p in exact else xp.pow(base, p)
+
+
 def norm_share(work: Workspace, value: Array, norm: Array, share: Array, p: float) -> Array:
     """Give what pixels get of the gradients of windows that read them, by the slope of their norms, none of them 0."""
     xp = work.xp
@@ -402,6 +420,6 @@ def norm_share(work: Workspace, value: Array, norm: Array, share: Array, p: floa
         slope = xp.where(value == value, xp.astype(xp.abs(value) == norm, work.sums), value)  # of NaN not 0, but NaN
     else:
         ratio = xp.abs(value) / norm
-        slope = xp.pow(xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
+        slope = power(xp, xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
     share = share * work.space.sign(value) * slope
     return xp.where(value == 0, xp.zeros_like(share), share)
