@@ -15,6 +15,7 @@ from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
 from xpconv._pooling import portable
 from xpconv._pooling.lines import Windows
+from xpconv._pooling.loops import tap_at, tap_starts
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
 
@@ -39,8 +40,8 @@ def spread(call: Call, work: Workspace, windows: Windows, arrays: Sequence[Array
     total = work.space.zeros((windows.batch, *sizes, windows.channels), work.sums)
 
     def step(number: Any, total: Array) -> Array:
-        starts = portable.tap_starts(windows, windows.taps - 1 - number)
-        values = [portable.tap_at(work, windows, region, array, starts) for array in arrays]
+        starts = tap_starts(windows, windows.taps - 1 - number)
+        values = [tap_at(work, windows, region, array, starts) for array in arrays]
         own = _apart(work, windows, share(values))
         there = work.space.part(total, starts, own.shape)
         return work.space.put_part(total, there + own, starts)

@@ -24,13 +24,13 @@ from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._engine.slab import surrounded
 from xpconv._pooling.lines import Pick, Windows
+from xpconv._pooling.loops import State, in_a_loop, tap_at, tap_starts
 from xpconv._pooling.reduce import along
 from xpconv._pooling.sweep import Footprint, cut, sweep
 from xpconv._shapes.cuts import Tiles, intervals
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.workspace import Workspace
 
-State = tuple[Array, ...]
 Tile = Callable[[Workspace, Region, slice], Sequence[Array]]  # blocks of results for a region and some channels
 
 
@@ -231,7 +231,7 @@ def combined(
     order = range(windows.rank)
     for axis in reversed(order) if windows.strided else order:
         if loop and work.space.loops:
-            slab = _in_a_loop(work, windows, region, axis, [slab], lambda *found: found, _with(work, function))[0]
+            slab = in_a_loop(work, windows, region, axis, [slab], lambda *found: found, _with(work, function))[0]
             continue
         total = None
         for pick in taps(work, windows, region, axis):
@@ -266,52 +266,6 @@ def fold(
         return step(state, [tap_at(work, windows, region, slab, starts) for slab in slabs])
 
     found: Array = work.space.loop(0, windows.taps, one, state)
-    return found
-
-
-def tap_starts(windows: Windows, number: Any) -> tuple[Any, ...]:
-    """Give where the pixels of a tap of windows at a stride begin in a slab: (image, *axes, channel)."""
-    starts: list[Any] = [0 * number]
-    for line in reversed(windows.lines):
-        starts.insert(0, number % line.kernel * line.dilation)
-        number = number // line.kernel
-    return (0 * number, *starts)
-
-
-def tap_at(work: Workspace, windows: Windows, region: Region, slab: Array, starts: Sequence[Any]) -> Array:
-    """(n, *slab, C) -> (n, *windows, C): the pixels of a tap, by where they begin."""
-    counts = [stop - start for start, stop in region[1:]]
-    reached = [(n - 1) * line.stride + 1 for n, line in zip(counts, windows.lines, strict=True)]
-    part = work.space.part(slab, starts, (slab.shape[0], *reached, slab.shape[-1]))
-    return part[(slice(None), *(slice(None, None, line.stride) for line in windows.lines), slice(None))]
-
-
-def _in_a_loop(
-    work: Workspace,
-    windows: Windows,
-    region: Region,
-    axis: int,
-    slabs: Sequence[Array],
-    begin: Callable[..., State],
-    step: Callable[..., State],
-) -> State:
-    """Go over the taps along an axis: `begin` is given the pixels of the first, `step` a state and those of the next.
-
-    They are gathered by a table, of which a window that has fewer taps than the longest reads its last pixel again.
-    """
-    line, (start, stop) = windows.lines[axis], region[1 + axis]
-    if windows.strided:
-        numbers = np.arange(line.kernel)[:, None] * line.dilation + np.arange(stop - start) * line.stride
-    else:
-        numbers = np.stack([pick.index for pick in line.taps((start, stop))])
-    table = work.space.array(numbers, work.space.index_dtype)
-
-    def values(number: Any) -> Iterator[Array]:
-        index = work.xp.reshape(work.space.part(table, (number, 0 * number), (1, stop - start)), (-1,))
-        return (work.xp.take(slab, index, axis=1 + axis) for slab in slabs)
-
-    first = begin(*(work.xp.take(slab, table[0, :], axis=1 + axis) for slab in slabs))
-    found: State = work.space.loop(1, len(numbers), lambda number, state: step(state, *values(number)), first)
     return found
 
 
@@ -380,7 +334,7 @@ def first_maxima(work: Workspace, windows: Windows, region: Region, slab: Array)
     # the last axis first: of equal maxima a row keeps its first, then the first row is kept
     for axis in reversed(range(windows.rank)):
         if work.space.loops:
-            slab, spots = _in_a_loop(work, windows, region, axis, [slab, spots], begin, step)
+            slab, spots = in_a_loop(work, windows, region, axis, [slab, spots], begin, step)
             continue
         state: State = ()
         for pick in taps(work, windows, region, axis):
