@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled import build
-from xpconv._convolution.repeat import serves
+from xpconv._convolution.repeat import WORKSPACE, serves
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.results import Written
 from xpconv._shapes.layout import in_layout
@@ -107,7 +107,7 @@ class Straight(Small):
             piece = self._pieces[number]
             self._loops(images, self._weight, self._bias, result[piece.where], piece.numbers, room)
 
-        threads.run(compute, len(self._pieces), self._taken, self._idle.append, self._workers, collect=False)
+        threads.run(compute, len(self._pieces), self._taken, self._given, self._workers, collect=False)
         if out is None or plain:
             return target
         np.copyto(out, target)
@@ -119,6 +119,11 @@ class Straight(Small):
             return self._idle.pop()
         except IndexError:
             return np.empty(self._room, self._dtype)
+
+    def _given(self, room: Array) -> None:
+        """Keep work memory, unless it is large."""
+        if room.nbytes <= WORKSPACE:
+            self._idle.append(room)
 
 
 class Replay(Small):
