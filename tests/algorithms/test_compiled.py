@@ -91,7 +91,7 @@ def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> N
     right, module = build.get, importlib.import_module("xpconv.algorithms.compiled")
     place = module._layout
     faults = {
-        "place": lambda *a: place(*a)._replace(numbers=place(*a).numbers + np.eye(13, dtype=np.intp)[7]),
+        "place": lambda *a, **k: place(*a, **k)._replace(numbers=place(*a, **k).numbers + np.eye(13, dtype=np.intp)[7]),
         "bias": lambda name, dtype: lambda x, w, b, *rest: right(name, dtype)(x, w, b * 0, *rest),
         "tap": lambda name, dtype: lambda x, w, *rest: right(name, dtype)(x, w * (w != w.max()), *rest),
     }
