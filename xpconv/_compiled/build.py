@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 Kernel = Callable[..., None]
 Key = tuple[str, str]  # name, dtype
 
@@ -51,6 +53,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
 }
 
 DTYPES = ("float32", "float64")
+NAMES = {np.dtype(name): name for name in DTYPES}  # asking a dtype for its name takes microseconds
 
 
 @lru_cache(maxsize=1)

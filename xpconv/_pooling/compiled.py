@@ -49,12 +49,12 @@ def serves(name: str, call: Call, windows: Windows, *arrays: Array) -> bool:
     if not call.traits.buffers or switch is False or call.measures:
         return False
     plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
-    dtypes = {array.dtype.name for array in arrays}
-    if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES):
+    name_of = build.NAMES.get(arrays[0].dtype)
+    if not plain or name_of is None or any(array.dtype != arrays[0].dtype for array in arrays):
         return False
     if not math.prod(windows.output_shape) or not build.installed():
         return False
-    return switch is True or build.ledger.takes(name, dtypes.pop(), math.prod(windows.input_shape) * SAVED[name])
+    return switch is True or build.ledger.takes(name, name_of, math.prod(windows.input_shape) * SAVED[name])
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ class Loops:
             return None
         if not serves(name, call, windows, *arrays):
             return None
-        return Loops(name, arrays[0].dtype.name, windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines))
+        return Loops(
+            name, build.NAMES[arrays[0].dtype], windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines)
+        )
 
     def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows."""
@@ -139,6 +141,11 @@ def images_each(call: Call, windows: Windows, weight: int) -> int:
 
 def rows_apart(call: Call, windows: Windows) -> Cut:
     """Cut the windows into whole rows, for loops to whose results the cut makes no difference."""
+    return _rows_apart(windows, call.options.threads, call.options.room)
+
+
+@lru_cache(maxsize=1024)
+def _rows_apart(windows: Windows, threads: int, room: int) -> Cut:
     shape = (windows.batch, *windows.output)
     rows = math.prod(shape[: max(windows.rank, 1)])
     size = math.prod(windows.input_shape) // max(rows, 1)  # pixels and channels for a row of windows
@@ -147,7 +154,7 @@ def rows_apart(call: Call, windows: Windows) -> Cut:
     if tile[-1] != shape[-1]:
         tile = (*tile[:-1], shape[-1])
     row = windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS
-    return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
+    return Cut(shape, tile, windows.channels, max(1, min(threads, room // row)))
 
 
 def four(array: Array) -> Array:
