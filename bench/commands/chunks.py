@@ -166,7 +166,7 @@ def chart(found: Sequence[Measurement], caption: str) -> bytes:
             }
             for way in WAYS
         }
-        panels.append(charts.Bars(title, {way: cases for way, cases in series.items() if cases}, line=0.0))
+        panels.append(charts.Bars(title, {way: cases for way, cases in series.items() if cases}, line=0.0, first=""))
     return charts.bars(panels, caption)
 
 

@@ -153,6 +153,7 @@ def chart(found: Sequence[Measurement], loops: bool, caption: str) -> bytes:
         f"{number(LEAST_TIMES_COURSE)} times",
         LEAST_TIMES_COURSE,
         logarithmic=True,
+        first="most",
     )
     return charts.bars([torch, course] if loops else [fastest], caption)
 

@@ -31,6 +31,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SIDES = (14, 28, 56, 112, 224)
 THREADS = "threads"
 LABELS = {"batch": "images in a batch", "pixels": "pixels of one image", THREADS: "threads"}
+EACH = {"batch": ("Time of one image in a batch", "ms", 1e3), "pixels": ("Time of one pixel of an image", "ns", 1e9)}
 SPEED_UP = 1.7  # of two threads
 LARGEST = 3
 FIRST_LAYOUT, LAST_LAYOUT = "channels_first", "channels_last"
@@ -155,20 +156,36 @@ def second_thread(curves: Sequence[Curve]) -> dict[str, dict[str, float | None]]
 
 
 def chart(curves: Sequence[Curve], caption: str) -> bytes:
-    """Draw the curves, each beside a linear one that ends with it."""
-    panels = []
+    """Draw what one image and one pixel cost in calls of every size, and what more threads save on each layer."""
+    panels = [
+        charts.Curves(
+            title,
+            LABELS[curve.over],
+            unit,
+            {passes: _each(curve.seconds(passes), factor) for passes in by_pass(curve.points)},
+        )
+        for curve in curves
+        if curve.over != THREADS
+        for title, unit, factor in [EACH[curve.over]]
+    ]
+    return charts.curves(panels, caption, [_gains([curve for curve in curves if curve.over == THREADS])])
+
+
+def _each(seconds: Mapping[int, float], factor: float) -> tuple[list[int], list[float]]:
+    """Divide times by sizes."""
+    return list(seconds), [factor * value / size for size, value in seconds.items()]
+
+
+def _gains(curves: Sequence[Curve]) -> charts.Bars:
+    """Divide the time with one thread by that with the most, by pass and case."""
+    most = max((size for curve in curves for size in curve.seconds(FORWARD)), default=1)
+    series: dict[str, dict[str, float | None]] = {passes: {} for passes in PASSES}
     for curve in curves:
-        lines: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
-        linear = {}
-        for passes in by_pass(curve.points):
+        for passes in PASSES:
             seconds = curve.seconds(passes)
-            sizes, values = list(seconds), [1e3 * value for value in seconds.values()]
-            sign = -1 if curve.over == THREADS else 1
-            lines[passes] = (sizes, values)
-            linear[f"{passes}, linear"] = (sizes, [values[-1] * (n / sizes[-1]) ** sign for n in sizes])
-        title, label = f"Time over {curve.over}", LABELS[curve.over]
-        panels.append(charts.Curves(title, label, "ms", lines | linear, tuple(linear)))
-    return charts.curves(panels, caption)
+            series[passes][curve.case] = seconds[1] / seconds[most]
+    title = f"Time with one thread ÷ time with {most} threads (more is better)"
+    return charts.Bars(title, series, "no gain", first="most")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -206,6 +223,6 @@ def run(options: argparse.Namespace) -> int:
                     *judged("two threads over one", 1 / SPEED_UP, second_thread(threads)),
                 ],
                 facts=facts,
-                chart=lambda caption: chart([*curves, threads[0]], caption),
+                chart=lambda caption: chart([*curves, *threads], caption),
             ),
         )

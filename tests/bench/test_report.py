@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.commands import conv, trees
+from bench.commands import conv, scale, trees
 from bench.layers import BOTH, FORWARD
 from bench.measure.measurement import Measurement
 from bench.measure.timing import Timing
@@ -134,6 +134,31 @@ def test_a_chart_of_nothing_says_so(monkeypatch):
     charts.bars([charts.Bars("nobody", {FORWARD: {"a": None}})], "a machine")
     charts.bars([charts.Bars("loops", {FORWARD: {"a": 2000.0}}, "1,000", 1000.0, True)], "a machine")
     assert captions == ["nothing to compare with; a machine", "a machine"]
+
+
+@pytest.mark.parametrize(("first", "order"), [("least", "bcad"), ("most", "acbd"), ("", "abcd")])
+def test_bars_are_sorted_by_the_mean_of_their_ratios(first, order):
+    series = {FORWARD: dict(zip("abcd", (2.0, 0.5, 1.0, None), strict=True)), BOTH: {"a": 1.0, "b": 0.5, "c": 1.5}}
+    assert "".join(charts._cases([charts.Bars("ratios", series, first=first)])) == order
+
+
+def test_the_chart_of_scaling_has_what_one_costs_and_what_threads_gain(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(charts, "curves", lambda panels, caption, below: drawn.append((panels, below)) or b"")
+
+    def curve(over, case, seconds):
+        points = [
+            Measurement(case, passes, {"xpconv": Timing(1, samples=[value])}, {"over": over, "size": size})
+            for passes in (FORWARD, BOTH)
+            for size, value in seconds.items()
+        ]
+        return scale.Curve(over, case, points)
+
+    threads = [curve("threads", "a", {1: 3e-3, 2: 2e-3}), curve("threads", "b", {1: 2e-3, 2: 1e-3})]
+    scale.chart([curve("batch", "a", {1: 1e-3, 4: 2e-3}), *threads], "a machine")
+    ((panel,), (gains,)) = drawn[0]
+    assert panel.lines[FORWARD] == ([1, 4], [1.0, 0.5])
+    assert gains.series == {passes: {"a": 1.5, "b": 2.0} for passes in (FORWARD, BOTH)}
 
 
 def test_trees_are_told_by_mean_and_worst():
