@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -31,7 +32,15 @@ exclude_patterns = ["_build", "jupyter_execute"]
 default_role = "py:obj"  # a name in a docstring links to its entry where it has one
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say types and shapes
+autodoc_typehints = "signature"
+# written as the source has them; reference/types.md says what each is
+autodoc_type_aliases = {
+    name: name
+    for name in re.findall(
+        r"^\.\. py:type:: (\w+)$", (ROOT / "docs/reference/types.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+}
+python_maximum_signature_line_length = 88  # longer ones: a line for each parameter
 autodoc_mock_imports = [name for name in ("torch", "jax", "onnx") if importlib.util.find_spec(name) is None]
 napoleon_google_docstring = False
 napoleon_use_rtype = False
