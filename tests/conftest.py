@@ -39,7 +39,7 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
 # fixtures that are a library
 FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}
 NORMAL = (
-    "what the catalogue has beside each case once and each dtype, library and guise in turn; larger sizes: "
+    "what the catalogue has beside each case once and each dtype, library, guise and kind of data in turn; larger: "
     "XPCONV_TEST_SIZE=ci (all) or nightly (more drawn cases)"
 )
 

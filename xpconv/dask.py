@@ -33,6 +33,7 @@ from xpconv._chunks.chain import Link as _Link
 from xpconv._chunks.graph import meta as _meta
 from xpconv._ops import adaptive, conv, lp, padding, pool, transpose, unpool, windows
 from xpconv._plan.choose import choose as _choose
+from xpconv._pooling.lines import Windows as _Windows
 from xpconv._shapes import read as _read
 from xpconv._shapes.chunks import output_bounds as _output_bounds
 from xpconv._shapes.read import Windowing as _Windowing
@@ -124,11 +125,14 @@ def predict(
     Notes
     -----
     What a block needs is followed back through the layers to the image; a layer's padding is put only where its windows
-    leave the image, and each is computed by the algorithm that it has for whole images. So the result is that of
-    ``model.predict(parameters, x)`` on the whole image: to the bit where sums are exact, and otherwise but for the
-    order in which BLAS adds products, which can depend on where a pixel lies in a matrix. Pixels in the rim of a block
-    are computed by its neighbours as well. A network with layers that see the whole image (`Flatten`, `Dense`, layers
-    of one's own) is run image by image: the chunks of x along its first axis are those of the result.
+    leave the image. A convolution is planned for the whole image, and a block computes in full each of that plan's
+    tiles that it meets, so that BLAS makes the same products of the same shapes. So the result has the bits of
+    ``model.predict(parameters, x)`` on the whole of x, floats included, on the same kind of machine. (Where an image
+    has an infinity or a NaN, pixels beside it can differ in the last digits. So can those of CuPy's chunks: a tile of a
+    GPU's is as large as a block, so each block has tiles of its own, of the algorithm that is chosen for the whole.)
+    Pixels in the rim of a block are computed by its neighbours as well. A network with layers that see the whole image
+    (`Flatten`, `Dense`, layers of one's own) is run on some images at a time: the chunks of x along its first axis are
+    those of the result, which has the bits of ``model.predict`` on the images of a chunk.
 
     Examples
     --------
@@ -170,28 +174,32 @@ def _links(model: Sequential, parameters: Mapping[str, Array], asked: _Asked, li
                 layer.stride, layer.padding, layer.dilation, layout=layer.layout, ceil_mode=layer.ceil_mode
             )
             geometry = _read.pool(name, shape, layer.window, windowing)
-            link = _Link(name, layer, geometry, (("ceil_mode", True),))
+            mean = _Windows.of(geometry) if isinstance(layer, _AvgPool) else None
+            link = _Link(name, layer, geometry, windows=mean, fixed=(("ceil_mode", True),))
         links.append(link)
         if link.geometry is not None:
             n, *size, channels = link.geometry.output_shape
             shape = (n, *size, channels) if asked.layout == "channels_last" else (n, channels, *size)
-    geometries = [link.geometry for link in links if link.geometry is not None]
+    windowed = [link for link in links if link.geometry is not None]
+    geometries = [link.geometry for link in windowed if link.geometry is not None]
     bounds = []
     for axis in range(geometries[0].rank):
         cuts = asked.images("x", geometries[0].rank).bounds[axis + 1]
         for geometry in geometries:
             cuts = _output_bounds(geometry, axis, cuts)
         bounds.append(cuts)
-    return links if _chain.reaches(geometries, bounds) else None
+    return links if _chain.reaches(windowed, bounds) else None
 
 
 def _conv_link(link: _Link, shape: tuple[int, ...], parameters: Mapping[str, Array], like: Array) -> _Link:
     layer, weight = link.layer, parameters[f"{link.name}.weight"]
-    windowing = _Windowing(layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode, layer.layout)
-    geometry = _read.conv(link.name, shape, weight.shape, windowing)
-    call = _Call.of(link.name, x=like, w=weight, layout=layer.layout)
+    geometry = _read.conv(link.name, shape, weight.shape, layer.windowing)
+    call = _Call.of(link.name, x=like, w=weight, b=parameters[f"{link.name}.bias"], layout=layer.layout)
+    if call.traits.threads:
+        return _Link(link.name, layer, geometry, _choose(call, geometry, layer.algorithm, compact=True))
+    # a tile of a GPU's is large: with few pixels in each it would be slow
     chosen = _choose(call, geometry, layer.algorithm).algorithm
-    return _Link(link.name, layer, geometry, (("padding_mode", "zeros"), ("algorithm", chosen)))
+    return _Link(link.name, layer, geometry, fixed=(("padding_mode", "zeros"), ("algorithm", chosen)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.arguments import add_common, add_seconds, positive_int
+from bench.arguments import add_common, add_seconds, names_of, positive_int
 from bench.chunked import CASES, MEMORY, OWN, SCHEDULERS, WAYS, WORKERS, serves
 from bench.contest.session import opened
 from bench.errors import UsageError
@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=positive_int, metavar="N", help=f"pixels on a side (default {SIDE})")
     parser.add_argument("--chunk", type=positive_int, metavar="N", help=f"of a chunk (default {CHUNK})")
     parser.add_argument("--cases", default="", metavar="TEXT", help="only cases whose name holds TEXT")
+    for option, known in (("--ways", WAYS), ("--on", SCHEDULERS)):
+        text = ", ".join(known)
+        parser.add_argument(option, type=names_of(known), default=known, metavar="NAMES", help=f"only some of {text}")
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where images are written (default: a temporary one)"
     )
@@ -91,8 +94,8 @@ def measure(options: argparse.Namespace, folder: Path, until: float) -> tuple[li
         image(folder, size, chunk, 3 if colour else 1)
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for number_of in range(rounds):
-            for scheduler in SCHEDULERS[: 1 if options.quick else None]:
-                for way in WAYS:
+            for scheduler in options.on[: 1 if options.quick else None]:
+                for way in options.ways:
                     if not serves(case, way, scheduler) or (way == "dask_image" and (options.quick or not _has(way))):
                         continue
                     if time.perf_counter() > until:

@@ -13,7 +13,7 @@ import xpconv as xc
 from tests import cases, checks, sizes
 from tests.backends import Backend
 from tests.cases import CONV, arrays, values
-from tests.memory import MIB, beside
+from tests.memory import MIB, beside, lessened
 from tests.oracle.longdouble import convolve, ratio, wide
 from xpconv import bounds
 from xpconv._shapes.cuts import Tiles
@@ -86,9 +86,15 @@ def test_every_case(backend: Backend, name: str, algorithm: str) -> None:
 KERNELS = [(k, k) for k in range(2, 8)] + [(3, 1), (1, 5), (2, 7), (6, 3), (4,), (7,), (2, 3, 2), (3, 3, 3), (1, 4, 2)]
 SIZES = {1: [(41,), (7,)], 2: [(23, 17), (7, 9)], 3: [(9, 8, 7), (4, 5, 3)]}
 FORMS: list[tuple[Any, str]] = [
-    (0, "zeros"), ("same", "zeros"), ("same_lower", "reflect"), (1, "circular"), ("causal", "replicate"),
-    (2, "zeros"), ("same", "circular"), (1, "reflect"),
-]  # fmt: skip
+    (0, "zeros"),
+    ("same", "zeros"),
+    ("same_lower", "reflect"),
+    (1, "circular"),
+    ("causal", "replicate"),
+    (2, "zeros"),
+    ("same", "circular"),
+    (1, "reflect"),
+]
 
 
 def pairs(padding: Any, kernel: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -116,12 +122,15 @@ def test_every_kernel(numpy_backend: Backend, kernel: tuple[int, ...], algorithm
         c, f = ((3, 5), (4, 4), (1, 1), (9, 2))[number % 4]
         depthwise = number % 4 == 1
         x, w = values((2, *size, c), number, "float32"), values((*kernel, 1 if depthwise else c, f), 9, "float32")
-        z = convolve(x, w, None, pairs(padding, kernel), mode)["z"]
-        dz = values(z.shape, 5, "float32")
+        out = (n + sum(pair) - k + 1 for n, k, pair in zip(size, kernel, pairs(padding, kernel), strict=True))
+        dz = values((2, *out, w.shape[-1]), 5, "float32")
         exact = convolve(x, w, dz, pairs(padding, kernel), mode)
         options = {
-            "padding": padding, "padding_mode": mode, "algorithm": algorithm, "groups": c if depthwise else 1,
-        }  # fmt: skip
+            "padding": padding,
+            "padding_mode": mode,
+            "algorithm": algorithm,
+            "groups": c if depthwise else 1,
+        }
         if number % 3 == 2:
             options["layout"] = "channels_first"
             x, dz = (np.ascontiguousarray(np.moveaxis(a, -1, 1)) for a in (x, dz))
@@ -271,7 +280,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 def test_memory(name: str, algorithm: str, most: int) -> None:
     """A layer that does not fit is refused with the reason."""
     x_shape, w_shape, options = LAYERS[name]
-    x, w = np.full(x_shape, 0.5, np.float32), np.full(w_shape, 0.25, np.float32)
+    x, w = np.full(lessened(x_shape, most), 0.5, np.float32), np.full(w_shape, 0.25, np.float32)
     dz = np.ones_like(xc.conv(x, w, **options))
     options = {**options, "algorithm": algorithm}
     calls = (

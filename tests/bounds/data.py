@@ -70,8 +70,17 @@ def blocks(rng: Rng, shape: tuple[int, ...], factor: str) -> np.ndarray:
 
 
 DATA: tuple[Callable[[Rng, tuple[int, ...], str], np.ndarray], ...] = (
-    one_sign, cancelling, exponents, near_overflow, huge_pixels, denormals, vanishing, powers_of_two, channels, blocks,
-)  # fmt: skip
+    one_sign,
+    cancelling,
+    exponents,
+    near_overflow,
+    huge_pixels,
+    denormals,
+    vanishing,
+    powers_of_two,
+    channels,
+    blocks,
+)
 MILD = (one_sign, cancelling, channels, blocks)  # what float16 holds
 # JAX compiles each small step anew
 LIBRARIES = full(["strict", "torch", "cupy", "dpnp", "jax"], ["strict", "torch", "cupy", "dpnp"])

@@ -52,9 +52,10 @@ def test_many_sums_that_vanish(backend: Backend) -> None:
     """Where denormal numbers are flushed, each of a million products or numbers may be lost, however short the sums."""
     x, dz = (np.full((16, 256, 256, 1), 0.7 * 2.0**-63, np.float32) for _ in range(2))
     exact = (wide(x) * wide(dz)).sum().reshape(1, 1, 1, 1)
-    assert tried(
-        xc.conv_weight_grad, bounds.conv_weight_grad_error_bound, exact, [dz, x], (1, 1, 1, 1), backend=backend
-    ) <= 1  # fmt: skip
+    assert (
+        tried(xc.conv_weight_grad, bounds.conv_weight_grad_error_bound, exact, [dz, x], (1, 1, 1, 1), backend=backend)
+        <= 1
+    )
     small = np.full((16, 256, 256, 1), 0.7 * 2.0**-126, np.float32)
     exact = wide(small).sum(axis=(0, 1, 2))
     assert tried(db, bounds.conv_bias_grad_error_bound, exact, [small], backend=backend) <= 1
@@ -73,10 +74,19 @@ class Depth:
 @pytest.mark.parametrize(
     "shape",
     [
-        (1, 1, 1), (3, 5, 1), (1, 128, 2), (1, 129, 2), (2, 300, 3), (40, 33, 17, 4), (2, 130, 131, 8), (5, 4, 3, 2, 2),
-        (3, 200, 600), (2, 513, 1), (1, 1025, 1),
+        (1, 1, 1),
+        (3, 5, 1),
+        (1, 128, 2),
+        (1, 129, 2),
+        (2, 300, 3),
+        (40, 33, 17, 4),
+        (2, 130, 131, 8),
+        (5, 4, 3, 2, 2),
+        (3, 200, 600),
+        (2, 513, 1),
+        (1, 1025, 1),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("tile", [1 << 20, 1 << 8])
 def test_the_additions_of_a_sum_are_counted(shape: tuple[int, ...], tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums themselves, run on numbers that count; whole rows, and axis by axis where pixels lie apart."""

@@ -77,3 +77,21 @@ def test_the_bound_of_a_bias_in_chunks_holds() -> None:
     found = limit.compute(scheduler="synchronous")
     assert np.all(np.abs(db - dz.astype("float64").sum((0, 1, 2))) <= found)
     assert np.all(found <= 64 * bounds.conv_bias_grad_error_bound(dz))
+
+
+def test_bounds_of_gradients_of_images_are_cut_along_space() -> None:
+    import dask.array as da
+
+    rng = np.random.default_rng(0)
+    dz, w = rng.standard_normal((1, 20, 24, 6)).astype("float32"), rng.standard_normal((3, 3, 4, 6)).astype("float32")
+    lazy = da.from_array(dz, (1, 7, 8, 2))
+    options = {"stride": 2, "padding": 1}
+    for name, more in (("conv_input_grad", ((1, 39, 47, 4),)), ("conv_transpose", ())):
+        bound = BOUNDED[name][0]
+        found = bound(lazy, w, *more, **options)
+        assert found.numblocks == (1, 3, 3, 1)
+        got = getattr(xc, name)(lazy, w, *more, **options).compute(scheduler="synchronous")
+        exact = getattr(xc, name)(dz.astype("float64"), w.astype("float64"), *more, **options)
+        limit, plain = found.compute(scheduler="synchronous"), bound(dz, w, *more, **options)
+        assert np.all(np.abs(got - exact) <= limit)
+        assert np.all(limit <= 4 * plain)

@@ -166,7 +166,7 @@ def test_a_network_on_random_numbers_is_that_of_the_whole_image() -> None:
     model = nn.Sequential(LAYERS["strides"])
     parameters = model.init(rng, x.shape[1:])
     found = module.predict(model, parameters, da.from_array(x, chunks=(1, 16, 11, 3))).compute(scheduler="synchronous")
-    np.testing.assert_allclose(found, model.predict(parameters, x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found, model.predict(parameters, x), strict=True)
 
 
 def test_what_an_operation_takes_is_told() -> None:
@@ -189,3 +189,20 @@ def test_what_an_operation_takes_is_told() -> None:
     assert module.explain(xc.conv_vjp, x, x, w, padding="same").blocks == 16 + 1 + 1
     with pytest.raises(ValueError, match=r"^explain: operation is one of .*; got 'convolve'"):
         module.explain("convolve", x, w)
+
+
+def test_the_gradients_of_a_layer_are_trees_whose_shape_the_chunks_decide() -> None:
+    """A layer's own gradients on chunks are those of `conv_vjp`; that of the images is not computed."""
+    import dask
+    import dask.array as da
+
+    rng, layer = np.random.default_rng(0), nn.Conv(5, 3, padding=1)
+    x, dy = rng.standard_normal((2, 20, 24, 3)), rng.standard_normal((2, 20, 24, 5))
+    lazy, grads = (da.from_array(array, chunks=(1, 7, 8, array.shape[-1])) for array in (x, dy))
+    params = layer.init(rng, x.shape[1:], "float64")
+    found = layer.gradients(params, lazy, grads)
+    _, dw, db = xc.conv_vjp(grads, lazy, params["weight"], padding=1)
+    own = dask.compute(found["weight"], found["bias"], scheduler="synchronous")
+    for got, want in zip(own, dask.compute(dw, db, scheduler="threads"), strict=True):
+        assert got.tobytes() == want.tobytes()
+    np.testing.assert_allclose(own[1], dy.sum((0, 1, 2)))

@@ -52,3 +52,21 @@ def test_chunks_and_weights_lie_on_one_device() -> None:
     x, w = np.ones((1, 9, 9, 2), "float32"), np.ones((3, 3, 2, 4), "float32")
     with pytest.raises(TypeError, match=r"^conv: the arrays of one call belong to one library; got x: cupy"):
         xc.conv(on_gpu(x, 5), w)
+
+
+def test_a_network_runs_where_the_chunks_lie() -> None:
+    import xpconv.dask as module
+    from xpconv import nn
+
+    backend, rng = backends.load("cupy"), np.random.default_rng(0)
+    model = nn.Sequential(
+        nn.Conv(6, 5, stride=2, padding="same", padding_mode="reflect"), nn.ReLU(), nn.MaxPool(3, 2), nn.Conv(3, 3)
+    )
+    x = rng.integers(-3, 4, (1, 40, 50, 2)).astype("float32")
+    host = {
+        key: rng.integers(-2, 3, value.shape).astype("float32") for key, value in model.init(rng, x.shape[1:]).items()
+    }
+    there = {key: backend.asarray(value) for key, value in host.items()}
+    found = module.predict(model, there, on_gpu(x, (1, 13, 20, 2))).compute(scheduler="synchronous")
+    assert type(found) is type(backend.asarray(np.zeros(1)))
+    np.testing.assert_array_equal(backend.to_numpy(found), model.predict(host, x))

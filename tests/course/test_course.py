@@ -1,5 +1,6 @@
 """The course's blocks: its published figures, its naive loops as the reference, and the traps that students know."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import xpconv as xc
 from tests import checks
 from tests.backends import Backend
 from tests.cases import values
+from xpconv._arrays.dtypes import is_kind
 from xpconv.course.checks import named
 
 
@@ -327,6 +329,72 @@ def test_dtypes_are_promoted(numpy_backend: Backend, dtypes: tuple[str, str]) ->
         checks.demand(numpy_backend, pooled, loop_pool_backward(dA, *cache, mode), "float64")
     Z = xc.conv_single_step(A_prev[0, :2, :2], W[..., 0], b[..., 0])
     assert type(Z) is np.float64
+
+
+@pytest.mark.parametrize("geometry", [(2, 2), (2, 1), (4, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_averages_of_integers_are_floating(backend: Backend, dtype: str, geometry: tuple[int, int]) -> None:
+    hparameters = dict(zip(("f", "stride"), geometry, strict=True))
+    A_prev = values((2, 7, 6, 3), 0, dtype, 0, 9)
+    expected = loop_pool_forward(A_prev, hparameters, "average")
+    dA = values(expected.shape, 1, "float32", -3, 3)
+    A = backend.call(lambda a: xc.pool_forward(a, hparameters, mode="average")[0], A_prev)
+    assert is_kind(backend.xp, A.dtype, "real floating")
+    np.testing.assert_array_equal(backend.to_numpy(A), expected)  # shares of 4 and 16 are exact
+    expected = loop_pool_backward(dA, A_prev, hparameters, "average")
+    for given in (dA, dA.astype("int32")):
+        dx = backend.call(lambda g, a: xc.pool_backward(g, (a, hparameters), mode="average"), given, A_prev)
+        assert is_kind(backend.xp, dx.dtype, "real floating")
+        np.testing.assert_array_equal(backend.to_numpy(dx), expected)
+
+
+@pytest.mark.parametrize("mode", ["max", "average"])
+@pytest.mark.parametrize(
+    ("given", "images", "wanted"),
+    [
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float64"),
+        ("float16", "float32", "float32"),
+        ("float32", "uint8", "float32"),
+        ("float32", "int64", "float64"),
+        ("int32", "float32", "float64"),
+        ("int16", "int32", {"max": "int32", "average": "float64"}),
+        (">f4", ">f8", "float64"),
+        (">i2", "<f4", "float32"),
+    ],
+)
+def test_a_gradient_has_the_dtype_that_numpy_gives_the_two(given: str, images: str, wanted: Any, mode: str) -> None:
+    A_prev, hparameters = values((2, 5, 4, 3), 0, images, 0, 9), {"f": 2, "stride": 1}
+    dA = values((2, 4, 3, 3), 1, given, -3, 3)
+    dA_prev = xc.pool_backward(dA, (A_prev, hparameters), mode)
+    assert dA_prev.dtype == (wanted if isinstance(wanted, str) else wanted[mode])
+    np.testing.assert_array_equal(dA_prev, loop_pool_backward(dA, A_prev, hparameters, mode))
+
+
+@pytest.mark.parametrize("f", [2, 3])
+@pytest.mark.parametrize("name", ["means of integers", "gradient of means", "gradient of maxima", "of integers"])
+def test_what_is_converted_is_converted_tile_by_tile(name: str, f: int) -> None:
+    """The images, and the gradient, are larger than the workspace, so that a copy of them would be seen."""
+    room, hparameters = 4 << 20, {"f": f, "stride": 1}
+    A_prev = values((4, 160, 160, 16), 0, "uint8", 0, 9)
+    dA = values((4, 161 - f, 161 - f, 16), 1, "int8" if name == "of integers" else "float32", -3, 3)
+    wide = np.broadcast_to(np.float64(1), A_prev.shape)
+
+    def call() -> np.ndarray:
+        if name == "means of integers":
+            return xc.pool_forward(A_prev, hparameters, mode="average")[0]
+        return xc.pool_backward(dA, (wide, hparameters), "max" if name == "gradient of maxima" else "average")
+
+    with xc.set_options(max_workspace=room):
+        call()
+        tracemalloc.start()
+        try:
+            result = call()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert result.dtype == np.float64
+    assert peak <= result.nbytes + room
 
 
 def test_bad_input_of_the_course() -> None:

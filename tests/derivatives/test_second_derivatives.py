@@ -111,9 +111,11 @@ def test_avg_pool(case: Any) -> None:
     rng = np.random.default_rng(3)
     g, dy = whole(rng, shape), whole(rng, xc.avg_pool(np.zeros(shape), window, **keywords).shape)
     demand_gradients(
-        rng, lambda dy: dot(g, xc.avg_pool_vjp(dy, shape, window, **keywords)), [dy],
+        rng,
+        lambda dy: dot(g, xc.avg_pool_vjp(dy, shape, window, **keywords)),
+        [dy],
         [xc.avg_pool(g, window, **keywords)],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("count_include_pad", [True, False])

@@ -1,6 +1,7 @@
 """The house's order, read from the source: nothing imports upward, nothing optional is loaded unasked."""
 
 import ast
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -84,8 +85,13 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(path: Path, name: str) -> Iterator[tuple[str, bool]]:
+@functools.cache
+def imports(path: Path, name: str) -> tuple[tuple[str, bool], ...]:
     """Every module that a file imports, by its dotted name, and whether that is at the top of the file."""
+    return tuple(_imports(path, name))
+
+
+def _imports(path: Path, name: str) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {id(node) for outer in ast.walk(tree) if isinstance(outer, FUNCTIONS) for node in ast.walk(outer)}
     for node in ast.walk(tree):
@@ -114,8 +120,12 @@ def layer(name: str) -> str:
     return name.split(".")[1] if "." in name else ""
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_nothing_imports_upward(name: str) -> None:
+def test_nothing_imports_upward() -> None:
+    for name in MODULES:
+        demand_nothing_from_above(name)
+
+
+def demand_nothing_from_above(name: str) -> None:
     here = layer(name)
     if not here:
         return  # the package itself gathers the public names
@@ -134,14 +144,14 @@ def room(name: str) -> str:
     return f"{outer}.{inner[0]}" if outer in INSIDE and inner else outer
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if room(name) != layer(name)])
-def test_nothing_imports_upward_inside_a_folder_of_folders(name: str) -> None:
-    here = room(name)
-    assert here in LEVEL_INSIDE, f"give {here} its place in INSIDE"
-    for imported, _ in imports(MODULES[name], name):
-        assert imported != f"xpconv.{layer(name)}", f"{name} imports the folder that it lies in"
-        if imported.startswith(f"xpconv.{layer(name)}."):
-            assert LEVEL_INSIDE[room(imported)] <= LEVEL_INSIDE[here], f"{name} imports {imported}, which is above it"
+def test_nothing_imports_upward_inside_a_folder_of_folders() -> None:
+    for name in (name for name in MODULES if room(name) != layer(name)):
+        here = room(name)
+        assert here in LEVEL_INSIDE, f"give {here} its place in INSIDE"
+        for imported, _ in imports(MODULES[name], name):
+            assert imported != f"xpconv.{layer(name)}", f"{name} imports the folder that it lies in"
+            if imported.startswith(f"xpconv.{layer(name)}."):
+                assert LEVEL_INSIDE[room(imported)] <= LEVEL_INSIDE[here], f"{name} imports {imported}, above it"
 
 
 def test_every_folder_of_folders_has_an_order_inside() -> None:
@@ -150,13 +160,13 @@ def test_every_folder_of_folders_has_an_order_inside() -> None:
     assert all(len(parts) <= 2 for parts in folders), "a third storey needs an order of its own"
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_a_binding_serves_one_library_and_nothing_imports_it(name: str) -> None:
-    seen = list(imports(MODULES[name], name))
-    others = {imported.split(".")[0] for imported, at_top in seen if at_top} & set(BINDINGS) - {layer(name)}
-    assert not others, f"{name} imports {others} at the top"
-    taken = {imported for imported, _ in seen} & {f"xpconv.{binding}" for binding in BINDINGS}
-    assert not taken or not layer(name), f"{name} imports {taken}"  # the package names them, for type checkers only
+def test_a_binding_serves_one_library_and_nothing_imports_it() -> None:
+    for name, path in MODULES.items():
+        seen = imports(path, name)
+        others = {imported.split(".")[0] for imported, at_top in seen if at_top} & set(BINDINGS) - {layer(name)}
+        assert not others, f"{name} imports {others} at the top"
+        taken = {imported for imported, _ in seen} & {f"xpconv.{binding}" for binding in BINDINGS}
+        assert not taken or not layer(name), f"{name} imports {taken}"  # the package names them, for type checkers only
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -199,47 +209,47 @@ def test_a_circle_is_seen() -> None:
         seen_without_a_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}})
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_the_core_imports_its_dependencies_and_nothing_else(name: str) -> None:
+def test_the_core_imports_its_dependencies_and_nothing_else() -> None:
     """At the top of a file, below the tools: the standard library and the four core dependencies."""
-    if layer(name) and LEVEL.get(layer(name), 99) >= LEVEL["bounds"]:
-        return
-    for imported, at_top in imports(MODULES[name], name):
-        root = imported.split(".")[0]
-        if at_top and root != "xpconv" and root not in sys.stdlib_module_names:
-            own = layer(name) in BINDINGS and root == layer(name)
-            assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
+    for name, path in MODULES.items():
+        if layer(name) and LEVEL.get(layer(name), 99) >= LEVEL["bounds"]:
+            continue
+        for imported, at_top in imports(path, name):
+            root = imported.split(".")[0]
+            if at_top and root != "xpconv" and root not in sys.stdlib_module_names:
+                own = layer(name) in BINDINGS and root == layer(name)
+                assert own or root in ALLOWED_EARLY, f"{name} imports {root} at the top"
 
 
 RUN = ("xpconv.onnx.command",)  # somebody runs it, among operations
 PROGRAMS = ("_tools", "nn", "_train", "testing", "pytest_plugin", "verify", "cli")
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in PROGRAMS and name not in RUN])
-def test_an_operation_uses_no_tools(name: str) -> None:
+def test_an_operation_uses_no_tools() -> None:
     """Libraries by name, the machine, the terminal and files are for what somebody runs."""
-    taken = {imported for imported, _ in imports(MODULES[name], name) if imported.startswith("xpconv._tools")}
-    assert not taken, f"{name} imports {taken}"
+    for name in (name for name in MODULES if layer(name) not in PROGRAMS and name not in RUN):
+        taken = {imported for imported, _ in imports(MODULES[name], name) if imported.startswith("xpconv._tools")}
+        assert not taken, f"{name} imports {taken}"
 
 
 DRAWING = ("_tools", "_train", "verify")
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) not in DRAWING and name not in RUN])
-def test_only_commands_draw(name: str) -> None:
+def test_only_commands_draw() -> None:
     """Not within a function either."""
-    roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
-    assert not roots & {"rich", "matplotlib"}
+    for name in (name for name in MODULES if layer(name) not in DRAWING and name not in RUN):
+        roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
+        assert not roots & {"rich", "matplotlib"}, name
 
 
 ARRAYLESS = ("_shapes", "_options")
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) in ARRAYLESS])
-def test_the_ground_floor_never_sees_an_array(name: str) -> None:
+def test_the_ground_floor_never_sees_an_array() -> None:
     """Shapes are Python integers there."""
-    roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
-    assert not roots & {"numpy", "array_api_compat", "array_api_extra"}
+    for name in (name for name in MODULES if layer(name) in ARRAYLESS):
+        roots = {imported.split(".")[0] for imported, _ in imports(MODULES[name], name)}
+        assert not roots & {"numpy", "array_api_compat", "array_api_extra"}, name
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import xpconv as xc
+from tests.backends import usable
+from tests.house.test_imports import MODULES as FILES
 
 EMPTY = inspect.Parameter.empty
 ANY = object()  # a default that the contract leaves open
@@ -134,7 +136,14 @@ def needed(name: str) -> list[pytest.MarkDecorator]:
     return [pytest.mark.needs(*part)] if part in (["torch"], ["jax"], ["dask"], ["onnx"]) else []
 
 
-MODULES = [pytest.param(name, marks=needed(name)) for name in package_modules()]
+SHOWING = [name for name in package_modules() if ">>>" in FILES[name].read_text(encoding="utf-8")]
+MODULES = [pytest.param(name, marks=needed(name)) for name in SHOWING]
+
+
+def test_every_module_can_be_imported() -> None:
+    for name in package_modules():
+        if all(usable(library) for mark in needed(name) for library in mark.args):
+            importlib.import_module(name)
 
 
 @pytest.mark.parametrize("name", MODULES)

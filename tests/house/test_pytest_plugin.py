@@ -64,8 +64,10 @@ def test_each_backend_in_turn(run):
             else:
                 x[0] = 3
         """,
-        *FEW, "-v", *STRICT,
-    )  # fmt: skip
+        *FEW,
+        "-v",
+        *STRICT,
+    )
     result.assert_outcomes(passed=8)
     assert set(passed(result)) == {
         f"{test}[{name}]" for test in ("test_pad", "test_guise") for name in FEW[1].split(",")

@@ -12,8 +12,15 @@ from xpconv.nn import AvgPool, Conv, Dense, Flatten, ReLU, Sequential, course_ne
 def test_counts_of_a_network_by_hand():
     found = course_network(10, features=(4, 8)).summary((8, 8, 1))
     assert [layer.shape for layer in found.layers] == [
-        (8, 8, 4), (8, 8, 4), (4, 4, 4), (4, 4, 8), (4, 4, 8), (2, 2, 8), (32,), (10,),
-    ]  # fmt: skip
+        (8, 8, 4),
+        (8, 8, 4),
+        (4, 4, 4),
+        (4, 4, 8),
+        (4, 4, 8),
+        (2, 2, 8),
+        (32,),
+        (10,),
+    ]
     assert [layer.parameters for layer in found.layers] == [40, 0, 0, 296, 0, 0, 0, 330]
     assert [layer.multiplications for layer in found.layers] == [64 * 36, 0, 0, 16 * 288, 0, 0, 0, 320]
     assert found.parameters == 666

@@ -202,9 +202,12 @@ def unpools(draw: Draw, function: str) -> Call:
     x = np.arange(1, batch * channels * math.prod(size) + 1, dtype="float32")
     y, indices = oracle.max_pool(x.reshape(in_layout(layout, batch, size, channels)), 2, layout=layout)
     return Call(
-        function, (y, indices, size), {"layout": layout}, draw.choice(LIBRARIES),
+        function,
+        (y, indices, size),
+        {"layout": layout},
+        draw.choice(LIBRARIES),
         lambda: oracle.max_unpool(y, indices, size, layout=layout),
-    )  # fmt: skip
+    )
 
 
 def folds(draw: Draw, function: str) -> Call:

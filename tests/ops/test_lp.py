@@ -79,6 +79,16 @@ def test_nan_and_infinity(numpy_backend: Backend, p: float) -> None:
     np.testing.assert_array_equal(y, np.array([np.nan, 3, np.inf]).reshape(1, 3, 1))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("p", POWERS)
+def test_a_pixel_that_no_window_reads_has_no_gradient(numpy_backend: Backend, p: float, value: float) -> None:
+    x = np.array([1.0, 2.0, value, 4.0, 3.0, value]).reshape(1, 6, 1)
+    dx = xc.lp_pool_vjp(np.ones((1, 2, 1)), x, p, 2, stride=3)
+    assert dx[0, 2, 0] == 0
+    assert dx[0, 5, 0] == 0
+    assert np.isfinite(dx).all()
+
+
 @pytest.mark.needs("torch")
 def test_it_is_pytorchs() -> None:
     """PyTorch divides nothing either: (Σ x^p)^(1/p), which rounds."""

@@ -10,6 +10,7 @@ import pytest
 import xpconv as xc
 from tests import backends, cases
 from tests.backends import Backend
+from tests.every import every
 from tests.sizes import FULL, full, share
 from xpconv.verify.catalogue import cases as catalogue
 from xpconv.verify.catalogue.setups import Conv
@@ -56,7 +57,7 @@ def both(backend: Backend, setup: Conv, dtype: str, algorithm: str = "auto") -> 
 NUMPY = [(case, dtype) for case in SMALL for dtype in ("float32", "complex64", "int8", "float16")]
 
 
-@pytest.mark.parametrize(("case", "dtype"), NUMPY if FULL else share(NUMPY, 0, 3))
+@every("case, dtype", NUMPY if FULL else share(NUMPY, 0, 3))
 def test_the_bits_are_those_of_conv(numpy_backend: Backend, case: str, dtype: str) -> None:
     setup = SMALL[case]
     if setup.only and dtype not in setup.only:

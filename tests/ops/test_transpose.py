@@ -47,7 +47,11 @@ def test_it_is_pytorchs() -> None:
 
     x, w, b = whole((2, 4, 9, 7), 1, "float64"), whole((4, 3, 3, 4), 2, "float64"), whole((6,), 3, "float64")
     geometry: dict[str, Any] = {
-        "stride": (2, 3), "padding": (1, 2), "output_padding": (1, 2), "dilation": (2, 1), "groups": 2,
-    }  # fmt: skip
+        "stride": (2, 3),
+        "padding": (1, 2),
+        "output_padding": (1, 2),
+        "dilation": (2, 1),
+        "groups": 2,
+    }
     theirs = torch.nn.functional.conv_transpose2d(*map(torch.asarray, (x, w, b)), **geometry)
     np.testing.assert_array_equal(xc.conv_transpose(x, w, b, layout=FIRST, **geometry), theirs.numpy())

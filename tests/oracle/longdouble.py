@@ -67,9 +67,16 @@ def each_tap(
 ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """Give each tap with its pixels in a padded image."""
     for tap in itertools.product(*map(range, kernel)):
-        yield tap, (slice(None), *(
-            slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, out, stride, strict=True)
-        ))  # fmt: skip
+        yield (
+            tap,
+            (
+                slice(None),
+                *(
+                    slice(t * d, t * d + (o - 1) * s + 1, s)
+                    for t, d, o, s in zip(tap, dilation, out, stride, strict=True)
+                ),
+            ),
+        )
 
 
 def per_axis(value: Any, rank: int) -> tuple[Any, ...]:
@@ -78,9 +85,15 @@ def per_axis(value: Any, rank: int) -> tuple[Any, ...]:
 
 
 def pooled_gradient(
-    dy: Array, x: Array, window: Any, share: Callable[[list[Array], list[Array]], list[Array]], stride: Any = None,
-    padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-) -> Array:  # fmt: skip
+    dy: Array,
+    x: Array,
+    window: Any,
+    share: Callable[[list[Array], list[Array]], list[Array]],
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Array:
     """Spread what `share` makes of dy for each tap; it gets the taps' pixels, and whether they lie in the padding."""
     rank, out = x.ndim - 2, dy.shape[1:-1]
     kernel, spread = per_axis(window, rank), per_axis(dilation, rank)

@@ -196,3 +196,10 @@ def test_the_same_bits_with_any_number_of_threads(
     for other in found[1:]:
         for one, first in zip(other, found[0], strict=True):
             np.testing.assert_array_equal(one, first)
+
+
+@pytest.mark.parametrize("size", [4, 5, 23])
+def test_a_sum_of_negative_zeros_is_one(size: int) -> None:
+    x = np.full((2, size, 32), -0.0)
+    assert np.signbit(xc.adaptive_avg_pool(x, 3)).all()
+    assert np.signbit(xc.adaptive_avg_pool_vjp(np.full((2, size, 32), -0.0), np.zeros((2, 3, 32)), size)).all()

@@ -1,6 +1,7 @@
 """Pooling in compiled loops has the bits of NumPy's calls: ties, NaN, signs of zeros, ceil_mode, tiles, threads."""
 
 import importlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,17 +14,33 @@ from xpconv._compiled import build
 
 MIB = 1 << 20
 Case = tuple[tuple[int, ...], Any, dict[str, Any]]
-# shape of x, window, options
-SMALL: dict[str, Case] = {
-    "3x3 stride 1": ((2, 9, 11, 5), 3, {"stride": 1, "padding": 1}),
-    "2x2": ((2, 9, 11, 5), 2, {}),
-    "3x3 stride 2": ((2, 12, 10, 6), 3, {"stride": 2, "padding": 1}),
-    "dilated": ((2, 9, 11, 5), (3, 2), {"stride": (1, 3), "padding": (1, 1), "dilation": (2, 1)}),
-    "global": ((1, 7, 7, 9), 7, {}),
-    "ceil": ((2, 9, 11, 5), 3, {"stride": 2, "ceil_mode": True}),
-    "1-d": ((2, 30, 5), 4, {"stride": 2, "padding": 2}),
-    "gaps": ((2, 9, 11, 5), 2, {"stride": 3}),
-    "no tap inside": ((2, 6, 6, 4), 2, {"dilation": 7, "padding": 4}),
+MAXIMA, AVERAGES = {"maxima", "places"}, {"averages", "averages gradient"}
+LINES = {"first along", "gather along"}
+NORMS = {"norms", "norms gradient"}
+# shape of x, window, options; the last of which names the loops that only some cases run
+SMALL: dict[str, tuple[Case, set[str]]] = {
+    "3x3 stride 1": (((2, 9, 11, 5), 3, {"stride": 1, "padding": 1}), {"maxima gradient"}),
+    "2x2": (((2, 9, 11, 5), 2, {}), {"boxes in rows"}),
+    "3x3 stride 2": (((2, 12, 10, 6), 3, {"stride": 2, "padding": 1}), {"maxima gradient"}),
+    "dilated": (
+        ((2, 9, 11, 5), (3, 2), {"stride": (1, 3), "padding": (1, 1), "dilation": (2, 1)}),
+        {"maxima gradient"},
+    ),
+    "global": (((1, 7, 7, 32), 7, {}), {"boxes", "ties in boxes"}),
+    "ceil": (((2, 9, 11, 5), 3, {"stride": 2, "ceil_mode": True}), {"maxima gradient"}),
+    "1-d": (((2, 30, 5), 4, {"stride": 2, "padding": 2}), {"maxima gradient"}),
+    "gaps": (((2, 9, 11, 32), 2, {"stride": 3}), {"boxes"}),
+    "rows with gaps": (((2, 13, 14, 3), (2, 3), {"stride": (3, 4), "padding": 1}), {"boxes in rows"}),
+    "no tap inside": (((2, 6, 6, 4), 2, {"dilation": 7, "padding": 4}), {"maxima gradient"}),
+    "5x6 stride 1": (((2, 9, 11, 5), (5, 6), {"stride": (1, 2), "padding": ((2, 0), (3, 5))}), LINES),
+    "dilated 5": (((1, 12, 4, 5), (5, 2), {"stride": (2, 1), "padding": (6, 0), "dilation": (2, 1)}), LINES),
+    "long": (((1, 60, 5), 37, {"stride": 2, "padding": (20,)}), {"long first along", "give along"}),
+    "long stride 1": (((1, 3, 50, 4), (2, 33), {"stride": 1}), {*LINES, "long first along", "give along"}),
+}
+DEEP: dict[str, tuple[Case, set[str]]] = {
+    "3-d": (((2, 6, 5, 7, 5), 3, {"stride": 2, "padding": 1}), LINES),
+    "3-d boxes": (((1, 4, 5, 6, 32), 2, {}), {"boxes"}),
+    "3-d rows": (((2, 6, 5, 7, 5), 2, {"padding": 1}), {"boxes in rows"}),
 }
 LARGE: dict[str, Case] = {
     "many rows": ((1, 300, 290, 24), 3, {"stride": 1, "padding": 1}),
@@ -31,6 +48,17 @@ LARGE: dict[str, Case] = {
     "8x8 padded": ((6, 64, 60, 20), 8, {"stride": 8, "padding": 4}),
     "overlapping": ((2, 64, 60, 24), 5, {"stride": 1, "padding": 2}),
     "global": ((5, 7, 7, 300), 7, {}),
+    "13x13": ((3, 40, 41, 24), 13, {"stride": 1, "padding": 6}),
+    "1-d long": ((2, 3000, 32), 300, {"stride": 2, "padding": 100}),
+    "3-d": ((3, 12, 20, 21, 20), 3, {"stride": 2, "padding": 1}),
+}
+ADAPTIVE: dict[str, tuple[tuple[int, ...], Any]] = {
+    "1-d": ((2, 23, 5), 7),
+    "2-d": ((2, 9, 11, 5), (4, 3)),
+    "as many": ((2, 9, 11, 5), (9, 1)),
+    "more": ((1, 5, 7, 3), (9, 20)),
+    "even": ((2, 8, 12, 5), (4, 3)),
+    "3-d": ((2, 5, 6, 7, 4), (2, 4, 3)),
 }
 KINDS = ("normal", "ties", "zeros", "nan")
 
@@ -48,16 +76,42 @@ def images(shape: tuple[int, ...], kind: str, dtype: str) -> np.ndarray:
     return x.astype(dtype)
 
 
+def gradient(shape: tuple[int, ...], kind: str, dtype: str) -> np.ndarray:
+    dy = images(shape, "nan" if kind == "nan" else "normal", dtype)
+    dy[..., 0] = -0.0
+    return dy
+
+
 def results(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
     shape, window, options = case
     x = images(shape, kind, dtype)
     y, places = xc.max_pool(x, window, return_indices=True, **options)
-    dy = images(y.shape, "nan" if kind == "nan" else "normal", dtype)
-    dy[..., 0] = -0.0
+    dy = gradient(y.shape, kind, dtype)
     with np.errstate(invalid="ignore"):
         yield from (y, places, xc.max_pool(x, window, **options), xc.max_pool_vjp(dy, x, window, **options))
+        for ties in ("all", "split"):
+            yield xc.max_pool_vjp(dy, x, window, ties=ties, **options)
         for padded in (True, False):
             yield xc.avg_pool(x, window, count_include_pad=padded, **options)
+            yield xc.avg_pool_vjp(dy, shape, window, count_include_pad=padded, **options)
+
+
+def norms(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
+    shape, window, options = case
+    x = images(shape, kind, dtype)
+    with np.errstate(all="ignore"):
+        for p in (1, 2, math.inf):
+            y = xc.lp_pool(x, p, window, **options)
+            yield from (y, xc.lp_pool_vjp(gradient(y.shape, kind, dtype), x, p, window, **options))
+
+
+def adaptive(case: tuple[tuple[int, ...], Any], kind: str, dtype: str) -> Iterator[np.ndarray]:
+    shape, output = case
+    x = images(shape, kind, dtype)
+    with np.errstate(invalid="ignore"):
+        y = xc.adaptive_avg_pool(x, output)
+        dy = gradient(y.shape, kind, dtype)
+        yield from (y, xc.adaptive_avg_pool_vjp(dy, x, output), xc.adaptive_max_pool_vjp(dy, x, output))
 
 
 def bits(array: np.ndarray) -> bytes:
@@ -67,11 +121,11 @@ def bits(array: np.ndarray) -> bytes:
     return array.tobytes()
 
 
-def demand_same(case: Case, kind: str, dtype: str = "float32") -> None:
+def demand_same(case: Any, kind: str, dtype: str = "float32", of: Any = results) -> None:
     with xc.set_options(compiled=False):
-        wanted = [bits(array) for array in results(case, kind, dtype)]
+        wanted = [bits(array) for array in of(case, kind, dtype)]
     with xc.set_options(compiled=True):
-        found = [bits(array) for array in results(case, kind, dtype)]
+        found = [bits(array) for array in of(case, kind, dtype)]
     assert [a == b for a, b in zip(found, wanted, strict=True)] == [True] * len(wanted)
 
 
@@ -87,9 +141,8 @@ def plain(monkeypatch: pytest.MonkeyPatch, few: None) -> list[str]:
     ran: list[str] = []
 
     def get(name: str, dtype: str) -> Any:
-        module, function, *_ = build._KERNELS[name]
         ran.append(name)
-        return getattr(importlib.import_module(f"xpconv._compiled.{module}"), function)
+        return _of(name)
 
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
@@ -100,40 +153,85 @@ def plain(monkeypatch: pytest.MonkeyPatch, few: None) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SMALL)
 def test_the_loops_as_plain_python(plain: list[str], name: str, kind: str) -> None:
+    case, own = SMALL[name]
     with np.errstate(all="ignore"):
-        demand_same(SMALL[name], kind)
-    assert set(plain) == {"maxima", "places", "maxima gradient", "averages"}
+        demand_same(case, kind)
+    assert set(plain) >= MAXIMA | AVERAGES | own
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", DEEP)
+def test_loops_over_volumes_as_plain_python(plain: list[str], name: str, kind: str) -> None:
+    case, own = DEEP[name]
+    with np.errstate(all="ignore"):
+        demand_same(case, kind)
+    assert set(plain) >= own
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["3x3 stride 2", "dilated", "gaps", "no tap inside", "1-d", "3-d"])
+def test_loops_of_norms_as_plain_python(plain: list[str], name: str, kind: str) -> None:
+    demand_same((SMALL | DEEP)[name][0], kind, of=norms)
+    assert set(plain) == NORMS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_loops_of_adaptive_pools_as_plain_python(plain: list[str], name: str, kind: str) -> None:
+    with np.errstate(all="ignore"):
+        demand_same(ADAPTIVE[name], kind, of=adaptive)
+    assert {"boxes", "boxes in rows"} & set(plain)
 
 
 def test_a_wrong_loop_is_seen(plain: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     right = build.get
-    for wrong in ("maxima", "places", "maxima gradient", "averages"):
+    names = {name for _, own in SMALL.values() for name in own} | MAXIMA | AVERAGES | NORMS
+    for wrong in sorted(names):
 
         def get(name: str, dtype: str, wrong: str = wrong) -> Any:
-            """Every window a row further down."""
-            return lambda *a: right(name, dtype)(*(_shifted(a) if name == wrong else a))
+            """The last channel of what it gives is wrong."""
+            return lambda *a: _spoiled(right(name, dtype), a) if name == wrong else right(name, dtype)(*a)
 
+        of = norms if wrong in NORMS else results
+        cases = [case for case, own in SMALL.values() if wrong in own] or [SMALL["3x3 stride 2"][0]]
         with monkeypatch.context() as planted:
             planted.setattr(build, "get", get)
             with pytest.raises(AssertionError):
-                demand_same(SMALL["3x3 stride 2"], "normal")
-    demand_same(SMALL["3x3 stride 2"], "normal")
+                demand_same(cases[0], "normal", of=of)
+    demand_same(SMALL["3x3 stride 2"][0], "normal")
 
 
-def _shifted(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    found = []
-    for argument in arguments:
-        is_place = isinstance(argument, np.ndarray) and argument.dtype == np.intp and argument.shape[0] >= 14
-        found.append(argument - (np.arange(argument.size) == 4) if is_place else argument)
-    return tuple(found)
+# loops whose second argument is their result, not their third
+SECOND = {"maxima", "places", "averages", "averages gradient", "norms"}
+
+
+def _spoiled(loop: Any, arguments: tuple[Any, ...]) -> None:
+    """Run a loop, and then change one number that it gave."""
+    name = next(name for name in build._KERNELS if _of(name) is loop)
+    loop(*arguments)
+    arguments[1 if name in SECOND else 2].reshape(-1)[-1] += 1
+
+
+def _of(name: str) -> Any:
+    module, function, *_ = build._KERNELS[name]
+    return getattr(importlib.import_module(f"xpconv._compiled.{module}"), function)
 
 
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL | DEEP)
 def test_small(few: None, name: str, kind: str, dtype: str) -> None:
-    demand_same(SMALL[name], kind, dtype)
+    demand_same((SMALL | DEEP)[name][0], kind, dtype)
+    demand_same((SMALL | DEEP)[name][0], kind, dtype, of=norms)
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_small_adaptive(few: None, name: str, kind: str, dtype: str) -> None:
+    demand_same(ADAPTIVE[name], kind, dtype, of=adaptive)
 
 
 @pytest.mark.needs("numba")
@@ -143,6 +241,7 @@ def test_in_tiles_and_on_threads(name: str, kind: str) -> None:
     for threads, mebibytes in ((1, 64), (2, 64), (3, 2)):
         with xc.set_options(threads=threads, max_workspace=mebibytes * MIB):
             demand_same(LARGE[name], kind)
+            demand_same(LARGE[name], kind, of=norms)
 
 
 @pytest.mark.needs("numba")
@@ -156,5 +255,7 @@ def test_the_workspace_is_kept(name: str) -> None:
             lambda: xc.max_pool(x, window, return_indices=True, **options),
             lambda: xc.max_pool_vjp(y, x, window, **options),
             lambda: xc.avg_pool(x, window, **options),
+            lambda: xc.avg_pool_vjp(y, x.shape, window, **options),
+            lambda: xc.lp_pool_vjp(y, x, 2, window, **options),
         ):
             assert beside(call) <= 2 * MIB

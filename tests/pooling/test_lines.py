@@ -5,8 +5,8 @@ import random
 from typing import Any
 
 import numpy as np
-import pytest
 
+from tests.every import every
 from xpconv._pooling.lines import Parts, Pick, Strided
 
 
@@ -51,7 +51,7 @@ def taken(pick: Pick, values: np.ndarray) -> np.ndarray:
     return values[pick.index]
 
 
-@pytest.mark.parametrize("line", LINES, ids=str)
+@every("line", LINES)
 def test_windows(line: Strided) -> None:
     for start, stop in ranges(line.count):
         wanted = [read(line, window) for window in range(start, stop)]
@@ -78,7 +78,7 @@ def test_windows(line: Strided) -> None:
         assert gathered == wanted
 
 
-@pytest.mark.parametrize("line", LINES, ids=str)
+@every("line", LINES)
 def test_readers(line: Strided) -> None:
     for start, stop in ranges(line.units):
         first, end = line.readers((start, stop))
@@ -99,7 +99,7 @@ def test_readers(line: Strided) -> None:
                 assert [window for window in found if 0 <= window < line.count] == wanted
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if not isinstance(line, Parts)], ids=str)
+@every("line", [line for line in LINES if not isinstance(line, Parts)])
 def test_a_reading_has_each_tap_in_both_orders(line: Strided) -> None:
     for start, stop in ranges(line.count):
         reading = line.reading((start, stop))
@@ -124,7 +124,7 @@ def test_a_reading_has_each_tap_in_both_orders(line: Strided) -> None:
         assert [tap.number for tap in reading.in_order()] == sorted(found)
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if isinstance(line, Parts)], ids=str)
+@every("line", [line for line in LINES if isinstance(line, Parts)])
 def test_runs_cover_their_windows(line: Parts) -> None:
     assert line.kernel == max(len(read(line, window)) for window in range(line.count))
     step, shift = line.period

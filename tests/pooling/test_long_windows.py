@@ -1,5 +1,6 @@
 """Long windows take time that grows with the work: few tiles, whatever the workspace; right, and within it."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -61,21 +62,29 @@ def test_few_tiles(name: str, mebibytes: int, monkeypatch: pytest.MonkeyPatch) -
             assert 0 < count[0] <= max(windows // 20, 4), function
 
 
+@functools.cache
+def sliced(name: str) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray]:
+    """Draw a gradient; give what maxima and means are, by slices."""
+    shape, window, options = LONG[name]
+    x = whole(shape, 0)
+    dy = whole(xc.max_pool(x, window, **options).shape, 1)
+    means = by_slices.avg_pool(dy, x.astype(float), window, count_include_pad=False, **options)
+    return dy, by_slices.max_pool(dy, x, window, **options), means[0]
+
+
 @pytest.mark.parametrize("mebibytes", [1, 64])
 @pytest.mark.parametrize("name", LONG)
 def test_results(name: str, mebibytes: int) -> None:
     """Whole numbers, whose sums are exact in any order; means are quotients of such sums, rounded once."""
     shape, window, options = LONG[name]
     x = whole(shape, 0)
-    dy = whole(xc.max_pool(x, window, **options).shape, 1)
-    y, indices, dx = by_slices.max_pool(dy, x, window, **options)
+    dy, (y, indices, dx), exact = sliced(name)
     with xc.set_options(max_workspace=mebibytes * MIB, threads=2):
         found = xc.max_pool(x, window, return_indices=True, **options)
         np.testing.assert_array_equal(found[0], y)
         np.testing.assert_array_equal(found[1], indices)
         np.testing.assert_array_equal(xc.max_pool_vjp(dy, x, window, **options), dx)
         mean = xc.avg_pool(x, window, count_include_pad=False, **options)
-    exact = by_slices.avg_pool(dy, x.astype(float), window, count_include_pad=False, **options)[0]
     assert (np.abs(mean - exact) <= np.finfo("float32").eps * np.abs(exact)).all()
 
 

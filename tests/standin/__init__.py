@@ -52,7 +52,10 @@ def is_installed() -> bool:
 def _exchange() -> None:
     """Take the modules under CuPy's names out of the way, and put those there that were taken before."""
     global _instead
-    names = [name for name in sys.modules if f"{name}.".startswith(("cupy.", "cupyx.", "array_api_compat.cupy."))]
+    names = [
+        name for name in sys.modules if "cupy" in name
+    ]  # before and after each test, so the dear question is second
+    names = [name for name in names if f"{name}.".startswith(("cupy.", "cupyx.", "array_api_compat.cupy."))]
     taken = {name: sys.modules.pop(name) for name in names}
     sys.modules.update(_instead)
     _instead = taken

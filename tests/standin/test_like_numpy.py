@@ -1,10 +1,13 @@
 """The stand-in's numbers, shapes and dtypes are NumPy's, wherever CuPy's are: the same expressions in both."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.every import every
 
 Expression = Callable[[Any, Any, Any, Any], Any]
 
@@ -154,12 +157,12 @@ def demand_same(got: Any, expected: Any, exact: bool) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", INDICES)
+@every("name", INDICES)
 def test_indices(cp: Any, name: str) -> None:
     demand_same(INDICES[name](cp, *given(cp)), INDICES[name](np, *given(np)), True)
 
 
-@pytest.mark.parametrize("name", WRITES)
+@every("name", WRITES)
 def test_writes(cp: Any, name: str) -> None:
     arrays = {}
     for xp in (cp, np):
@@ -201,8 +204,7 @@ def test_ufuncs_of_two_dtypes(cp: Any, name: str) -> None:
             np.testing.assert_array_equal(got.get(), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("number", [True, 2, 2.5, 1j, np.float32(2), np.int8(3)])
+@every("number, dtype", itertools.product([True, 2, 2.5, 1j, np.float32(2), np.int8(3)], DTYPES))
 def test_numbers_follow_the_array(cp: Any, dtype: str, number: Any) -> None:
     array = np.ones(2, dtype)
     for function in ("add", "multiply"):

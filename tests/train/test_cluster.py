@@ -13,6 +13,7 @@ import pytest
 import xpconv
 from xpconv.cli import main
 from xpconv.nn import load_parameters
+from xpconv.nn.shards import connected
 
 TOLD = ("first_losses", "held_out_accuracy", "confusion_matrix")
 
@@ -89,6 +90,33 @@ def test_a_scheduler_that_is_not_there_is_one_line_and_status_2(
     assert main(["train", "--scheduler", "tcp://127.0.0.1:9", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("xpconv train: no scheduler answers at tcp://127.0.0.1:9: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.needs("dask", "distributed")
+@pytest.mark.parametrize(("who", "package"), [("scheduler", "distributed"), ("workers", "xpconv")])
+def test_other_versions_on_a_cluster_are_one_line_and_status_2(
+    who: str, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    ask = distributed.Client.get_versions
+
+    def older(client: Any, *arguments: Any, **options: Any) -> Any:
+        found = ask(client, *arguments, **options)
+        those = [found["scheduler"]] if who == "scheduler" else found["workers"].values()
+        for one in those:
+            one["packages"][package] = "0.0.1"
+        return found
+
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0", "protocol": "tcp", "host": "127.0.0.1"}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, **options) as cluster:
+        connected(cluster.scheduler_address).close()
+        monkeypatch.setattr(distributed.Client, "get_versions", older)
+        assert main(["train", "--scheduler", cluster.scheduler_address, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"xpconv train: the cluster at {cluster.scheduler_address} has other versions: ")
+    assert f"{package} 0.0.1, here " in error
     assert error.count("\n") == 1
 
 

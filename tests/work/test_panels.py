@@ -11,6 +11,7 @@ from tests.memory import beside
 from xpconv import bounds
 from xpconv._convolution import weight
 from xpconv._plan import choose as _plan
+from xpconv._plan import input_grad as _gradient_plan
 from xpconv._work import panels as _panels
 from xpconv._work import products as _products
 from xpconv._work.panels import Panels
@@ -30,6 +31,7 @@ def with_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget() -> None:
     _plan._plan.cache_clear()
+    _gradient_plan.forget()
     _products.piece.cache_clear()
 
 

@@ -10,6 +10,8 @@ from xpconv._arrays.dtypes import accumulator, cast, dtype_name, is_kind, limits
 from xpconv._arrays.space import space_of
 from xpconv._arrays.types import Array
 from xpconv._chunks import local, tasks
+from xpconv._chunks.adjoints import Adjoint
+from xpconv._chunks.adjoints import Pixels as Adjacent
 from xpconv._chunks.asked import Asked, names
 from xpconv._chunks.correlation import channel_sums
 from xpconv._chunks.gradients import WeightGradient, bias_grad
@@ -18,8 +20,9 @@ from xpconv._chunks.grid import Grid, line, lines, slab, window_lines
 from xpconv._chunks.local import Layer
 from xpconv._plan.choose import choose
 from xpconv._shapes import read
-from xpconv._shapes.chunks import output_bounds, whole
+from xpconv._shapes.chunks import Read, blocks, input_bounds, output_bounds, whole
 from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.layout import in_layout
 
 LAYER = ("stride", "dilation", "padding_mode", "layout", "algorithm", "dtype")  # as the whole call has them
 
@@ -69,29 +72,66 @@ def bounded(x: Array, w: Array, b: Array | None = None, *, function: Any, settin
     return function(x, w, None if b is None else b[own], **settings)
 
 
+def pixels(asked: Asked) -> Array:
+    """Bound a gradient of images, or a transposed convolution: a task has all windows that read its pixels."""
+    if asked.get("padding_mode", "zeros") != "zeros":
+        return by_images(asked)
+    w, b, transposed = asked["w"], asked.get("b"), "dz" not in asked.given
+    if transposed:
+        geometry = read.transpose(asked.name, asked["x"].shape, w.shape, asked.windowing)
+    else:
+        geometry = read.conv(asked.name, asked["input_shape"], w.shape, asked.windowing, ("input_shape", "w.shape"))
+    like = asked.like
+    if not geometry.batch:
+        return asked.nothing()
+    grads, order = asked.images("x" if transposed else "dz", geometry.rank), asked.order(geometry.rank)
+    adjoint, graph = Adjoint(asked, geometry, grads, like), asked.graph()
+    spatial = [input_bounds(geometry, axis, grads.bounds[axis + 1]) for axis in range(geometry.rank)]
+    wanted = [grads.bounds[0], *spatial, (0, geometry.channels)]
+    first, *cuts, last = asked.cut(geometry.input_shape, order, wanted)
+    if len(last) > 2:
+        raise ValueError(f"{asked.name}: a chunk has all channels; got chunks={asked.chunks!r}")
+    axes = [[adjoint.pixels(None, axis, own) for own in blocks(those)] for axis, those in enumerate(cuts)]
+    channels, everything = Read((), geometry.channels, (0, 0), 0), line(grads, -1, (0, geometry.filters))
+    ends = [Adjacent((0, geometry.channels), everything, channels, None)]
+    grid: Any = Grid([adjoint.both(None, 0, first), *axes, ends], order)  # type: ignore[list-item]
+    key, more = graph.name(), [graph.small(array) for array in (w, b) if array is not None]
+    given = {k: v for k, v in asked.given.items() if k in (*LAYER, "groups")}
+    for place, chosen in grid:
+        shape, reads = grid.shape(chosen), [one.read for one in chosen[1:-1]]
+        if not all(one.size for one in reads):  # no window reads these pixels: zeros, or a bias as it is
+            graph.add(
+                (key, *place), tasks.constant, graph.small(like), shape=shape, finish=tasks.Finish(names(like)[0])
+            )
+            continue
+        arguments, laid = slab(graph, grads, [one.grads for one in chosen])
+        settings = given | {"padding": tuple(one.padding for one in reads)}
+        if not transposed:
+            settings["input_shape"] = in_layout(tuple(one.read.size for one in chosen), asked.layout)
+        block = asked.block(local.cropped, (laid, *[None] * len(more)), adjoint.settings(chosen, settings, shape))
+        graph.add((key, *place), block, *arguments, *more)
+    return graph.array(key, grid.chunks, like)
+
+
 def by_images(asked: Asked) -> Array:
-    """Bound a gradient of images, or a transposed convolution: a task has whole images."""
-    name = "dz" if "dz" in asked.given else "x"
-    like, shape = asked.like, asked.outline.shape
-    array = asked[name]
+    """Bound a gradient of images whose padding repeats them: a task has whole images."""
+    like, shape, array = asked.like, asked.outline.shape, asked["dz"]
     rank = len(array.shape) - 2
     if not array.shape[0]:
         return asked.nothing()
-    source, graph, order = asked.images(name, rank), asked.graph(), asked.order(rank)
+    source, graph, order = asked.images("dz", rank), asked.graph(), asked.order(rank)
     result = (array.shape[0], *(shape[axis] for axis in order[1:]))
     first, *rest = asked.cut(result, order, [source.bounds[0], *((0, n) for n in result[1:])])
     if any(len(cuts) > 2 for cuts in rest):
         raise ValueError(f"{asked.name}: a chunk has whole images; got chunks={asked.chunks!r}")
     everything = [line(source, axis, (0, n), whole) for axis, n in enumerate(source.shape)][1:]
     key, weight = graph.name(), graph.small(asked["w"])
-    extra = [graph.small(b)] if (b := asked.get("b")) is not None else []
     for number, batch in enumerate(lines(source, 0, first)):
         arguments, laid = slab(graph, source, (batch, *everything))
-        given = {k: v for k, v in asked.given.items() if k not in (name, "w", "b")}
-        if "input_shape" in given:
-            given["input_shape"] = (batch.size, *given["input_shape"][1:])
-        block = asked.block(asked.function, (laid, *[None] * (1 + len(extra))), given)
-        graph.add((key, number, *(0,) * (rank + 1)), block, *arguments, weight, *extra)
+        given = {k: v for k, v in asked.given.items() if k not in ("dz", "w")}
+        given["input_shape"] = (batch.size, *given["input_shape"][1:])
+        block = asked.block(asked.function, (laid, None), given)
+        graph.add((key, number, *(0,) * (rank + 1)), block, *arguments, weight)
     chunks = [tuple(batch.size for batch in lines(source, 0, first)), *((n,) for n in shape[1:])]
     return graph.array(key, tuple(chunks), like)
 

@@ -143,16 +143,6 @@ def routed(dy: Array, places: Array, *, name: str, part: Slice, layout: str) -> 
     return from_channels_last(xp, cast(xp, target, dy.dtype), layout)
 
 
-def put(y: Array, places: Array, *, name: str, part: Slice, layout: str) -> Array:
-    """Put each value where it belongs, if that lies in a part of the plane; zeros elsewhere."""
-    space = space_of(y)
-    check_places(name, space, places, math.prod(part.plane))
-    index, found = _inside(space, y, places, part, layout)
-    target = space.zeros((y.shape[0], *part.sizes, y.shape[1 if layout == "channels_first" else -1]), y.dtype)
-    target[index] = found
-    return from_channels_last(space.xp, target, layout)
-
-
 def _inside(space: Space, array: Array, places: Array, part: Slice, layout: str) -> tuple[Any, Array]:
     """Give the index (image, *pixel, channel) of what lies in a part of the plane, and its values."""
     xp = space.xp

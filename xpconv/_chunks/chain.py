@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from xpconv._arrays.types import Array
+from xpconv._chunks import local
 from xpconv._chunks.asked import Asked
 from xpconv._chunks.grid import Grid, Line, line, lines, slab
 from xpconv._chunks.tasks import Place, Slab
+from xpconv._convolution.inside import Spot, Spots, image_spots, needed, spots
+from xpconv._plan.record import Plan
+from xpconv._pooling.lines import Windows
 from xpconv._shapes.chunks import Read, blocks, output_bounds, pieces, whole
 from xpconv._shapes.chunks import read as read_windows
 from xpconv._shapes.geometry import Geometry, Interval, Ints
@@ -26,6 +30,8 @@ class Link:
     name: str
     layer: Any  # a frozen record whose `forward` takes parameters and images
     geometry: Geometry | None = None  # None: it takes pixel by pixel
+    plan: Plan | None = None  # of a convolution of the whole images
+    windows: Windows | None = None  # of an average pooling of them
     fixed: tuple[tuple[str, Any], ...] = ()  # options that it has in every block
 
     def within(self, padding: Any) -> Any:
@@ -39,19 +45,37 @@ class Step(NamedTuple):
     name: str
     layer: Any
     laid: Slab | None
+    plan: Plan | None = None
+    places: Spots = ()  # in the tiles of the plan
+    windows: Windows | None = None
 
 
 class Need(NamedTuple):
     """What a block needs of the images that a layer gets, along an axis."""
 
     own: Interval  # of the result of the chain
-    reads: tuple[Read, ...]  # of the layers with windows, the first layer first
+    wanted: tuple[Interval, ...]  # of the results of the layers with windows, the first layer first
+    reads: tuple[Read, ...]  # of these layers
     first: Interval  # of the image itself
+
+    def places(self, axis: int, number: int, plan: Plan) -> tuple[Spot, ...]:
+        """Place what is wanted of a convolution in the tiles of the whole."""
+        return spots(plan, axis, self.wanted[number], self.reads[number].start)
+
+    def form(self, axis: int, links: Sequence[Link]) -> Any:
+        """Say what the layers with windows have in common with those of other blocks: all but the place."""
+        found: list[Any] = []
+        for number, (link, one) in enumerate(zip(links, self.reads, strict=True)):
+            low = _span(one)[0]
+            found += [one.padding, one.size, [(run.first, run.length, run.start - low, run.step) for run in one.runs]]
+            found += [] if link.plan is None else self.places(axis, number, link.plan)
+        return repr(found)
 
 
 def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]) -> Array:
     """Make the graph; the layers with windows say how the image is cut."""
-    geometries = [link.geometry for link in links if link.geometry is not None]
+    windowed = [link for link in links if link.geometry is not None]
+    geometries = [link.geometry for link in windowed if link.geometry is not None]
     rank, last = geometries[0].rank, geometries[-1]
     source, graph = asked.images("x", rank), asked.graph()
     own = []
@@ -64,7 +88,7 @@ def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]
     first, *spatial, channels = asked.cut(last.output_shape, source.order, wanted)
     if len(channels) > 2:
         raise ValueError(f"{asked.name}: a chunk has all channels of the result; got chunks={asked.chunks!r}")
-    needs = [[need(geometries, axis, one) for one in blocks(cuts)] for axis, cuts in enumerate(spatial)]
+    needs = [[need(windowed, axis, one) for one in blocks(cuts)] for axis, cuts in enumerate(spatial)]
     axes = [
         [Line(one.own, found := whole(one.first), source.pieces(axis, found.runs)) for one in those]
         for axis, those in enumerate(needs, start=1)
@@ -73,55 +97,63 @@ def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]
     grid = Grid([lines(source, 0, first), *axes, [everything]], source.order)
     known = graph.small(dict(parameters))
     name = graph.name()
-    forms: dict[Any, tuple[Step, ...]] = {}
-    taken = itertools.product(lines(source, 0, first), *needs)
-    for (place, chosen), (batch, *needed) in zip(grid, taken, strict=True):
+    steps: dict[Any, tuple[Step, ...]] = {}
+    forms = [[(one, one.form(axis, windowed)) for one in those] for axis, those in enumerate(needs)]
+    taken = itertools.product(lines(source, 0, first), *forms)
+    for (place, chosen), (batch, *those) in zip(grid, taken, strict=True):
         arguments, laid = slab(graph, source, chosen)
-        form = (batch.size, *((one.first[0], one.first[1], one.reads) for one in needed))
-        if form not in forms:
-            forms[form] = steps_of(asked, links, batch.size, needed)
-        block = asked.block(run, (laid, None), {"steps": forms[form]})
+        form = (batch.own, *[own for _, own in those])
+        if form not in steps:
+            steps[form] = steps_of(asked, links, batch.own, [one for one, _ in those])
+        block = asked.block(run, (laid, None), {"steps": steps[form]})
         graph.add((name, *place), block, *arguments, known)
     return graph.array(name, grid.chunks, asked.like)
 
 
-def need(geometries: Sequence[Geometry], axis: int, own: Interval) -> Need:
-    """Follow a range of an axis back through the layers."""
-    wanted, reads = own, []
-    for geometry in reversed(geometries):
-        found = read_windows(geometry, axis, wanted)
+def need(links: Sequence[Link], axis: int, own: Interval) -> Need:
+    """Follow a range of an axis back through the layers with windows."""
+    wanted, ranges, reads = own, [], []
+    for link in reversed(links):
+        assert link.geometry is not None
+        ranges.append(wanted)
+        found = read_windows(link.geometry, axis, wanted if link.plan is None else needed(link.plan, axis, wanted))
         reads.append(found)
         starts = [run.start if run.step >= 0 else run.start - run.length + 1 for run in found.runs]
         ends = [run.start + run.step * (run.length - 1) if run.step >= 0 else run.start for run in found.runs]
         wanted = min(starts, default=0), max(ends, default=-1) + 1
-    return Need(own, tuple(reversed(reads)), wanted)
+    return Need(own, tuple(reversed(ranges)), tuple(reversed(reads)), wanted)
 
 
-def reaches(geometries: Sequence[Geometry], bounds: Sequence[Ints]) -> bool:
+def reaches(links: Sequence[Link], bounds: Sequence[Ints]) -> bool:
     """Say whether every block between bounds of the result meets the image in every layer."""
-    found = (need(geometries, axis, own) for axis, cuts in enumerate(bounds) for own in blocks(cuts))
+    found = (need(links, axis, own) for axis, cuts in enumerate(bounds) for own in blocks(cuts))
     return all(one.size for each in found for one in each.reads)
 
 
-def steps_of(asked: Asked, links: Sequence[Link], images: int, needed: Sequence[Need]) -> tuple[Step, ...]:
+def steps_of(asked: Asked, links: Sequence[Link], images: Interval, needs: Sequence[Need]) -> tuple[Step, ...]:
     """Say what each layer of a block does."""
     steps, number = [], 0
-    here = [one.first for one in needed]  # what there is of the images that the next layer gets
+    here = [one.first for one in needs]  # what there is of the images that the next layer gets
     for link in links:
         if link.geometry is None:
             steps.append(Step(link.name, link.layer, None))
             continue
-        geometry, reads = link.geometry, [one.reads[number] for one in needed]
+        geometry, reads = link.geometry, [one.reads[number] for one in needs]
         laid = None
         if geometry.mode != "zeros":
-            laid = _repeated(asked, geometry, images, reads, here)
-        padding = tuple(
-            (one.padding[0], min(one.padding[1], after))
-            for one, (_, after) in zip(reads, geometry.padding, strict=True)
-        )
-        steps.append(Step(link.name, link.within(padding), laid))
+            laid = _repeated(asked, geometry, images[1] - images[0], reads, here)
+        if link.plan is None:
+            padding = tuple(
+                (one.padding[0], min(one.padding[1], after))
+                for one, (_, after) in zip(reads, geometry.padding, strict=True)
+            )
+            steps.append(Step(link.name, link.within(padding), laid, windows=link.windows))
+        else:
+            axes = [one.places(axis, number, link.plan) for axis, one in enumerate(needs)]
+            places = tuple(zip(image_spots(link.plan, images), *axes, strict=True))
+            steps.append(Step(link.name, link.layer, laid, link.plan, places))
         number += 1
-        here = [one.own if number == len(one.reads) else _span(one.reads[number]) for one in needed]
+        here = [one.own if number == len(one.reads) else _span(one.reads[number]) for one in needs]
     return tuple(steps)
 
 
@@ -156,7 +188,13 @@ def run(x: Array, parameters: Mapping[str, Array], *, steps: Sequence[Step]) -> 
         if step.laid is not None:
             x = step.laid.lay((x,) * len(step.laid.places))
         own = {key.partition(".")[2]: value for key, value in parameters.items() if key.startswith(f"{step.name}.")}
-        x = step.layer.forward(own, x)[0]
+        if step.windows is not None:
+            x = local.averaged(x, step.layer, step.windows)
+        elif step.plan is None:
+            x = step.layer.forward(own, x)[0]
+        else:
+            weight, bias, layout = own["weight"], own["bias"], step.layer.layout
+            x = local.within(x, weight, bias, name=step.name, layout=layout, plan=step.plan, places=step.places)
     return x
 
 

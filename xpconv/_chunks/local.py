@@ -12,10 +12,17 @@ from xpconv._arrays.types import Array
 from xpconv._convolution.bias_grad import bias_grad
 from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
+from xpconv._convolution.inside import Spots as Places
+from xpconv._convolution.inside import correlate_inside
 from xpconv._convolution.weight_grad import weight_grad
 from xpconv._plan.choose import choose, conjugate_size, copying
 from xpconv._plan.input_grad import choose_input_grad
+from xpconv._plan.record import Plan
+from xpconv._pooling.averages import avg_pool
+from xpconv._pooling.lines import Windows
+from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._shapes.read import Windowing
 
 
 class Layer(NamedTuple):
@@ -51,6 +58,20 @@ def correlated(x: Array, w: Array, b: Array | None = None, *, geometry: Geometry
         plan = copying(call, plan, layer.algorithm, conjugate_size(call, kernel))
     filters = None if b is None else call.read(b)[weights[-1]]
     return call.give(correlate(call, plan, call.images(x), kernel, filters, conjugate=layer.conjugate))
+
+
+def within(x: Array, w: Array, b: Array, *, name: str, layout: str, plan: Plan, places: Places) -> Array:
+    """Convolve as the plan of the whole does, in the tiles of the whole."""
+    call = Call.of(name, x=x, w=w, b=b, layout=layout)
+    return call.give(correlate_inside(call, plan, call.images(x), call.kernel(w), call.bias(b), places))
+
+
+def averaged(x: Array, layer: Any, whole: Windows) -> Array:
+    """Take means as they are taken of larger images, whose windows are `whole`."""
+    call = Call.of("avg_pool", x=x, layout=layer.layout)
+    asked = Windowing(layer.stride, layer.padding, layer.dilation, layout=layer.layout, ceil_mode=layer.ceil_mode)
+    windows = Windows.of(read.pool("avg_pool", x.shape, layer.window, asked)).part_of(whole)
+    return call.give(avg_pool(call, windows, call.images(x), layer.count_include_pad))
 
 
 def weight_gradient(x: Array, dz: Array, *, geometry: Geometry, layer: Layer) -> Array:

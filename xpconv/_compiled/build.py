@@ -41,7 +41,17 @@ _KERNELS: dict[str, tuple[str, str, str, frozenset[str]]] = {
     "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f", EXACT),
     "places": ("maxima", "places", "4r 4l 1i 1w", EXACT),
     "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w", EXACT),
+    "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s", EXACT),
+    "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s", EXACT),
+    "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s", EXACT),
     "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r", EXACT),
+    "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r", EXACT),
+    "first along": ("lines", "first", "3r 3w 3s 1i", EXACT),
+    "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s", EXACT),
+    "give along": ("lines", "give", "3r 3s 3w 1i 1i i", EXACT),
+    "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i", EXACT),
+    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w", EXACT),
+    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w", EXACT),
     "planes gradient": ("planes", "weight_grad", "5r 5r 5w 1i i 1w", LANES),
 }
 

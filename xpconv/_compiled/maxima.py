@@ -144,7 +144,9 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
     top, bottom, written, low, high = place[11], place[12], place[14], place[15], place[16]
     heads = place[17:]
     columns, high_k, wide_k = g.shape[2], heads[0], heads[1]
-    zero = x.dtype.type(0)
+    # taps have the width of pixels, so that both fill a register alike
+    zero, number = x.dtype.type(0), found.dtype.type
+    none, once, twice = number(-1), number(1), number(2)
     length = columns * channels
     firsts = found[(high - low) * length :]
     for n in range(first, first + place[13]):
@@ -162,7 +164,7 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                             m, t = p0[c], p1[c]
                             keep = (t <= m) | (m != m)
                             o[c] = m if keep else t
-                            own[c] = 0 if keep else 1
+                            own[c] = number(0) if keep else once
                         continue
                     p2 = source[(u + 2 * gap_w) * channels : (u + 2 * gap_w + 1) * channels]
                     for c in range(channels):
@@ -171,19 +173,21 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                         m = m if keep else t
                         stay = (p <= m) | (m != m)
                         o[c] = m if stay else p
-                        own[c] = (0 if keep else 1) if stay else 2
+                        own[c] = (number(0) if keep else once) if stay else twice
                     for k in range(3, wide_k):
+                        tap = number(k)
                         pixel = source[(u + k * gap_w) * channels : (u + k * gap_w + 1) * channels]
                         for c in range(channels):
                             m, t = o[c], pixel[c]
                             keep = (t <= m) | (m != m)
                             o[c] = m if keep else t
-                            own[c] = own[c] if keep else k
+                            own[c] = own[c] if keep else tap
                     continue
                 for c in range(channels):
                     o[c] = zero
-                    own[c] = -1
+                    own[c] = none
                 for k in range(wide_k):
+                    tap = number(k)
                     u = j * step_w + k * gap_w - before_w
                     if u < 0 or u >= width:
                         continue
@@ -192,11 +196,12 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                         m, t = o[c], pixel[c]
                         keep = (own[c] >= 0) & ((t <= m) | (m != m))
                         o[c] = m if keep else t
-                        own[c] = own[c] if keep else k
+                        own[c] = own[c] if keep else tap
         for i in range(top, bottom):
             own = firsts[(i - top) * length : (i - top + 1) * length]
             begun = False
             for k in range(high_k):
+                tap = number(k)
                 v = i * step_h + k * gap_h - before_h
                 if v < low or v >= high:
                     continue
@@ -204,20 +209,21 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                 if not begun:
                     for c in range(length):
                         sums[c] = row[c]
-                        own[c] = k
+                        own[c] = tap
                     begun = True
                     continue
                 for c in range(length):
                     m, t = sums[c], row[c]
                     keep = (t <= m) | (m != m)
                     sums[c] = m if keep else t
-                    own[c] = own[c] if keep else k
+                    own[c] = own[c] if keep else tap
             if not begun:
                 for c in range(length):
-                    own[c] = -1
+                    own[c] = none
         for v in range(low, high):
             begun = False
             for k in range(high_k):
+                tap = number(k)
                 i = v + before_h - k * gap_h
                 if i < 0 or i % step_h != 0:
                     continue
@@ -227,13 +233,13 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                 share, own = g[n, i].reshape(-1), firsts[(i - top) * length : (i - top + 1) * length]
                 if begun:
                     for c in range(length):
-                        sums[c] = sums[c] + (share[c] if own[c] == k else zero)
+                        sums[c] = sums[c] + (share[c] if own[c] == tap else zero)
                 elif heads[2 + k] != 0:
                     for c in range(length):
-                        sums[c] = share[c] if own[c] == k else zero
+                        sums[c] = share[c] if own[c] == tap else zero
                 else:
                     for c in range(length):
-                        sums[c] = zero + (share[c] if own[c] == k else zero)
+                        sums[c] = zero + (share[c] if own[c] == tap else zero)
                 begun = True
             if not begun:
                 for c in range(length):
@@ -244,6 +250,7 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                 a = part if v - low < written else o
                 begun = False
                 for k in range(wide_k):
+                    tap = number(k)
                     j = u + before_w - k * gap_w
                     if j < 0 or j % step_w != 0:
                         continue
@@ -254,13 +261,13 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                     share, own = sums[j * channels : (j + 1) * channels], found[at : at + channels]
                     if begun:
                         for c in range(channels):
-                            a[c] = a[c] + (share[c] if own[c] == k else zero)
+                            a[c] = a[c] + (share[c] if own[c] == tap else zero)
                     elif heads[2 + high_k + k] != 0:
                         for c in range(channels):
-                            a[c] = share[c] if own[c] == k else zero
+                            a[c] = share[c] if own[c] == tap else zero
                     else:
                         for c in range(channels):
-                            a[c] = zero + (share[c] if own[c] == k else zero)
+                            a[c] = zero + (share[c] if own[c] == tap else zero)
                     begun = True
                 if not begun:
                     for c in range(channels):

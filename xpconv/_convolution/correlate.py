@@ -54,13 +54,14 @@ def perform(task: Task, out: Array | None = None) -> Array:
         if part is not plan:
             b = None if task.b is None else task.b[cut.filters]
             task = replace(task, plan=part)
-            _perform(replace(task, x=task.x[..., cut.inputs], w=task.w[cut.weights], b=b), place)
+            perform_part(replace(task, x=task.x[..., cut.inputs], w=task.w[cut.weights], b=b), place)
         else:
-            _perform(task, place)
+            perform_part(task, place)
     return result.array()
 
 
-def _perform(task: Task, result: Result) -> None:
+def perform_part(task: Task, result: Result) -> None:
+    """Do a task of a single plan."""
     call, plan = task.call, task.plan
     with Held(beside(plan)) as held:
         if task.conjugate:

@@ -43,11 +43,7 @@ def input_grad(
     if plan.geometry.mode == "zeros" or plan.geometry.batch == 0:
         return _of_pixels(call, plan, dz, weight, b)
     parts = batches(call, plan)
-    if (
-        len(parts) == 1
-        and parts[0][1] is plan
-        and (call.traits.mutable or call.arithmetic.result == call.arithmetic.sums)
-    ):
+    if not parts and (call.traits.mutable or call.arithmetic.result == call.arithmetic.sums):
         return _padded(call, plan, dz, weight)
     wide = call.in_sums()
     if not call.traits.mutable:

@@ -47,9 +47,9 @@ class PreparedConv:
     """
 
     def __init__(
-        self, call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily
+        self, call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily, compact: bool
     ) -> None:
-        self._call, self._geometry, self._algorithm = call, geometry, algorithm
+        self._call, self._geometry, self._algorithm, self._compact = call, geometry, algorithm, compact
         self._w, self._b, self._lazily = w, b, lazily  # arrays of its own; what serves images in chunks
         self._kernel, self._bias = call.kernel(w), call.bias(b)
         self._lock = threading.Lock()
@@ -151,7 +151,7 @@ class PreparedConv:
     def _made(self, batch: int) -> _Batch:
         geometry, call = self._geometry, self._call
         geometry = geometry if batch == geometry.batch else replace(geometry, batch=batch)
-        plan = choose(call, geometry, self._algorithm)
+        plan = choose(call, geometry, self._algorithm, compact=self._compact)
         task = Task(call, plan, None, self._kernel, self._bias)
         if batch == 0:
             return _Batch(task, (), None)
@@ -178,8 +178,8 @@ def _size(space: Space, array: Array) -> int:
 
 
 def prepared_conv(
-    call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily
+    call: Call, geometry: Geometry, algorithm: str, w: Array, b: Array | None, lazily: Lazily, compact: bool
 ) -> PreparedConv:
-    """Prepare a convolution, with copies of the weight and the bias."""
+    """Prepare a convolution, with copies of the weight and the bias; `compact`: in such tiles."""
     w, b = (None if array is None else call.xp.asarray(array, copy=True) for array in (w, b))
-    return PreparedConv(call, geometry, algorithm, w, b, lazily)
+    return PreparedConv(call, geometry, algorithm, w, b, lazily, compact)

@@ -14,7 +14,7 @@ from xpconv._engine.results import Kept, Result, Written
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, sizes, slices
-from xpconv._shapes.geometry import Region
+from xpconv._shapes.geometry import Ints, Region
 from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.panels import Panels
@@ -35,6 +35,7 @@ class Task:
         Array | Panels, ...
     ] = ()  # the weight of each block of channels in its algorithm's form, if it is kept
     conjugate: bool = False  # the weight is taken so, if it is complex
+    extent: Ints = ()  # images and output pixels that are computed, from the first on; all, if empty
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     factors = factors_of(call, plan, task.x, task.w)
     w = _converted(call, plan, task.w, factors)
     b = None if task.b is None else cast(call.xp, task.b, call.arithmetic.sums)
-    tiles = Tiles((plan.geometry.batch, *plan.geometry.output), plan.tile)
+    tiles = Tiles(task.extent or (plan.geometry.batch, *plan.geometry.output), plan.tile)
 
     def correlation(cut: Cut, weight: Array | Panels) -> _Correlation:
         pixels, fallback = task.x[..., cut.inputs], None

@@ -342,6 +342,15 @@ def gradient_of_bias(call: Call, dz: Array) -> Array:
     return call.give_bias(bias_grad(call, grads, tuple(grads.shape[:-1])))
 
 
+def conv_in_tiles(x: Array, w: Array, b: Array, asked: Windowing, algorithm: str) -> Array:
+    """Convolve in compact tiles, so that a block of the result can be computed by itself, to the bit."""
+    call = Call.of("conv", x=x, w=w, b=b, layout=asked.layout)
+    geometry = read.conv("conv", x.shape, w.shape, asked)
+    read.whole("conv", "b", b.shape, (geometry.filters,), "the output channels")
+    plan = choose(call, geometry, algorithm, compact=True)
+    return call.give(correlate(call, plan, call.images(x), call.kernel(w), call.bias(b)))
+
+
 def mixed_conv(x: Array, w: Array, b: Array, dtype: DType, stride: Size, padding: Padding) -> Array:
     """Convolve NumPy arrays of several dtypes in a floating one that holds them all, converted tile by tile."""
     call = Call.mixed("conv", dtype, x=x, w=w)

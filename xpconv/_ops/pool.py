@@ -258,19 +258,38 @@ def max_pool_vjp(
     return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties=ties))
 
 
-def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size) -> Array:
-    """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's."""
+def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size, dtype: Any = None) -> Array:
+    """Give the gradient as `max_pool_vjp` does with ties "all", where dy has another dtype than x; in dy's.
+
+    Or in a `dtype` that holds dy's, to which it is converted tile by tile.
+    """
     if is_chunked(dy, x):
-        return by_blocks(apart_max_pool_vjp, locals())
+        return by_blocks(apart_max_pool_vjp, {key: value for key, value in locals().items() if key != "dtype"})
     name = "max_pool_vjp"
     mixed_space(name, x=x, dy=dy)
-    call = Call.of(name, dy=dy)
+    call = Call.of(name, dy=dy) if dtype is None else Call.mixed(name, dtype, dy=dy)
     check_order(call, x.dtype)
     check_order(call, dy.dtype)
     geometry = read.pool(name, x.shape, window, Windowing(stride))
     read.gradient(name, "dy", dy.shape, geometry, "channels_last")
     windows, pixels = Windows.of(geometry), call.in_dtype(x.dtype).images(x)
-    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties="all"))
+    return call.give(maxima.max_pool_vjp(call, windows, dy, pixels, ties="all"))
+
+
+def mixed_avg_pool(x: Array, window: Size, stride: Size, dtype: Any) -> Array:
+    """Give the means of images in a dtype that holds theirs, to which they are converted tile by tile."""
+    call = Call.mixed("avg_pool", dtype, x=x)
+    windows = Windows.of(read.pool("avg_pool", x.shape, window, Windowing(stride)))
+    return call.give(averages.avg_pool(call, windows, x))
+
+
+def mixed_avg_pool_vjp(dy: Array, input_shape: tuple[int, ...], window: Size, stride: Size, dtype: Any) -> Array:
+    """Give the gradient of means in a dtype that holds that of dy, which is converted tile by tile."""
+    name = "avg_pool_vjp"
+    call = Call.mixed(name, dtype, dy=dy)
+    geometry = read.pool(name, input_shape, window, Windowing(stride), "input_shape")
+    read.gradient(name, "dy", dy.shape, geometry, "channels_last")
+    return call.give(averages.avg_pool_vjp(call, Windows.of(geometry), dy))
 
 
 @keywords

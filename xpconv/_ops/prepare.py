@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
@@ -82,21 +83,39 @@ def prepare_conv(
     'gemm'
 
     """
-    name = "prepare_conv"
-    call = Call.of(name, w=w, b=b, layout=layout, dtype=dtype)
     asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
+    return _prepared(w, b, input_shape, asked, {"algorithm": algorithm, "dtype": dtype})
+
+
+def prepare_in_tiles(
+    w: Array, b: Array, input_shape: tuple[int, ...], asked: Windowing, algorithm: AlgorithmName
+) -> PreparedConv:
+    """Prepare a convolution in compact tiles, so that a block of its result can be computed by itself, to the bit."""
+    return _prepared(w, b, input_shape, asked, {"algorithm": algorithm, "dtype": None}, compact=True)
+
+
+def _prepared(
+    w: Array,
+    b: Array | None,
+    input_shape: tuple[int, ...],
+    asked: Windowing,
+    more: dict[str, Any],
+    *,
+    compact: bool = False,
+) -> PreparedConv:
+    name = "prepare_conv"
+    call = Call.of(name, w=w, b=b, layout=asked.layout, dtype=more["dtype"])
     geometry = read.conv(name, input_shape, w.shape, asked, ("input_shape", "w.shape"))
     if b is not None:
         read.whole(name, "b", b.shape, (geometry.filters,), "the output channels")
     lazily = partial(
         conv,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        padding_mode=padding_mode,
-        layout=layout,
-        algorithm=algorithm,
-        dtype=dtype,
+        stride=asked.stride,
+        padding=asked.padding,
+        dilation=asked.dilation,
+        groups=asked.groups,
+        padding_mode=asked.mode,
+        layout=asked.layout,
+        **more,
     )
-    return prepared_conv(call, geometry, algorithm, w, b, lazily)
+    return prepared_conv(call, geometry, more["algorithm"], w, b, lazily, compact)

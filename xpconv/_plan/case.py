@@ -19,4 +19,5 @@ class Case:
     threads: int
     gradient: bool = False  # of the weight
     panels: bool = True  # may be taken
+    compact: bool = False  # tiles are short along every axis, so that a block of the output meets few of them
     compiled: str = ""  # why no compiled kernel may be taken; empty if one may

@@ -31,14 +31,17 @@ TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a t
 ALONE = 5e-3
 
 
-def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = False) -> Plan:
-    """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused."""
+def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = False, compact: bool = False) -> Plan:
+    """Plan a correlation, or with `gradient` a weight gradient; a named algorithm is obeyed or refused.
+
+    `compact`: in tiles of which a block of the output meets few (`_convolution.inside`).
+    """
     if algorithm not in CHOICES:
         raise ValueError(
             f"{call.name}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
             f"{meant(algorithm, CHOICES)}"
         )
-    case = case_of(call, geometry, gradient)
+    case = case_of(call, geometry, gradient, compact)
     plan, trouble = _plan(algorithm, case, call.room)
     if plan is None:
         raise ValueError(f"{call.name}: {trouble}")
@@ -47,9 +50,9 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
     return plan
 
 
-def case_of(call: Call, geometry: Geometry, gradient: bool = False) -> Case:
+def case_of(call: Call, geometry: Geometry, gradient: bool = False, compact: bool = False) -> Case:
     """Say what a plan of a call follows from, beside the algorithm and the room."""
-    case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient)
+    case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient, compact=compact)
     if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:
         case = replace(case, compiled=refusal)
     return case

@@ -159,14 +159,16 @@ def _again(call: Call, plan: GradientPlan, geometry: Geometry) -> GradientPlan:
 
 
 def batches(call: Call, plan: GradientPlan) -> list[tuple[Interval, GradientPlan]]:
-    """Cut the images, where a padding of pixels of the image is summed in a wider dtype: (images, their plan)."""
+    """Cut the images, where a padding of pixels of the image is summed in a wider dtype: (images, their plan).
+
+    Empty where that is not so, or one image is too large: all are taken at once.
+    """
     geometry, sums = plan.geometry, call.arithmetic.sums
-    whole = [((0, geometry.batch), plan)]
     if geometry.mode == "zeros" or call.arithmetic.result == sums or not call.traits.mutable:
-        return whole
+        return []
     step = strip_elements(call) // math.prod(geometry.input_shape[1:])
-    if step == 0:  # one image is too large
-        return whole
+    if step == 0:
+        return []
     cuts = intervals(geometry.batch, step)
     return [((a, b), _again(call, plan, replace(geometry, batch=b - a))) for a, b in cuts]
 

@@ -5,13 +5,16 @@ y[o] = sum over k of x[o, k] / taps[o]        dx[i] = sum over o that read i of 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
-from xpconv._pooling.compiled import Loops, rows_apart
+from xpconv._pooling.compiled import images_each, rows_apart
+from xpconv._pooling.compiled_averages import FORWARD, GRADIENT, Averages
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
 from xpconv._pooling.spread import spread_sum
@@ -19,6 +22,7 @@ from xpconv._pooling.sweep import Footprint, cut, images_apart, reducing, sweep
 from xpconv._shapes.cuts import slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
 from xpconv._work.workspace import Workspace
 
 
@@ -64,11 +68,11 @@ def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
     if not windows.batch:
         return y
     windows, (pixels, target) = images_apart(call, windows, x, y)
-    if (loops := Loops.of("averages", call, windows, pixels, target)) is not None:
+    if (loops := Averages.of(FORWARD, call, windows, padded, pixels, target)) is not None:
 
         def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
             assert isinstance(work, BufferedWorkspace)
-            loops.averages(work, region, pixels, target, padded)
+            loops.means(work, region, pixels, target)
 
         sweep(call, windows, rows_apart(call, windows), compiled, 2)
         return y
@@ -97,6 +101,11 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
     meeting = windows.overlap
     needs = Footprint(pixels=wide, stages=wide, largest=largest, last_first=True, gradient=True, meeting=meeting)
     cuts = cut(call, windows, needs)
+    loops = Averages.of(GRADIENT, call, windows, padded, grads, target) if cuts.channels == windows.channels else None
+    if loops is not None:  # in which a thread pays earlier than in calls
+        tile = (min(cuts.tile[0], images_each(call, windows, 1)), *cuts.tile[1:])
+        workers = call.options.room // (needs.of(windows, tile, windows.channels) + UFUNC_BUFFERS)
+        cuts = replace(cuts, tile=tile, workers=max(1, min(call.options.threads, workers)))
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)
@@ -104,6 +113,9 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
         out = target[(*slices(box)[:-1], own)]
         if any(low >= high for low, high in readers):
             out.fill(0)
+            return
+        if loops is not None and loops.serves(readers, box):
+            loops.gradient(work, readers, box, grads, target)
             return
         gradient = grads[(*slices(readers)[:-1], own)]
         shares = work.buffer("shares", gradient.shape, sums)

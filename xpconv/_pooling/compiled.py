@@ -1,7 +1,7 @@
 """Pooling of NumPy arrays in loops that Numba compiles (`xpconv._compiled`): the same steps, tile by tile, in one pass.
 
-They serve windows at a stride on one or two axes, of contiguous float32 or float64 arrays with several channels side by
-side. Results are the bits of the calls of NumPy that they stand for.
+They serve contiguous float32 or float64 arrays; `Loops` windows at a stride on one or two axes, of several channels
+side by side. Results are the bits of the calls of NumPy that they stand for.
 """
 
 from __future__ import annotations
@@ -18,16 +18,43 @@ from xpconv._compiled import build
 from xpconv._pooling.lines import Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.cuts import PARTS, block
-from xpconv._shapes.geometry import Interval, Ints, Region
+from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
 LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
-SAVED = {"maxima": 0.5e-9, "places": 6e-9, "averages": 0.5e-9, "maxima gradient": 3e-9}  # seconds an element, or more
+# seconds an element, or more
+SAVED = {
+    "maxima": 0.5e-9,
+    "places": 6e-9,
+    "averages": 0.5e-9,
+    "averages gradient": 0.5e-9,
+    "maxima gradient": 3e-9,
+    "boxes": 3e-9,
+    "boxes in rows": 2e-9,
+    "ties in boxes": 2e-9,
+    "first along": 6e-9,
+    "norms": 3e-9,
+    "norms gradient": 10e-9,
+}
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
 ONE = Strided(1, 1, 1)  # the rows of images that have none
+
+
+def serves(name: str, call: Call, windows: Windows, *arrays: Array) -> bool:
+    """Say whether compiled loops can serve the arrays, and are to be taken."""
+    switch = call.options.compiled
+    if not call.traits.buffers or switch is False or call.measures:
+        return False
+    plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
+    dtypes = {array.dtype.name for array in arrays}
+    if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES):
+        return False
+    if not math.prod(windows.output_shape) or not build.installed():
+        return False
+    return switch is True or build.ledger.takes(name, dtypes.pop(), math.prod(windows.input_shape) * SAVED[name])
 
 
 @dataclass(frozen=True)
@@ -36,46 +63,34 @@ class Loops:
 
     name: str
     dtype: str
+    channels: int
     rows: Strided
     columns: Strided
 
     @staticmethod
     def of(name: str, call: Call, windows: Windows, *arrays: Array) -> Loops | None:
         """Give the loops of this name, if they serve the arrays and are to be taken."""
-        switch = call.options.compiled
-        if not call.traits.buffers or switch is False or call.measures or call.layout != "channels_last":
+        if not windows.strided or windows.rank > 2 or windows.channels < LEAST:
             return None
-        plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
-        dtypes = {array.dtype.name for array in arrays}
-        if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES) or not windows.strided or windows.rank > 2:
+        if call.layout != "channels_last":
             return None
         dense = name == "maxima" and LEAST > 1 and windows.lines[-1].stride == 1
-        if dense or windows.channels < LEAST or not math.prod(windows.output_shape) or not build.installed():
-            return None
-        found = Loops(name, *dtypes, *((ONE,) * (2 - windows.rank) + windows.lines))
         room = call.options.room // 2  # other work arrays are small beside a row of the images
-        if windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
+        if dense or windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
             return None
-        size = math.prod(windows.input_shape)
-        if switch is None and not build.ledger.takes(name, found.dtype, size * SAVED[name]):
+        if not serves(name, call, windows, *arrays):
             return None
-        return found
+        return Loops(name, arrays[0].dtype.name, windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines))
 
     def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows."""
         row, places = self._row(work, x), self._place(region)
-        self._run(_four(x), _four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
-
-    def averages(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, padded: bool) -> None:
-        """(N, *I, C) -> y (N, *O, C) in a region of windows; with `padded` taps in the padding are counted."""
-        row, places = self._row(work, x), self._place(region)
-        taps = np.concatenate([_taps(line, padded, self.dtype) for line in (self.rows, self.columns)])
-        self._run(_four(x), _four(y), places, _order(self.rows), _order(self.columns), row, taps)
+        self._run(four(x), four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
 
     def places(self, work: BufferedWorkspace, region: Region, x: Array, spots: Array) -> None:
         """(N, *I, C) -> spots (N, *O, C), the place of each maximum, in a region of windows."""
         best = work.buffer("best", (x.shape[-1],), x.dtype)
-        self._run(_four(x), _four(spots), self._place(region, self.rows.kernel, self.columns.kernel), best)
+        self._run(four(x), four(spots), self._place(region, self.rows.kernel, self.columns.kernel), best)
 
     def gradient(self, work: BufferedWorkspace, region: Region, x: Array, dy: Array, dx: Array, written: int) -> None:
         """(N, *I, C), (N, *O, C) -> dx (N, *I, C): add the gradient of a region's windows to what is written.
@@ -89,13 +104,13 @@ class Loops:
         found = work.buffer("found", ((high - low + windows[1] - windows[0]) * length,), np.dtype(np.int32))
         sums = work.buffer("sums", (length,), x.dtype)
         place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
-        self._run(_four(x), _four(dy), _four(dx), place, tops, found, sums)
+        self._run(four(x), four(dy), four(dx), place, tops, found, sums)
 
-    def needs(self, windows: Interval, channels: int) -> int:
-        """Count the bytes of work arrays that the gradient of so many rows of windows takes."""
-        length, size = self.columns.count * channels, np.dtype(self.dtype).itemsize
-        rows = self.rows.most_pixels(windows[1] - windows[0])
-        return length * (rows * (size + 4) + (windows[1] - windows[0]) * 4 + size)
+    def needs(self, tile: Ints) -> int:
+        """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
+        length, size = self.columns.count * self.channels, np.dtype(self.dtype).itemsize
+        count = tile[1] if len(tile) == 3 else 1
+        return length * (self.rows.most_pixels(count) * (size + 4) + count * 4 + size)
 
     def _run(self, *arguments: Any) -> None:
         build.get(self.name, self.dtype)(*arguments)
@@ -114,6 +129,14 @@ class Loops:
         return np.array(numbers, np.intp)
 
 
+def images_each(call: Call, windows: Windows, weight: int) -> int:
+    """Count the images of a job, evenly for all threads; `weight` is the work on an element."""
+    pieces = max(1, min(PARTS, math.prod(windows.input_shape) * weight // ENOUGH))
+    if pieces > 1:
+        pieces = -(-pieces // call.options.threads) * call.options.threads
+    return max(1, -(-windows.batch // pieces))
+
+
 def rows_apart(call: Call, windows: Windows) -> Cut:
     """Cut the windows into whole rows, for loops to whose results the cut makes no difference."""
     shape = (windows.batch, *windows.output)
@@ -127,7 +150,7 @@ def rows_apart(call: Call, windows: Windows) -> Cut:
     return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
 
 
-def _four(array: Array) -> Array:
+def four(array: Array) -> Array:
     """(N, *spatial, C) -> (N, H, W, C)."""
     return array if array.ndim == 4 else array[:, None]
 
@@ -137,13 +160,6 @@ def _order(line: Strided) -> Array:
     """Give the taps in the order in which `Reading` has them."""
     taps = sorted(range(line.kernel), key=lambda tap: line.full and tap != line.least)
     return np.array(taps, np.intp)
-
-
-@lru_cache(maxsize=256)
-def _taps(line: Strided, padded: bool, dtype: str) -> Array:
-    """Count the taps of each window."""
-    lengths = line.lengths((0, line.count), padded)
-    return np.ascontiguousarray(np.broadcast_to(np.maximum(lengths, 1), (line.count,)).astype(dtype))
 
 
 @lru_cache(maxsize=1024)

@@ -118,6 +118,9 @@ class Strided:
     before: int = 0
     after: int = 0
     inner: bool = False  # the last axis of the image
+    # the tap that is combined first, or -1 for none, where that is known: it is that of the larger image that this is
+    # an axis of a part of
+    leads: int | None = None
 
     @property
     def span(self) -> int:
@@ -201,11 +204,13 @@ class Strided:
     @property
     def least(self) -> int:
         """The first tap that the first window has inside the image."""
-        return -(-self.before // self.dilation)
+        return -(-self.before // self.dilation) if self.leads is None else self.leads
 
     @property
     def full(self) -> bool:
         """Whether a tap lies inside for every window: the least one, if the last window has it inside too."""
+        if self.leads is not None:
+            return self.leads >= 0
         last = (self.size - 1 - (self.count - 1) * self.stride + self.before) // self.dilation
         return self.least <= min(last, self.kernel - 1)
 
@@ -355,6 +360,12 @@ class Windows:
     def overlap(self) -> bool:
         """Whether windows at a stride share pixels."""
         return self.strided and any(line.stride < line.span for line in self.lines)
+
+    def part_of(self, whole: Windows) -> Windows:
+        """Combine taps in the order in which those of a larger image are combined."""
+        leads = [line.least if line.full else -1 for line in whole.lines]
+        lines = tuple(replace(line, leads=lead) for line, lead in zip(self.lines, leads, strict=True))
+        return replace(self, lines=lines)
 
     @property
     def turned(self) -> Windows:

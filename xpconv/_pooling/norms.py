@@ -15,7 +15,7 @@ from typing import Any
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling import portable, whole
+from xpconv._pooling import compiled_norms, portable, whole
 from xpconv._pooling.lines import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
@@ -23,6 +23,8 @@ from xpconv._work.workspace import Workspace
 
 def lp_pool(call: Call, windows: Windows, x: Array, p: float) -> Array:
     """(N, *I, C) -> (N, *O, C): the norms."""
+    if call.traits.buffers and (y := compiled_norms.lp_pool(call, windows, x, p)) is not None:
+        return y
 
     def tile(work: Workspace, region: Region, own: slice) -> list[Array]:
         return [_norm(work, windows, region, portable.slab(work, windows, region, x[..., own]), p)]
@@ -34,13 +36,15 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
     """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images."""
     xp = call.xp
     dx = whole.lp_pool_vjp(call, windows, dy, x, p)
+    if dx is None and call.traits.buffers:
+        dx = compiled_norms.lp_pool_vjp(call, windows, dy, x, p)
     if dx is not None:
         return dx
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(work, windows, readers, x[..., own])
         shares = portable.gradients(work, readers, dy[..., own])
-        norm = _norm(work, windows, readers, slab, p)
+        norm, there = _norm(work, windows, readers, slab, p), portable.existing(work, windows, readers)
         norm = xp.where(norm > 0, norm, xp.ones_like(norm))
         if p == math.inf:
             count: Any = 0
@@ -56,9 +60,12 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
                     slope = xp.astype(xp.abs(value) == largest, work.sums)
                 else:
                     ratio = xp.abs(value) / largest
-                    slope = xp.pow(xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
+                    slope = _power(xp, xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
                 share = portable.picked(work, shares, *picks) * work.space.sign(value) * slope
-                share = xp.where(value == 0, xp.zeros_like(share), share)
+                none = value == 0
+                if there is not None:  # infinity times a gradient of 0 would be NaN
+                    none = none | ~portable.picked(work, there, *picks)
+                share = xp.where(none, xp.zeros_like(share), share)
                 total = share if total is None else total + share
             return total
 
@@ -76,5 +83,11 @@ def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: flo
     scale = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
     total: Any = 0
     for value in portable.each_tap(work, windows, region, slab):
-        total = total + xp.pow(xp.abs(value) / scale, p)
-    return scale * xp.pow(total, 1 / p)
+        total = total + _power(xp, xp.abs(value) / scale, p)
+    return scale * _power(xp, total, 1 / p)
+
+
+def _power(xp: Any, base: Array, p: float) -> Array:
+    """Take a power of numbers not below 0; the commonest ones by operations whose bits are the same anywhere."""
+    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square}
+    return exact[p](base) if p in exact else xp.pow(base, p)

@@ -170,6 +170,18 @@ def gradients(work: Workspace, readers: Region, dy: Array, lens: Lens | None = N
     return surrounded(work, "gradient", dy, readers, lens=lens)
 
 
+def existing(work: Workspace, windows: Windows, readers: Region) -> Array | None:
+    """(1, *readers, 1): which windows are those of the output, to broadcast; None if all are."""
+    if windows.within(readers) == readers:
+        return None
+    found = np.ones((1,) * (windows.rank + 2), np.bool_)
+    for axis, (line, (first, last)) in enumerate(zip(windows.lines, readers[1:], strict=True), start=1):
+        numbers = np.arange(first, last)
+        there = (numbers >= 0) & (numbers < line.count)
+        found = found & there.reshape((-1,) + (1,) * (windows.rank + 1 - axis))
+    return work.space.array(found, work.xp.bool)
+
+
 def _ready(work: Workspace, picks: Iterator[Pick], axis: int, rank: int) -> Iterator[Pick]:
     """Move what picks hold to the device."""
     for pick in picks:

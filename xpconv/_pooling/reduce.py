@@ -41,6 +41,11 @@ class Rule:
     fill: Any = 0  # the result of a window without taps
     absolute: bool = False  # of absolute values, which are combined with `fill` in any case
 
+    @property
+    def begins(self) -> dict[str, float]:
+        """What a reduction begins with: a sum with -0, which adds nothing, where 0 would change a -0."""
+        return {"initial": -0.0} if self.function is np.add else {}
+
 
 def accumulate(do: Do, rule: Rule, total: Array, terms: Iterable[tuple[Array, Array]], *, filled: bool) -> None:
     """Combine arrays in `total`, each with the part of it that is its own; the first one is all if none is `filled`."""
@@ -229,7 +234,7 @@ class Runs:
             if run.pixels > FEW and run.windows == 1:
                 whole = split(self.array, self.axis, run.pixel, run.times, pixels, run.pixels)
                 place = np.squeeze(out, self.axis + 2)
-                rule.function.reduce(whole, axis=self.axis + 2, out=place, dtype=total.dtype)
+                rule.function.reduce(whole, axis=self.axis + 2, out=place, dtype=total.dtype, **rule.begins)
                 continue
             pixel = range(run.pixel, run.pixel + run.pixels)
             views = ((out, split(self.array, self.axis, k, run.times, pixels, 1)) for k in pixel)

@@ -16,7 +16,9 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops
+from xpconv._pooling.compiled import Loops, images_each
+from xpconv._pooling.compiled_boxes import Boxes
+from xpconv._pooling.compiled_lines import Lines
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
@@ -48,16 +50,23 @@ class Routes:
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
         self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
-        self.loops: Loops | None = None
+        self.loops: Lines | Loops | None = None
 
     def gradient(self) -> Array | None:
         """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
-        windows, room = self.windows, self.call.options.room
+        windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
         if not windows.batch:
+            return self.result
+        boxes = Boxes.of(self.call, windows, self.ties, self.pixels, self.grads, self.target)
+        if boxes is not None and self._of_boxes(boxes):
             return self.result
         cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
         self.loops = self._compiled(cuts)
+        if self.loops is not None:  # in which a thread pays earlier than in calls
+            images = min(cuts.tile[0], images_each(self.call, windows, 4))
+            workers = min(self.call.options.threads, room // self.loops.needs(self.tile))
+            cuts = replace(cuts, tile=(images, *cuts.tile[1:]), workers=workers)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
             if image > room // 3:
@@ -73,17 +82,29 @@ class Routes:
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
 
-    def _compiled(self, cuts: Cut) -> Loops | None:
+    def _of_boxes(self, boxes: Boxes) -> bool:
+        """Run the loops, and say whether they served every window."""
+        wrong: list[Region] = []
+
+        def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+            assert isinstance(work, BufferedWorkspace)
+            if not boxes.gradient(work, region, own, self.pixels, self.grads, self.target):
+                wrong.append(region)
+
+        sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)
+        return not wrong
+
+    def _compiled(self, cuts: Cut) -> Lines | Loops | None:
         """Give compiled loops, if they serve and their work arrays fit the workspace."""
         windows = self.windows
-        whole = self.direct and not self.apart and cuts.channels == windows.channels
+        whole = self.direct and cuts.channels == windows.channels
         if self.ties != "first" or not whole or not self._in_rows():
             return None
-        found = Loops.of("maxima gradient", self.call, windows, self.pixels, self.grads, self.target)
-        if found is None:
-            return None
-        needs = found.needs((0, self.tile[1] if windows.rank > 1 else 1), windows.channels)
-        return found if cuts.workers * needs <= self.call.options.room - UFUNC_BUFFERS else None
+        arrays = self.pixels, self.grads, self.target
+        found: Lines | Loops | None = Lines.of(self.call, windows, self.apart, *arrays)
+        if found is None and not self.apart:
+            found = Loops.of("maxima gradient", self.call, windows, *arrays)
+        return None if found is None or found.needs(self.tile) > self.call.options.room // 2 else found
 
     def _writes_all(self) -> bool:
         """Say whether the tiles write each pixel before they add to it."""

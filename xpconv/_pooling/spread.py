@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -223,25 +223,37 @@ def _sum_along(
     if isinstance(line, Parts):
         Runs(shares, line.turned, axis, (start, stop)).combine(at_once, work, rule, "", out)
         return
-    unit = start // line.stride
     for residue in range(min(line.stride, stop - start)):
         target = out[along(axis, slice(residue, None, line.stride))]
-        count, ahead = target.shape[axis + 1], residue + line.before
-        spans = []
-        for tap in line.meeting(residue):
-            window = (ahead - tap * line.dilation) // line.stride + unit  # in which the first of the pixels is this tap
-            low, high = max(-window, 0), min(line.count - window, count)  # the pixels that are it of any window
-            if low < high:
-                spans.append((low, high, window - before))
-        spans.sort(key=lambda span: span[0] - span[1])
-        filled = not spans or spans[0][1] - spans[0][0] < count
+        count = target.shape[axis + 1]
+        found, filled = spans(line, residue, count, start // line.stride)
         if filled:
             target.fill(0)
         terms = (
             (
-                target if high - low == count else target[along(axis, slice(low, high))],
-                shares[along(axis, slice(low + shift, high + shift))],
+                target if span.high - span.low == count else target[along(axis, slice(span.low, span.high))],
+                shares[along(axis, slice(span.low + span.window - before, span.high + span.window - before))],
             )
-            for low, high, shift in spans
+            for span in found
         )
         accumulate(at_once, rule, target, terms, filled=filled)
+
+
+class Span(NamedTuple):
+    """Pixels of one residue that are the same tap of windows, one each."""
+
+    low: int
+    high: int
+    window: int  # in which the first of all pixels is that tap
+
+
+def spans(line: Strided, residue: int, count: int, unit: int) -> tuple[list[Span], bool]:
+    """Give what pixels of a residue receive, from a unit on, in the order of the sum; and whether it begins with 0."""
+    found = []
+    for tap in line.meeting(residue):
+        window = (residue + line.before - tap * line.dilation) // line.stride + unit
+        low, high = max(-window, 0), min(line.count - window, count)  # the pixels that are it of any window
+        if low < high:
+            found.append(Span(low, high, window))
+    found.sort(key=lambda span: span.low - span.high)
+    return found, not found or found[0].high - found[0].low < count

@@ -10,6 +10,7 @@ from typing import Any
 
 from xpconv._shapes.geometry import Geometry, Interval, Ints, Region, Run, runs
 
+EVEN = 8  # pieces of an axis, from which on a rest at its end hardly counts
 PARTS = 16  # parallel pieces that work is cut into, so that the cut does not depend on the number of threads
 
 
@@ -27,6 +28,21 @@ def block(shape: Ints, pixels: int) -> Ints:
         sizes.append(even)
         pixels = pixels // even if even == n else 1
     return tuple(reversed(sizes))
+
+
+def cube(shape: Ints, step: Ints, pixels: int, longest: int) -> Ints:
+    """Cut a block of at most `pixels` out of one image, about as long along each axis and at most `longest`.
+
+    `shape` and the block are counted in steps of so many pixels along each axis. Long axes are cut by powers of two, as
+    chunks of an image mostly are, others in even parts.
+    """
+    sizes, axes = [1] * len(shape), range(1, len(shape))
+    for left, axis in enumerate(sorted(axes, key=lambda axis: shape[axis] * step[axis]), start=-len(axes)):
+        n, side = max(shape[axis], 1), min(int(max(pixels, 1) ** (-1 / left) + 1e-9), longest)
+        side = max(side // step[axis], 1)
+        sizes[axis] = 1 << side.bit_length() - 1 if n >= EVEN * side else -(-n // -(-n // min(side, n)))
+        pixels //= sizes[axis] * step[axis]
+    return tuple(sizes)
 
 
 class Tiles(Sequence[Region]):

@@ -56,7 +56,10 @@ def parser() -> Parser:
         help=f"adam, or sgd with momentum 0.9 {default}",
     )
     parser.add_argument(
-        "--data", type=path, metavar="FILE.npz", help="images (N, H, W[, C]) and labels (N,) (default: the digits)"
+        "--data",
+        type=path,
+        metavar="FILE.npz",
+        help="images (N, H, W[, C]) and labels (N,), in a file or a folder of Zarr's (default: the digits)",
     )
     parser.add_argument("--out", type=path, metavar="DIR", help="folder to write to (default: a new runs/DATE-TIME)")
     where = parser.add_mutually_exclusive_group()

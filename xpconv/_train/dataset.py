@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xpconv._train.stored import Extremes, Rows, is_store, opened, scaled
 from xpconv.data import load_digits
 from xpconv.nn.storage import read_npz
 from xpconv.nn.training import Dataset, HostArray
@@ -106,8 +107,8 @@ def _shape_of_images(images: HostArray, labels: HostArray) -> str:
         return f"images must have the shape (N, H, W, C); got {shape}, with the images on the last axis; {_moved(3, 0)}"
     if images.ndim == 4 and shape[1] < side <= min(shape[2:]):
         return f"images must have the shape (N, H, W, C); got {shape}, with the channels first; {_moved(1, -1)}"
-    if len(images) < MIN_IMAGES:
-        return f"there must be at least {MIN_IMAGES} images, of which a fifth is held out; got {len(images)}"
+    if shape[0] < MIN_IMAGES:
+        return f"there must be at least {MIN_IMAGES} images, of which a fifth is held out; got {shape[0]}"
     if min(shape[1:3]) < side or 0 in shape:
         return (
             f"images must be at least {side} pixels high and wide, for two poolings, and have a channel; "
@@ -132,12 +133,12 @@ def _pixels(images: HostArray, labels: HostArray) -> str:
 
 
 def _form_of_labels(images: HostArray, labels: HostArray) -> str:
-    wanted = f"labels must be integers of the shape {(len(images),)}"
-    got = f"got {labels.dtype} of the shape {labels.shape}"
-    if labels.ndim == 2 and labels.dtype.kind in "biuf" and labels.shape == (len(images), labels.size // len(images)):
+    count = images.shape[0]
+    wanted, got = f"labels must be integers of the shape {(count,)}", f"got {labels.dtype} of the shape {labels.shape}"
+    if labels.ndim == 2 and labels.dtype.kind in "biuf" and labels.shape == (count, labels.size // count):
         remedy = "labels.ravel()" if labels.shape[1] == 1 else "labels.argmax(axis=1), if they are one-hot"
         return f"{wanted}; {got}; save {remedy}"
-    if labels.shape != (len(images),):
+    if labels.shape != (count,):
         return f"{wanted}, one for each image; {got}"
     if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and np.array_equal(labels, np.round(labels))):
         return f"{wanted}; {got}; save labels.astype('int32')"
@@ -147,11 +148,11 @@ def _form_of_labels(images: HostArray, labels: HostArray) -> str:
 
 
 def _classes(images: HostArray, labels: HostArray) -> str:
-    least, largest = labels.min().item(), labels.max().item()
+    least, largest, count = labels.min().item(), labels.max().item(), images.shape[0]
     if least < 0:
         return f"labels must count from 0; the least is {least}; {NUMBERED}"
-    if largest >= len(images):
-        return f"labels must be below the number of images, {len(images)}; the largest is {largest}; {NUMBERED}"
+    if largest >= count:
+        return f"labels must be below the number of images, {count}; the largest is {largest}; {NUMBERED}"
     if least == largest:
         return f"labels must name at least two classes; all are {least}"
     return ""
@@ -163,16 +164,13 @@ def split(images: HostArray, labels: HostArray, rng: np.random.Generator, name: 
     The images are shuffled, sorted by label (stably), and every fifth is held out: each class loses a fifth,
     give or take one image.
     """
-    order = rng.permutation(len(images))
-    order = order[np.argsort(labels[order], kind="stable")]
-    held_out = np.zeros(len(images), dtype=bool)
-    held_out[order[4::5]] = True
+    held_out = _held_out(labels, rng)
     train = images[~held_out]
     scale = max(train.max().item(), -train.min().item()) or 1
     return ImageSet(
-        _scaled(train, scale),
+        scaled(train, scale),
         labels[~held_out],
-        _scaled(images[held_out], scale),
+        scaled(images[held_out], scale),
         labels[held_out],
         name=name,
         classes=int(labels.max()) + 1,
@@ -180,9 +178,44 @@ def split(images: HostArray, labels: HostArray, rng: np.random.Generator, name: 
     )
 
 
-def _scaled(images: HostArray, scale: float) -> HostArray:
-    wide = np.result_type(images.dtype, np.float32)  # float64 stays until after the division: 1e300 is no float32
-    return np.true_divide(images, scale, dtype=wide).astype("float32")
+def _held_out(labels: HostArray, rng: np.random.Generator) -> HostArray:
+    """Say which images are held out."""
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    found = np.zeros(len(labels), dtype=bool)
+    found[order[4::5]] = True
+    return found
+
+
+def from_store(path: str | os.PathLike[str], rng: np.random.Generator) -> ImageSet:
+    """Split images in a folder of Zarr's as those of a file are split; they are looked at once, and stay there."""
+    group, name = opened(path), str(path)
+    for key in ("images", "labels"):
+        if key not in group:
+            raise DataError(_lacking(name, key, sorted(group.array_keys())))
+    images, labels = group["images"], np.asarray(group["labels"][...])
+    for rule in (_kind_of_images, _shape_of_images, _form_of_labels, _classes):
+        if trouble := rule(images, labels):
+            raise DataError(f"{name}: {trouble}")
+    extremes = Extremes.of(images)
+    if bad := np.flatnonzero(~np.isfinite(extremes.most) | ~np.isfinite(extremes.least)).tolist():
+        raise DataError(
+            f"{name}: pixels must be finite; {len(bad)} images have NaN or infinite ones, the first is image {bad[0]}; "
+            "leave such images out"
+        )
+    labels, held_out = labels.astype("int32"), _held_out(labels, rng)
+    train, rest = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    most, least = extremes.of_rows(train)
+    scale = max(most, -least) or 1
+    return ImageSet(
+        Rows(images, train, scale),  # type: ignore[arg-type]
+        labels[train],
+        Rows(images, rest, scale),  # type: ignore[arg-type]
+        labels[rest],
+        name=name,
+        classes=int(labels.max()) + 1,
+        scale=float(scale),
+    )
 
 
 def digits(rng: np.random.Generator) -> ImageSet:
@@ -192,6 +225,8 @@ def digits(rng: np.random.Generator) -> ImageSet:
 
 
 def user_data(path: str | os.PathLike[str], rng: np.random.Generator) -> ImageSet:
-    """Read the images of an .npz file and split them by `rng`."""
+    """Read the images of an .npz file, or of a folder of Zarr's, and split them by `rng`."""
+    if is_store(path):
+        return from_store(path, rng)
     images, labels = read_images(path)
     return split(images, labels, rng, str(path))

@@ -176,7 +176,7 @@ def _correlations(call: Call, plan: GradientPlan) -> Iterator[Plan]:
     """Give the plan of each correlation that an input gradient runs."""
     yield from plan.planned
     if plan.geometry.mode != "zeros":
-        for _, part in batches(call, plan):
+        for part in [part for _, part in batches(call, plan)] or [plan]:
             yield from part.planned
             for _, strip in strips(call, part):
                 yield from strip.planned

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.dtypes import is_kind, native
+from xpconv._arrays.dtypes import is_kind, native, promote
 from xpconv._arrays.space import mixed_space, space_of
+from xpconv._arrays.views import plain
 from xpconv._shapes.keywords import meant, near
 from xpconv._shapes.options import POOL_MODES
 
@@ -111,6 +112,25 @@ def tile_by_tile(*arrays: Array, bias: Array | None = None) -> Any:
         return None
     common = np.result_type(*dtypes)
     return common if common.kind in "fc" and any(dtype != common for dtype in dtypes[: len(arrays)]) else None
+
+
+def common(function: str, xp: Any, **arrays: Array) -> Any:
+    """Give the dtype that arrays have in common, as `promote` converts to, and convert nothing."""
+    empty = {name: plain(array)[:0, ...] for name, array in arrays.items()}
+    return native(promote(function, xp, **empty)[0].dtype)
+
+
+def averaged(function: str, xp: Any, **arrays: Array) -> Any:
+    """Give the floating dtype in which arrays are averaged: their common one, or the default of integers.
+
+    Where the library knows none (floats and integers, by the standard), that of the first.
+    """
+    first = next(iter(arrays.values()))
+    try:
+        dtype = common(function, xp, **arrays)
+    except TypeError:
+        dtype = native(first.dtype)
+    return space_of(first).default_float if is_kind(xp, dtype, "integral") else dtype
 
 
 def floating(xp: Any, array: Array) -> Array:

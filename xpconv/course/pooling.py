@@ -6,13 +6,20 @@ import operator
 
 import numpy as np
 
-from xpconv._arrays.dtypes import dtype_name, is_kind, promote
-from xpconv._arrays.space import mixed_space
+from xpconv._arrays.dtypes import cast, dtype_name, is_kind, native
+from xpconv._arrays.space import is_chunked, mixed_space
 from xpconv._arrays.views import plain
-from xpconv._ops.pool import apart_max_pool_vjp, avg_pool, avg_pool_vjp, max_pool
+from xpconv._ops.pool import (
+    apart_max_pool_vjp,
+    avg_pool,
+    avg_pool_vjp,
+    max_pool,
+    mixed_avg_pool,
+    mixed_avg_pool_vjp,
+)
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import PoolMode
-from xpconv.course.checks import Array, Cache, HParameters, check_pool, floating, named
+from xpconv.course.checks import Array, Cache, HParameters, averaged, check_pool, common, floating, named
 
 
 @keywords
@@ -60,7 +67,13 @@ def pool_forward(A_prev: Array, hparameters: HParameters, mode: PoolMode = "max"
         if mode == "max":
             pooled = max_pool(A_prev, window, stride=stride)
         else:
-            pooled = avg_pool(floating(xp, A_prev), window, stride=stride)
+            dtype = averaged(name, xp, A_prev=A_prev)
+            if dtype == native(A_prev.dtype):
+                pooled = avg_pool(A_prev, window, stride=stride)
+            elif is_chunked(A_prev):
+                pooled = avg_pool(cast(xp, A_prev, dtype), window, stride=stride)
+            else:
+                pooled = mixed_avg_pool(plain(A_prev), window, stride, dtype)
     return pooled, (A_prev, hparameters)
 
 
@@ -82,8 +95,8 @@ def pool_backward(dA: Array, cache: Cache, mode: PoolMode = "max") -> Array:
     Returns
     -------
     array
-        dA_prev. Where a window has several maxima, each gets the whole gradient, as the course's mask says;
-        overlapping windows add up.
+        dA_prev, in the dtype that dA and A_prev have in common (averages: a floating one). Where a window has
+        several maxima, each gets the whole gradient, as the course's mask says; overlapping windows add up.
 
     Raises
     ------
@@ -109,10 +122,15 @@ def pool_backward(dA: Array, cache: Cache, mode: PoolMode = "max") -> Array:
     xp, window, stride = check_pool(name, images, hparameters, mode)
     mixed_space(name, A_prev=images, dA=dA)
     with named(name, x="A_prev", dy="dA", input_shape="A_prev.shape"):
-        if mode == "max":
-            dy = promote(name, xp, dA=dA, A_prev=images[:0, ...])[0]  # the images themselves stay as they are
-            return apart_max_pool_vjp(dy, images, window, stride)  # compared in their own dtype: no false ties
-        return avg_pool_vjp(floating(xp, dA), tuple(images.shape), window, stride=stride)
+        dtype = (common if mode == "max" else averaged)(name, xp, dA=dA, A_prev=images)
+        if dtype != native(dA.dtype) and is_chunked(dA, images):
+            dA = cast(xp, dA, dtype)
+        other = None if dtype == native(dA.dtype) else dtype  # of the gradient, which tiles are converted to
+        if mode == "max":  # the images are compared in their own dtype: no false ties
+            return apart_max_pool_vjp(plain(dA), images, window, stride, other)
+        if other is None:
+            return avg_pool_vjp(dA, tuple(images.shape), window, stride=stride)
+        return mixed_avg_pool_vjp(plain(dA), tuple(images.shape), window, stride, other)
 
 
 @keywords

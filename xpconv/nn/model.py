@@ -190,8 +190,10 @@ class Sequential:
         return dy, {name: value for grads in reversed(by_layer) for name, value in grads.items()}
 
     def predict(self, params: Params, x: Array) -> Array:
-        """Run every layer: ``-> the last one's output``, the bits of `forward`.
+        """Run every layer: ``-> the last one's output``, the bits of `forward` for images of up to 256 pixels a side.
 
+        In larger ones convolutions are cut into tiles that are short along every axis, so that `xpconv.dask.predict`
+        gives the same bits block by block; in the last digits those can be others than `forward`'s.
         On NumPy the convolutions of the last call are kept, prepared (see `xpconv.prepare_conv`), with copies of their
         parameters, and serve again as long as the parameters hold the same bits. A layer keeps at most a copy of its
         parameters and ``max_workspace`` bytes.
@@ -200,8 +202,11 @@ class Sequential:
         spare = False  # whether x is not the caller's
         for number, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             own = _own(params, name)
-            y = prepared.forward(number, layer, own, x) if type(layer) is Conv else None
-            if type(layer) is MaxPool:
+            y = None
+            if type(layer) is Conv:
+                y = prepared.forward(number, layer, own, x)
+                y = layer.values(own, x) if y is None else y
+            elif type(layer) is MaxPool:
                 y = layer.values(x)  # where they are is for the gradient
             x = _step(layer, "forward", spare)(own, x)[0] if y is None else y
             spare = _promises_new(layer)

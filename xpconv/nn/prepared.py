@@ -9,7 +9,7 @@ import numpy as np
 
 from xpconv import _options
 from xpconv._convolution.prepared import PreparedConv
-from xpconv._ops.prepare import prepare_conv
+from xpconv._ops.prepare import prepare_in_tiles
 from xpconv._options import Options
 from xpconv.nn.checks import Array, Params
 from xpconv.nn.windowed import Conv
@@ -56,7 +56,7 @@ class PreparedLayers:
 
 
 def _prepare(layer: Conv, weight: Any, bias: Any, x: Any) -> _Kept:
-    found = prepare_conv(weight, bias, input_shape=x.shape, **layer._options())
+    found = prepare_in_tiles(weight, bias, x.shape, layer.windowing, layer.algorithm)
     pixels, options = x.shape[1:], _options.current()
     if not found.saves:
         return _Kept(weight[:0], bias[:0], pixels, options, None)

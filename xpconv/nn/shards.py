@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from xpconv.nn.optimizers import Optimizer
 AHEAD = 4  # steps that are handed in before the first of them is done
 LARGE = 4 << 20  # bytes that do not go through the scheduler
 TIMEOUT = 10.0  # seconds for a scheduler to answer
+COMPUTES = ("numpy", "xpconv")  # packages that workers have in one version, beside those that all talk by
 PATIENCE = 60.0  # seconds without a single worker, after which the run is given up
 Index = np.ndarray[Any, Any]
 LOSS = SoftmaxCrossEntropy()
@@ -270,13 +272,28 @@ def connected(address: str, timeout: float | None = None) -> Any:
     except ImportError:
         raise ClusterError("a cluster needs the package distributed: python -m pip install distributed") from None
     try:
-        client = distributed.Client(address, timeout=timeout or TIMEOUT, set_as_default=False)
+        with warnings.catch_warnings():  # of other versions, which are told below
+            warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+            client = distributed.Client(address, timeout=timeout or TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(f"no scheduler answers at {address}: {_line(error)}") from error
-    try:
-        client.get_versions(check=True)
-    except ValueError as error:
+    talks = ("python", *distributed.versions.required_packages)
+    if others := _others(client.get_versions(packages=["xpconv"]), talks):
         client.close()
-        lines = [line.strip("| ") for line in str(error).splitlines() if line.startswith("|")]
-        raise ClusterError(f"the cluster at {address} has other versions: {'; '.join(lines[1:3])}") from error
+        raise ClusterError(f"the cluster at {address} has other versions: {'; '.join(others)}")
     return client
+
+
+def _others(found: Any, talks: tuple[str, ...]) -> list[str]:
+    """Say who has which package in another version than this process."""
+    here = found["client"]["packages"]
+    there: list[tuple[str, Any, tuple[str, ...]]] = [("the scheduler", found["scheduler"], talks)]
+    there += [(f"worker {address}", one, (*talks, *COMPUTES)) for address, one in found["workers"].items()]
+    others = []
+    for who, one, names in there:
+        packages = one["packages"] if one else {}
+        for name in names:
+            theirs, ours = (str(known.get(name) or "none") for known in (packages, here))
+            same = theirs.split(".")[:2] == ours.split(".")[:2] if name == "python" else theirs == ours
+            others += [] if same else [f"{who} {name} {theirs}, here {ours}"]
+    return others

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xpconv._arrays.call import Call
-from xpconv._ops.conv import conv, conv_vjp, conv_weight_grad, gradient_of_bias
+from xpconv._arrays.space import is_chunked
+from xpconv._ops.conv import conv, conv_in_tiles, conv_vjp, conv_weight_grad, gradient_of_bias
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, keeps_indices, max_pool, max_pool_vjp
 from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
+from xpconv._shapes.read import Windowing
 from xpconv.nn.checks import Array, Cache, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
 from xpconv.nn.summary import products
@@ -100,6 +102,13 @@ class Conv:
         """``(N, *spatial, C) -> (N, *out, F)``; the cache is x."""
         return conv(x, entry("Conv", params, "weight"), entry("Conv", params, "bias"), **self._options()), x
 
+    def values(self, params: Params, x: Array) -> Array:
+        """``(N, *spatial, C) -> (N, *out, F)``, without a cache, in tiles that a block of the output meets few of."""
+        w, b = entry("Conv", params, "weight"), entry("Conv", params, "bias")
+        if is_chunked(x, w, b):
+            return self.forward(params, x)[0]
+        return conv_in_tiles(x, w, b, self.windowing, self.algorithm)
+
     def multiplications(self, params: Params, output_shape: tuple[int, ...]) -> int:
         """Count the products for one input, whose output has this shape (without the batch axis)."""
         return products(math.prod(entry("Conv", params, "weight").shape), self.features, output_shape)
@@ -111,9 +120,17 @@ class Conv:
 
     def gradients(self, params: Params, cache: Array, dy: Array) -> Params:
         """``(N, *out, F) ->`` the gradients of ``weight`` and ``bias``."""
-        shape = entry("Conv", params, "weight").shape
-        dw = conv_weight_grad(dy, cache, shape, **self._options())
+        weight = entry("Conv", params, "weight")
+        if is_chunked(dy, cache, weight):  # lazily, so the gradient of the images is not computed
+            _, dw, db = conv_vjp(dy, cache, weight, **self._options())
+            return {"weight": dw, "bias": db}
+        dw = conv_weight_grad(dy, cache, weight.shape, **self._options())
         return {"weight": dw, "bias": gradient_of_bias(Call.of("Conv", dy=dy, layout=self.layout), dy)}
+
+    @property
+    def windowing(self) -> Windowing:
+        """The options of its windows."""
+        return Windowing(self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.layout)
 
     def _options(self) -> dict[str, Any]:
         names = ("stride", "padding", "dilation", "groups", "padding_mode", "layout", "algorithm")

@@ -58,12 +58,30 @@ class _Batch:
 
 
 def gemmStridedBatchedEx(
-    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
-    A: int, Atype: int, lda: int, strideA: int,
-    B: int, Btype: int, ldb: int, strideB: int,
-    beta: int, C: int, Ctype: int, ldc: int, strideC: int,
-    batchCount: int, computeType: int, algo: int,
-) -> None:  # fmt: skip
+    handle: int,
+    transa: int,
+    transb: int,
+    m: int,
+    n: int,
+    k: int,
+    alpha: int,
+    A: int,
+    Atype: int,
+    lda: int,
+    strideA: int,
+    B: int,
+    Btype: int,
+    ldb: int,
+    strideB: int,
+    beta: int,
+    C: int,
+    Ctype: int,
+    ldc: int,
+    strideC: int,
+    batchCount: int,
+    computeType: int,
+    algo: int,
+) -> None:
     """C = alpha op(A) op(B) + beta C for each of the batch, op(A) being m x k and op(B) k x n."""
     if handle != _devices.Device().cublas_handle:
         raise CUBLASError(1, "CUBLAS_STATUS_NOT_INITIALIZED")

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
+from tests.every import every
 from xpconv.verify.catalogue.cases import TABLES
 from xpconv.verify.catalogue.tasks import OPERATIONS
 
@@ -16,7 +16,7 @@ FIRST = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "case"), FIRST, ids=lambda value: getattr(value, "name", value))
+@every("operation, case", FIRST)
 def test_arrays_are_brought_to_channels_last_and_back(operation, case):
     setup = operation.table[case]
     twin = replace(setup, layout="channels_last")

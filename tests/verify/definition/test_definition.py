@@ -1,5 +1,6 @@
 """The verifier's definition against the tests' own: two texts of the same definition, neither knows the other."""
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests import oracle
 from tests.cases import COLUMNS, CONV, CUT, PAD, POOL, TRANSPOSE
+from tests.every import every
 from xpconv.verify import definition
 from xpconv.verify.catalogue import data, pooling
 from xpconv.verify.catalogue.cases import UNPOOL
@@ -39,7 +41,7 @@ def same(got, expected):
     np.testing.assert_array_equal(np.asarray(got, float), np.asarray(expected, float))
 
 
-@pytest.mark.parametrize("name", SMALL_CONV)
+@every("name", SMALL_CONV)
 def test_convolution(name):
     s = CONV[name]
     x, w, b, dz = (numbers(s, role) for role in ("x", "w", "b", "dz"))
@@ -59,8 +61,7 @@ def pool_options(s):
     return {name: getattr(s, name) for name in names}
 
 
-@pytest.mark.parametrize("kind", ["whole", "nan", "equal", "infinite"])
-@pytest.mark.parametrize("name", SMALL_POOL)
+@every("name, kind", itertools.product(SMALL_POOL, ["whole", "nan", "equal", "infinite"]))
 def test_max_pooling(name, kind):
     s = POOL[name]
     x, dy = numbers(s, "x", kind).astype(float), numbers(s, "dy") * 2520
@@ -74,8 +75,7 @@ def test_max_pooling(name, kind):
         np.testing.assert_allclose(dx.astype(float), wanted, rtol=1e-12)
 
 
-@pytest.mark.parametrize("padded", [True, False])
-@pytest.mark.parametrize("name", SMALL_POOL)
+@every("name, padded", itertools.product(SMALL_POOL, [True, False]))
 def test_average_pooling(name, padded):
     s = POOL[name]
     x, dy = numbers(s, "x"), numbers(s, "dy")
@@ -94,7 +94,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL["transpose"])
+@every("name", SMALL["transpose"])
 def test_transposed_convolution(name):
     s = TRANSPOSE[name]
     x, w, b, dz = (numbers(s, role) for role in ("x", "w", "b", "dz"))
@@ -107,7 +107,7 @@ def test_transposed_convolution(name):
         same(got, expected)
 
 
-@pytest.mark.parametrize("name", SMALL["pad"])
+@every("name", SMALL["pad"])
 def test_padding(name):
     s = PAD[name]
     x, dy = numbers(s, "x"), numbers(s, "dy")
@@ -116,7 +116,7 @@ def test_padding(name):
     same(define("pad_vjp", s, dy=dy)[0], wanted)
 
 
-@pytest.mark.parametrize("name", SMALL["columns"])
+@every("name", SMALL["columns"])
 def test_windows_as_an_array(name):
     s = COLUMNS[name]
     x, cols = numbers(s, "x"), numbers(s, "cols")
@@ -125,7 +125,7 @@ def test_windows_as_an_array(name):
     same(define("fold", s, cols=cols)[0], oracle.fold(cols, x.shape, s.window, **options))
 
 
-@pytest.mark.parametrize("name", SMALL["cut"])
+@every("name", SMALL["cut"])
 def test_adaptive_pooling(name):
     s = CUT[name]
     x, dy = numbers(s, "x").astype(float), numbers(s, "dy")
@@ -142,7 +142,7 @@ def test_adaptive_pooling(name):
     np.testing.assert_allclose(dx.astype(float), wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", SMALL["unpool"])
+@every("name", SMALL["unpool"])
 def test_unpooling(name):
     s = UNPOOL[name]
     drawn = Oracle(0).data(find(f"max_unpool/{name}/whole/float32"))

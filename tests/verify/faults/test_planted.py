@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xpconv
+from tests.every import every
 from xpconv._pooling import maxima
 from xpconv.verify.catalogue.tasks import NAMES
 from xpconv.verify.faults.fault import forced, library, planted
@@ -21,7 +22,7 @@ def test_the_faults_are_many_and_distinct():
     assert course <= {fault.where for fault in FAULTS}
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.where}: {fault.name}")
+@every("fault", FAULTS)
 def test_the_library_is_as_it_was(fault):
     before = _places(fault)
     try:

@@ -208,7 +208,7 @@ FAULTS: tuple[Fault, ...] = (
         (
             "xpconv._ops.prepare:prepared_conv",
             lambda right: (
-                lambda call, geometry, algorithm, w, b, lazily: right(call, geometry, algorithm, w, None, lazily)
+                lambda call, geometry, algorithm, w, b, *more: right(call, geometry, algorithm, w, None, *more)
             ),
         ),
     ),

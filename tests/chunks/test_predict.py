@@ -1,0 +1,140 @@
+"""`xpconv.dask.predict` gives the bits of the whole image, on random numbers too: drawn networks in drawn chunks."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from tests.chunks.drawn import Draw
+from xpconv import nn
+from xpconv._convolution import inside
+from xpconv._plan.tiles import LONGEST
+
+pytestmark = pytest.mark.needs("dask")
+
+MODES = ("zeros", "zeros", "reflect", "replicate", "circular")
+ALGORITHMS = ("auto", "auto", "gemm", "direct", "toeplitz", "winograd", "fft")
+
+
+def layer_of(rng: np.random.Generator, shape: tuple[int, ...], layout: str) -> Any:
+    """Draw a layer for images (*spatial, C); some are refused."""
+    size, rank = min(shape[:-1]), len(shape) - 1
+    kind = rng.choice(["conv", "conv", "conv", "pool", "mean", "relu"])
+    if kind == "relu":
+        return nn.ReLU()
+    window, stride = int(rng.integers(1, min(5, size) + 1)), int(rng.integers(1, 3))
+    pad = int(rng.integers(0, window // 2 + 1))
+    if kind != "conv":
+        pool = nn.MaxPool if kind == "pool" else nn.AvgPool
+        return pool(window, stride, pad, ceil_mode=bool(rng.integers(2)), layout=layout)
+    return nn.Conv(
+        int(rng.choice([1, 2, 3, 8, 24])) if shape[-1] % 2 else int(rng.choice([2, 4, 16])),
+        (window,) * rank,
+        stride=stride,
+        padding=pad if rng.integers(2) else "same",
+        dilation=int(rng.integers(1, 3)),
+        groups=1 if shape[-1] % 2 else int(rng.choice([1, 1, 2])),
+        padding_mode=str(rng.choice(MODES)),
+        layout=layout,
+        algorithm=str(rng.choice(ALGORITHMS)),
+    )
+
+
+def network(rng: np.random.Generator, shape: tuple[int, ...], layout: str) -> tuple[Any, Any]:
+    """Draw a network and its parameters for images of a shape in a layout."""
+    layers: list[Any] = []
+    inner = shape[1:] if layout == "channels_last" else (*shape[2:], shape[1])
+    dtype, count = str(rng.choice(["float32", "float32", "float64"])), int(rng.integers(1, 5))
+    while len(layers) < count:
+        model = nn.Sequential((*layers, layer_of(rng, inner, layout)))
+        try:
+            parameters = model.init(rng, shape[1:], dtype=dtype)
+            found = model.predict(parameters, np.zeros((1, *shape[1:]), dtype))
+        except ValueError:
+            continue
+        layers = list(model.layers)
+        inner = found.shape[1:] if layout == "channels_last" else (*found.shape[2:], found.shape[1])
+    model = nn.Sequential(layers)
+    parameters = {name: rng.standard_normal(a.shape).astype(dtype) for name, a in model.init(rng, shape[1:]).items()}
+    return model, parameters
+
+
+def check(seed: int, sizes: tuple[int, int]) -> str:
+    """Compare a network by blocks with the network as a whole; say what was compared."""
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    rng, draw = np.random.default_rng(seed), Draw(seed)
+    rank, layout = int(rng.integers(1, 4)), str(rng.choice(["channels_last", "channels_first"]))
+    side = sizes[0] if rank == 3 else sizes[1]
+    spatial = tuple(int(n) for n in rng.integers(6, side, rank))
+    images, channels = int(rng.integers(1, 4)), int(rng.choice([1, 2, 3, 8, 16]))
+    shape = (images, *spatial, channels) if layout == "channels_last" else (images, channels, *spatial)
+    model, parameters = network(rng, shape, layout)
+    if not any(isinstance(layer, (nn.Conv, nn.MaxPool, nn.AvgPool)) for layer in model.layers):
+        return ""
+    x = rng.standard_normal(shape).astype(next(iter(parameters.values())).dtype if parameters else "float32")
+    chunks = draw.chunks(shape)
+    found = module.predict(model, parameters, da.from_array(x, chunks=chunks))
+    want = model.predict(parameters, x)
+    got = found.compute(scheduler="synchronous")
+    said = f"seed {seed}: {model.layers} on {shape} {x.dtype} in {chunks}"
+    assert got.dtype == want.dtype, said
+    np.testing.assert_array_equal(got, want, said, strict=True)
+    return said
+
+
+@pytest.mark.parametrize("first", range(0, 45, 15))
+def test_random_networks_have_the_bits_of_the_whole_image(first: int) -> None:
+    assert sum(bool(check(seed, (12, 40))) for seed in range(first, first + 15)) > 7
+
+
+@pytest.mark.slow
+def test_many_random_networks_have_the_bits_of_the_whole_image() -> None:
+    for seed in range(10_000, 12_000):
+        check(seed, (20, 90))
+
+
+WIDE = {
+    "thin": ((nn.Conv(6, 3, padding=1), nn.ReLU(), nn.MaxPool(2), nn.Conv(3, 5, padding="same")), 1),
+    "transforms": ((nn.Conv(16, 3, padding=1, algorithm="winograd"), nn.Conv(4, 9, algorithm="fft")), 8),
+    "strides": ((nn.Conv(9, 7, stride=2, padding=3, padding_mode="reflect"), nn.AvgPool(3, 2), nn.Conv(24, 3)), 3),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_long_rows_are_taken_in_compact_tiles_by_predict(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tile reaches from one end of a wide image to the other, so blocks compute little beyond themselves."""
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    layers, channels = WIDE[name]
+    rng, model = np.random.default_rng(0), nn.Sequential(layers)
+    shape = (1, 300, 1100, channels)
+    parameters, x = model.init(rng, shape[1:]), rng.standard_normal(shape).astype("float32")
+    computed = []
+    spots = inside.spots
+    monkeypatch.setattr("xpconv._chunks.chain.spots", lambda *a: computed.append(spots(*a)) or computed[-1])
+    found = module.predict(model, parameters, da.from_array(x, chunks=(1, 256, 256, channels)))
+    np.testing.assert_array_equal(found.compute(scheduler="synchronous"), model.predict(parameters, x))
+    assert max(spot.extent for parts in computed for spot in parts) <= 256 + 2 * LONGEST
+
+
+def test_predict_without_much_workspace_has_the_bits_of_the_whole() -> None:
+    """Filters are taken in blocks, which have tiles of their own."""
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    rng, model = np.random.default_rng(0), nn.Sequential(nn.Conv(256, 3, padding=1, algorithm="winograd"))
+    shape = (1, 30, 34, 128)
+    parameters, x = model.init(rng, shape[1:]), rng.standard_normal(shape).astype("float32")
+    with xc.set_options(max_workspace=6 << 20):
+        found = module.predict(model, parameters, da.from_array(x, chunks=(1, 11, 16, 64)))
+        got, want = found.compute(scheduler="synchronous"), model.predict(parameters, x)
+    np.testing.assert_array_equal(got, want)
+    assert math.prod(found.numblocks) > 4
