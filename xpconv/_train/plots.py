@@ -153,7 +153,7 @@ def _bars(axes: Any, shares: HostArray, truth: int, prediction: int, name: str) 
     for one, word in ((truth, "label"), (prediction, "prediction")):
         if word == "label" or one != truth:
             side = "left" if one < classes / 10 else "right" if one >= 0.9 * classes else "center"
-            text = axes.text(one, shares[one] + 2, f"{word} {shares[one]:.1f}", ha=side, va="bottom")
+            text = axes.text(one, shares[one] + 0.03 * shares.max(), f"{word} {shares[one]:.1f}", ha=side, va="bottom")
             text.set(fontsize=SMALL, color=colours[one])
 
 

@@ -30,6 +30,21 @@ NAMED = [
     ("create_mask_from_window", [("x == np.max(x)", "np.max(x)")], "the maximum itself"),
     ("create_mask_from_window", [("return ", "mask = ")], "a result that is never made"),
     ("distribute_value", [("n_H * n_W)\n", "n_H + n_W)\n")], "divided by the sum"),
+    ("distribute_value", [("n_H, n_W =", "n_W, n_H =")], "height and width exchanged"),
+    ("create_mask_from_window", [("x == np.max(x)", "np.abs(x) == np.max(np.abs(x))")], "largest magnitude"),
+    ("conv_forward", [("height - f + 2 *", "height - f + "), ("width - f + 2 *", "width - f + ")], "pad counted once"),
+    ("conv_forward", [("int((height", "round(0.49 + (height"), ("int((width", "round(0.49 + (width")],
+     "size rounded up"),
+    ("conv_forward", [("return Z, (A", "return np.maximum(Z, 0), (A")], "negative numbers lost"),
+    ("conv_forward", [("range(m)", "range(1)")], "first example alone"),
+    ("conv_forward", [("= conv_single_step", "= conv_one_step")], "a name that is nowhere defined, conv_one_step; did"),
+    ("pool_forward", [('"max" else', '"maximum" else')], "average in both modes"),
+    ("pool_forward", [("np.mean", "np.max")], "maximum in both modes"),
+    ("pool_forward", [('["f"], hparameters["stride"]', '["stride"], hparameters["f"]')], "f and stride exchanged"),
+    ("conv_backward", [("return dA_prev, dW, db", "return dA_prev, dW / m, db / m")], "gradients divided by the batch"),
+    ("conv_backward", [("return dA_prev, dW, db", "return dA_prev, dW / m, db")], "dW divided by the batch"),
+    ("conv_backward", [("return dA_prev, dW, db", "return dpadded, dW, db")], "padding left on dA_prev"),
+    ("conv_backward", [("range(m)", "range(1)")], "first example alone"),
     ("pool_backward", [("(piece) * dA[i, h, w, c]", "(piece) * piece")], "mask times the window"),
     ("pool_backward", [("(piece) * dA[i, h, w, c]", "(piece) * dA[i, top, left, c]")], "gradient taken at the pixel"),
 ]  # fmt: skip
@@ -141,3 +156,35 @@ def test_unfinished_work_is_no_mistake(function, text, line, tmp_path, monkeypat
 def test_none_to_start_from_is_no_placeholder():
     slip = ('    if mode == "max":', '    share = None\n                    if mode == "max":')
     assert check(namespace(changed("pool_backward", slip))["pool_backward"]).status == "right"
+
+
+@pytest.mark.parametrize("function", ["conv_forward", "pool_forward"])
+def test_results_may_come_in_a_list(function):
+    slips = ("    return ", "    return list((lambda *both: both)("), ("hparameters)\n", "hparameters)))\n")
+    found = check(namespace(changed(function, *slips)))
+    assert {found.functions[name].status for name in NAMES} == {"right"}
+
+
+def test_what_is_rounded_to_float32_is_right_in_the_course():
+    slip = ("n_W, n_C))", "n_W, n_C), np.float32)")
+    found = check(namespace(changed("pool_forward", slip))["pool_forward"])
+    assert found.status == "right in the course"
+    assert "fewer digits than float64 has" in found.message
+    slip = ("n_W, n_C))", "n_W, n_C), np.float16)")
+    assert check(namespace(changed("pool_forward", slip))["pool_forward"]).status == "wrong"
+
+
+def test_an_array_of_the_cache_is_not_to_be_written_into():
+    slip = ("    stride, pad", "    A_prev += 1\n    stride, pad")
+    found = check(namespace(changed("conv_backward", slip))["conv_backward"])
+    assert found.status == "wrong"
+    assert found.looks_like[0].startswith("an argument is written into")
+
+
+def test_what_raises_something_is_no_cause_of_wrong_values():
+    """Of a function that raises on one input and is wrong on others in another way, no fault is named."""
+    raises = "if stride == 3 and pad == 2:\n        raise ValueError('cut')"
+    slip = ("    return Z, (", f"    {raises}\n    return Z * (m > 1), (")
+    found = check(namespace(changed("conv_forward", slip))["conv_forward"])
+    assert found.status == "wrong"
+    assert not any("window cut by the stride" in text for text in found.looks_like)

@@ -50,6 +50,13 @@ PADDINGS: dict[str, tuple[Callable[[Array, int], Array], str, str]] = {
     "the image repeated": (lambda X, pad: _surround(X, pad, pad, "wrap"), "mode='wrap', where zeros belong", VALUES),
     "pad twice": (lambda X, pad: _surround(X, 2 * pad, 2 * pad), "two rings for one", SHAPE),
 }
+# what conv_forward gives with one of them may have a likelier cause
+LIKELIER = {
+    "padding before, not after": (
+        "pad counted once",
+        "n_H = (n_H_prev - f + pad) / stride + 1; or padded above and on the left only",
+    )
+}
 EVERY_AXIS = ("every axis padded", "examples and channels too: np.pad(X, pad)")
 
 
@@ -112,6 +119,20 @@ def _looped(pads: bool = True, reach: str = "") -> Wrap:
         return conv_forward
 
     return wrap
+
+
+def _rounded_up(right: Function) -> Function:
+    def conv_forward(A_prev: Array, W: Array, b: Array, h: dict[str, int]) -> Any:
+        step, f = h["stride"], W.shape[0]
+        x = _surround(A_prev, h["pad"], h["pad"])
+        height, width = (-(-(n - f) // step) + 1 for n in x.shape[1:3])
+        Z = np.zeros((len(x), height, width, W.shape[3]), right(A_prev, W, b, h)[0].dtype)
+        for i, row, column, c in np.ndindex(*Z.shape):
+            window = x[i, row * step : row * step + f, column * step : column * step + f]
+            Z[i, row, column, c] = np.sum(window * W[..., c]) + b[0, 0, 0, c]
+        return Z, (A_prev, W, b, h)
+
+    return conv_forward
 
 
 def _side_by_side(right: Function) -> Function:
@@ -177,11 +198,15 @@ def _cut_to_nothing(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) ->
     return result, dW, db
 
 
+def _of_padded(dZ: Array, cache: Cache) -> Array:
+    """Give the gradient of the padded image, padding and all."""
+    A_prev, W, b, h = cache
+    return _conv_backward(dZ, (_surround(A_prev, h["pad"], h["pad"]), W, b, {**h, "pad": 0}))[0]
+
+
 def _cut_at_the_start(dA: Array, dW: Array, db: Array, dZ: Array, cache: Cache) -> Any:
     """Cut the gradient of the padded image to its first rows and columns."""
-    A_prev, W, b, h = cache
-    whole = _conv_backward(dZ, (_surround(A_prev, h["pad"], h["pad"]), W, b, {**h, "pad": 0}))[0]
-    return whole[:, : dA.shape[1], : dA.shape[2]].copy(), dW, db
+    return _of_padded(dZ, cache)[:, : dA.shape[1], : dA.shape[2]].copy(), dW, db
 
 
 def _random(like: Array) -> Array:
@@ -248,7 +273,17 @@ FAULTS: tuple[Fault, ...] = (
         lambda right: lambda a, W, b: right(a, W[::-1, ::-1].copy(), b),
         "the convolution of signal processing, which the course does not mean",
     ),
-    *(conv_forward(name, _pads_first(pad), why, sign=EITHER) for name, (pad, why, _) in PADDINGS.items()),
+    *(
+        conv_forward(told, _pads_first(pad), line, sign=EITHER)
+        for pad, (told, line) in ((pad, LIKELIER.get(name, (name, why))) for name, (pad, why, _) in PADDINGS.items())
+    ),
+    conv_forward(
+        "size rounded up",
+        _rounded_up,
+        "np.ceil where int() or // rounds down, so that the last windows end beyond the image",
+        sign=RAISED,
+        core=False,
+    ),
     conv_forward(
         "stride ignored",
         _forward(lambda A, W, b, h: (A, W, b, {**h, "stride": 1})),
@@ -321,6 +356,11 @@ FAULTS: tuple[Fault, ...] = (
         _forward(lambda A, W, b, h: (A, np.concatenate([W[..., :1, :], 0 * W[..., 1:, :]], 2), b, h)),
         "only the first input channel is used",
     ),
+    conv_forward(
+        "negative numbers lost",
+        _after(lambda Z, h: np.maximum(Z, 0)),
+        "np.maximum(Z, 0): the activation is no part of the convolution",
+    ),
     conv_forward("zeros", _after(lambda Z, h: np.zeros_like(Z)), "Z is never filled"),
     conv_backward(
         "= for += in dA_prev",
@@ -335,7 +375,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     conv_backward(
         "padding left on dA_prev",
-        _backward(lambda dA, dW, db, dZ, cache: (_surround(dA, *[cache[3]["pad"]] * 2), dW, db)),
+        _backward(lambda dA, dW, db, dZ, cache: (_of_padded(dZ, cache), dW, db)),
         "the gradient of the padded image is returned",
         sign=SHAPE,
     ),
@@ -373,6 +413,16 @@ FAULTS: tuple[Fault, ...] = (
     conv_backward("kernel flipped in dA_prev", _flipped_kernel, "W is turned over, as a library would"),
     conv_backward("dW flipped", _backward(lambda dA, dW, db, *_: (dA, dW[::-1, ::-1].copy(), db)), "dW is turned over"),
     conv_backward("db over the wrong axes", _backward(_wrong_axes), "the sum keeps the batch"),
+    conv_backward(
+        "gradients divided by the batch",
+        _backward(lambda dA, dW, db, dZ, _: (dA, dW / dZ.shape[0], db / dZ.shape[0])),
+        "dW and db are the mean over the batch, where the course has the sum",
+    ),
+    conv_backward(
+        "dW divided by the batch",
+        _backward(lambda dA, dW, db, dZ, _: (dA, dW / dZ.shape[0], db)),
+        "the mean over the batch, where the course has the sum",
+    ),
     conv_backward(
         "db divided by the batch",
         _backward(lambda dA, dW, db, dZ, _: (dA, dW, db / dZ.shape[0])),

@@ -11,6 +11,7 @@ import numpy as np
 from xpconv.verify.faults.fault import SHAPE, VALUES, Array, Fault, Function, Wrap, course
 
 Cache = tuple[Any, ...]
+SEEN = f"{VALUES}|{SHAPE}|raised (ValueError|IndexError)"
 NO_CACHE = r"gives \(result, cache\)"
 
 # --- pooling --------------------------------------------------------------------------------------
@@ -47,6 +48,23 @@ def _pooled(change: Callable[[Array, dict[str, int], str, Function, Array], Arra
 
 def _other(mode: str) -> str:
     return "max" if mode == "average" else "average"
+
+
+def _sized(sizes: Callable[[int, dict[str, int]], tuple[int, int, int]]) -> Wrap:
+    """Go through windows whose f, stride and number along an axis follow from its pixels in another way."""
+
+    def wrap(right: Function) -> Function:
+        def pool_forward(A_prev: Array, h: dict[str, int], mode: str = "max") -> Any:
+            (f, step, rows), (_, _, columns) = (sizes(n, h) for n in A_prev.shape[1:3])
+            A = np.zeros((len(A_prev), rows, columns, A_prev.shape[3]), A_prev.dtype)
+            for row, column in np.ndindex(rows, columns):
+                window = A_prev[:, row * step : row * step + f, column * step : column * step + f]
+                A[:, row, column] = window.max(axis=(1, 2)) if mode == "max" else window.mean(axis=(1, 2))
+            return A, (A_prev, h)
+
+        return pool_forward
+
+    return wrap
 
 
 Part = Callable[[Array, Array], Array]  # from a window and its dA to what the window's pixels get
@@ -120,6 +138,29 @@ FAULTS: tuple[Fault, ...] = (
         "np.min instead of np.max",
     ),
     pool_forward(
+        "average in both modes",
+        _pooled(lambda A, h, mode, right, x: right(x, h, "average")[0]),
+        'mode == "max" is never true, or np.mean stands in both branches',
+    ),
+    pool_forward(
+        "maximum in both modes",
+        _pooled(lambda A, h, mode, right, x: right(x, h, "max")[0]),
+        "mode is not looked at, or np.max stands in both branches",
+    ),
+    pool_forward(
+        "f and stride exchanged",
+        _sized(lambda n, h: (h["stride"], h["f"], max((n - h["stride"]) // h["f"] + 1, 0))),
+        "f = hparameters['stride'] and stride = hparameters['f']",
+        sign=SEEN,
+    ),
+    pool_forward(
+        "size rounded up",
+        _sized(lambda n, h: (h["f"], h["stride"], -(-(n - h["f"]) // h["stride"]) + 1)),
+        "np.ceil where int() or // rounds down, so that the last windows end beyond the image",
+        sign=SEEN,
+        core=False,
+    ),
+    pool_forward(
         "no cache", lambda right: lambda *given, **more: right(*given, **more)[0], "A alone is returned", sign=NO_CACHE
     ),
     pool_forward("zeros", _pooled(lambda A, *_: np.zeros_like(A)), "A is never filled"),
@@ -169,6 +210,21 @@ FAULTS: tuple[Fault, ...] = (
         lambda right: lambda dA, cache, mode="max": right(dA, cache, _other(mode)),
         "max where average was asked for, and the other way round",
     ),
+    pool_backward(
+        "average in both modes",
+        lambda right: lambda dA, cache, mode="max": right(dA, cache, "average"),
+        'mode == "max" is never true, or dA is shared out in both branches',
+    ),
+    pool_backward(
+        "maximum in both modes",
+        lambda right: lambda dA, cache, mode="max": right(dA, cache, "max"),
+        "mode is not looked at, or the mask stands in both branches",
+    ),
+    create_mask_from_window(
+        "largest magnitude",
+        lambda right: lambda x: np.abs(x) == np.max(np.abs(x)),
+        "np.abs, by which -3 is larger than 2",
+    ),
     create_mask_from_window("first maximum only", lambda right: lambda x: _first(x, True), "by argmax"),
     create_mask_from_window("everything", lambda right: lambda x: x == x, "x is compared with itself"),
     create_mask_from_window("minimum", lambda right: lambda x: x == x.min(), "min for max"),
@@ -197,6 +253,18 @@ FAULTS: tuple[Fault, ...] = (
         "divided by the sum",
         lambda right: lambda dz, shape: np.full(shape, dz / (shape[0] + shape[1])),
         "dz / (n_H + n_W) instead of dz / (n_H * n_W)",
+        sign=f"{VALUES}|wrong dtype",
+    ),
+    distribute_value(
+        "height and width exchanged",
+        lambda right: lambda dz, shape: right(dz, shape[::-1]),
+        "n_W, n_H = shape instead of n_H, n_W = shape",
+        sign=SHAPE,
+    ),
+    distribute_value(
+        "whole numbers",
+        lambda right: lambda dz, shape: np.full(shape, np.asarray(dz // (shape[0] * shape[1]))),
+        "// instead of /",
         sign=f"{VALUES}|wrong dtype",
     ),
     distribute_value(

@@ -26,17 +26,19 @@ class Loop:
     """The loop over the windows of the course, wrong in one way.
 
     `cut` makes the example, rows and columns of a window from i, h, w, stride and f; `taken` makes the place in the
-    output, or in its gradient, that belongs to the window; `first` and `less` cut the ranges of h and w.
+    output, or in its gradient, that belongs to the window; `first` and `less` cut the ranges of h and w, `alone`
+    that of i.
     """
 
     cut: Callable[[int, int, int, int, int], Index] = lambda i, h, w, s, f: (i, _span(h, s, f), _span(w, s, f))
     taken: Callable[[int, int, int, int], Index] = lambda i, h, w, s: (i, h, w)
     first: int = 0
     less: int = 0
+    alone: bool = False  # the first example
 
     def places(self, size: tuple[int, ...], s: int, f: int) -> Iterator[tuple[Index, Index, int]]:
         """Go through the output: the window, the place, the channel."""
-        for i in range(size[0]):
+        for i in range(min(size[0], 1) if self.alone else size[0]):
             for h in range(self.first, size[1] - self.less):
                 for w in range(self.first, size[2] - self.less):
                     for c in range(size[3]):
@@ -88,6 +90,10 @@ LOOPS: dict[str, tuple[Loop, str]] = {
     "first example for all": (
         Loop(cut=lambda i, h, w, s, f: (0, _span(h, s, f), _span(w, s, f))),
         "[0] instead of [i]",
+    ),
+    "first example alone": (
+        Loop(alone=True),
+        "the other examples are left out, by range(1) or by a return inside the loop",
     ),
     "loop from 1": (Loop(first=1), "range(1, n_H) leaves the first row and column out"),
     "loop ends early": (Loop(less=1), "range(n_H - 1) leaves the last row and column out"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,15 +70,18 @@ def close(a: Array, b: Array) -> bool:
 
 def _call(task: Task, function: Callable[..., Any], arrays: Arrays, forward: Callable[..., Any] | None) -> Answer:
     before = {name: array.copy() for name, array in arrays.items()}
+    held: list[tuple[str, Array]] = []  # arguments that the cache of their own forward function holds
     try:
         arguments = [_fill(value, arrays) for value in task.call.arguments]
         if forward is not None and task.operation.name in FORWARD:
             arguments[1] = _cache(task, forward, arguments[1])
+            held = [(name, kept) for kept in _kept(arguments[1]) for name in arrays if _equal(kept, before[name])]
         with older.listening() as heard:
             raw = function(*arguments, **task.call.keywords)
     except (Exception, SystemExit) as error:
         return Answer(trouble=f"raised {said(error)}")
-    changed = next((name for name, array in arrays.items() if not _equal(array, before[name])), "")
+    now = (*arrays.items(), *held)
+    changed = next((name for name, array in now if not _equal(array, before[name])), "")
     if changed:
         return Answer(trouble=f"changes its argument {changed}")
     answer = _read(task.operation, raw)
@@ -91,7 +94,16 @@ def _cache(task: Task, forward: Callable[..., Any], cache: tuple[Any, ...]) -> A
         made = forward(*copy.deepcopy(cache), **task.call.keywords)
     except (Exception, SystemExit):
         return cache
-    return made[1] if isinstance(made, tuple) and len(made) == 2 else cache
+    return made[1] if isinstance(made, (tuple, list)) and len(made) == 2 else cache
+
+
+def _kept(cache: Any) -> Iterator[Array]:
+    """Go through the arrays of a cache."""
+    if isinstance(cache, np.ndarray):
+        yield cache
+    elif isinstance(cache, (tuple, list, dict)):
+        for part in cache.values() if isinstance(cache, dict) else cache:
+            yield from _kept(part)
 
 
 def describe(task: Task) -> str:
@@ -131,7 +143,7 @@ def _read(operation: Operation, raw: Any) -> Answer:
     """Make arrays of what a function gave."""
     names = operation.results
     if operation.cached:
-        if not isinstance(raw, tuple) or len(raw) != 2:
+        if not isinstance(raw, (tuple, list)) or len(raw) != 2:
             return Answer(trouble=f"gives {_kind(raw)}, not ({names[0]}, cache)")
         raw = raw[0]
     if len(names) == 1:
@@ -153,4 +165,4 @@ def _read(operation: Operation, raw: Any) -> Answer:
 def _kind(value: Any) -> str:
     if value is None:
         return "None"
-    return f"{len(value)} results" if isinstance(value, tuple) else f"one {type(value).__name__}"
+    return f"{len(value)} results" if isinstance(value, (tuple, list)) else f"one {type(value).__name__}"

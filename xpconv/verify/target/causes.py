@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from xpconv.verify.faults import COURSE
 from xpconv.verify.faults.fault import Fault
 from xpconv.verify.target.ask import Answer, ask, close
 from xpconv.verify.target.cases import questions
+from xpconv.verify.target.load import NAMES
 
 HPARAMETERS = {"conv": "'stride' and 'pad'", "pool": "'f' and 'stride'"}  # by how a function's name begins
 # what some exceptions mean, whichever function raises them
@@ -23,12 +25,18 @@ KNOWN = {
     "of one element",
     " is None": "a result that is never made, or a return that is missing",
     "gives None": "a return that is missing",
+    "changes its argument": "an argument is written into, which its owner goes on using: work on a copy",
     "NoneType": "something is None that should hold a value",
+    "UnboundLocalError": "a variable that is used before it has a value",
+    "positional argument": "the function takes other arguments than the course's",
+    "unexpected keyword argument": "the function takes other arguments than the course's",
     "RecursionError": "the function calls itself without an end",
 }
+UNDEFINED = re.compile(r"raised NameError: name '(\w+)' is not defined")
 UNSTEADY = "something else each time (np.random or np.empty where np.zeros belongs, or a value kept between calls)"
 SHOWN = 3  # causes, at most
 ALIKE = 0.6  # of the answers that are not of the wrong ones in question
+FEW = 4  # inputs that a fault may give by chance
 SMALL = 16  # inputs that a fault is tried on that does not give all wrong answers
 
 Answers = Mapping[str, Answer]  # by the key of the task
@@ -47,20 +55,23 @@ class Catalogue:
         What is wrong in a way does not answer right where that way shows; a few answers may differ for the style.
         """
         tasks = sorted(questions(name), key=lambda task: task.elements)
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, int, str]] = []
         for fault in _of(name):
             theirs = self._asker(fault, name)
             same = (_same(answers[task.key], theirs(task), number) for task in tasks if task.key in wrong)
             if all(same):  # the first that differs is enough
                 others = sum(_same(answers[task.key], theirs(task), number) for task in tasks if task.key not in wrong)
                 if others >= ALIKE * (len(tasks) - len(wrong)):
-                    found.append((-others, f"{fault.name} ({fault.imitates})"))
-        return [text for count, text in sorted(found, key=lambda one: one[0]) if count == min(found)[0]]
+                    whole = sum(_alike(answers[task.key], theirs(task)) for task in tasks if task.key in wrong)
+                    found.append((-others, -whole, f"{fault.name} ({fault.imitates})"))
+        best = min((count for count, _, _ in found), default=0)
+        # those first that give the other results too
+        return [text for count, _, text in sorted(found, key=lambda one: one[:2]) if count == best]
 
     def partly(self, name: str, answers: Answers, wrong: Collection[str], number: int | None) -> str:
         """Name the fault that gives most of the smallest wrong answers, if it is most of them; empty if none does."""
         tasks = sorted((task for task in questions(name) if task.key in wrong), key=lambda task: task.elements)[:SMALL]
-        best, text = len(tasks) // 2, ""
+        best, text = max(len(tasks) // 2, FEW), ""
         for fault in _of(name):
             theirs = self._asker(fault, name)
             count = sum(_same(answers[task.key], theirs(task), number) for task in tasks)
@@ -96,6 +107,11 @@ def exception(name: str, troubles: Sequence[str]) -> str:
         holds = HPARAMETERS.get(name.partition("_")[0], "")
         if holds:
             return f"a hyperparameter that is not there: hparameters holds {holds}, not {missing.pop()!r}"
+    names = {found[1] if (found := UNDEFINED.search(text)) else "" for text in troubles}
+    if len(names) == 1 and "" not in names:
+        unknown = names.pop()
+        other = difflib.get_close_matches(unknown, NAMES, 1)
+        return f"a name that is nowhere defined, {unknown}{f'; did you mean {other[0]}?' if other else ''}"
     return next((meaning for words, meaning in KNOWN.items() if all(words in text for text in troubles)), "")
 
 
@@ -104,6 +120,11 @@ def _same(one: Answer, other: Answer, number: int | None) -> bool:
     if one.trouble or other.trouble:
         return _kind(one.trouble) == _kind(other.trouble)
     return number is None or close(one.results[number], other.results[number])
+
+
+def _alike(one: Answer, other: Answer) -> bool:
+    """Say whether two answers agree in all results."""
+    return bool(one.results) and len(one.results) == len(other.results) and all(map(close, one.results, other.results))
 
 
 def _kind(trouble: str) -> list[str] | str:

@@ -35,6 +35,7 @@ from xpconv.verify.target.verdict import (
     Verdict,
 )
 
+FEWER = "fewer digits than float64 has, as of float32 (which the course's own comparisons let pass)"
 ROWS, NUMBERS, WIDTH = 12, 64, 88  # of an array that is shown whole, at most
 
 
@@ -147,10 +148,14 @@ class Judge:
             count = len(asked.keys | set(keys))
             found = self._findings(asked.wrongs) if asked.wrongs else ()
             return replace(plain, status=WRONG, wrong=count, looks_like=(causes.UNSTEADY,), findings=found)
-        mine = [wrong for wrong in asked.wrongs if asked_by_the_course(wrong.task)]
-        beyond = [wrong for wrong in asked.wrongs if not asked_by_the_course(wrong.task)]
+        slight = [wrong for wrong in asked.wrongs if wrong.difference is not None and pattern.nearly(wrong.difference)]
+        wrongs = [wrong for wrong in asked.wrongs if wrong not in slight]
+        mine = [wrong for wrong in wrongs if asked_by_the_course(wrong.task)]
+        beyond = [wrong for wrong in wrongs if not asked_by_the_course(wrong.task)]
         older = list(dict.fromkeys(answer.older for answer in asked.answers.values() if answer.older))
         if not mine:
+            if slight:
+                older.append(FEWER)
             if not beyond and not older:
                 return plain
             message = "beyond what the course asks: " + "; ".join([*older, *self._beyond(name, asked, beyond)])
@@ -178,6 +183,9 @@ class Judge:
             likes[number] = self._alike(name, asked, here) or self._alike(name, asked, course)
             if not likes[number] and (text := self._pattern(asked, here)):
                 messages.append(text)
+        named = {text for number, texts in likes.items() if number is not None for text in texts}
+        if None in likes and len(likes) > 1:  # what raises something has to give the wrong values too
+            likes[None] = [text for text in likes[None] if text in named]
         # first what explains most of the results
         counts = Counter(text for found in likes.values() for text in found)
         alike = sorted(counts, key=lambda text: -counts[text]) or ([] if messages else self._partly(name, asked, mine))
