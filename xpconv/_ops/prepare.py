@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.types import Array
+from xpconv._arrays.types import Array, DType
 from xpconv._convolution.prepared import PreparedConv, prepared_conv
 from xpconv._ops.conv import conv
 from xpconv._shapes import read
@@ -28,7 +28,7 @@ def prepare_conv(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> PreparedConv:
     """Do once what a convolution does before it sees images: checks, plan, the weight in its algorithm's form.
 

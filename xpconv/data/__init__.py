@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
+from xpconv._arrays.types import HostArray
 
-def load_digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+
+def load_digits() -> tuple[HostArray, HostArray]:
     """Read the UCI optical digits, ``-> (1797, 8, 8), (1797,)``.
 
     Returns
