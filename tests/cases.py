@@ -181,3 +181,10 @@ def terms(case: Conv) -> dict[str, int]:
 def taps(case: Pool) -> int:
     """Taps of a window, which is also the most windows that share a pixel."""
     return math.prod(oracle.per_axis(case.window, len(case.size)))
+
+
+def unaligned(array: np.ndarray) -> np.ndarray:
+    """Copy an array to where its numbers are at no whole number of their bytes."""
+    found = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found

@@ -40,6 +40,9 @@ LAYERS = {
     ),
     "pointwise": Conv((60, 61), (1, 1), batch=3, channels=20, filters=40),
     "pointwise, with a smaller piece": Conv((41, 61), (1, 1), batch=1, channels=50, filters=40),
+    "windows side by side": Conv(
+        (12, 15), (3, 3), batch=2, channels=24, filters=20, groups=4, padding=1, stride=3, layout="channels_first"
+    ),
     "pointwise stride 2": Conv((41, 30), (1, 1), batch=2, channels=24, filters=40, stride=2),
     "eight filters": Conv((40, 41), (4, 4), batch=2, channels=3, filters=8, padding=1),
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
@@ -149,7 +152,12 @@ def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
 def test_any_order_of_memory_and_arrays_that_cannot_be_written(name: str) -> None:
     setup, a = LAYERS[name], drawn(LAYERS[name])
     wanted = [array.tobytes() for array in passes(setup, a)[:3]]
-    for change in (np.asfortranarray, lambda array: np.repeat(array, 2, axis=-1)[..., ::2]):
+    for change in (
+        np.asfortranarray,
+        lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+        lambda array: array.astype(array.dtype.newbyteorder()),
+        cases.unaligned,
+    ):
         other = {role: change(array) for role, array in a.items()}
         for array in other.values():
             array.flags.writeable = False

@@ -95,7 +95,7 @@ class Compiled(Algorithm):
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C/G, F) -> blocks of filters (B, KD, KH, KW, C/G·16), zeros behind the last of a group."""
         (blocks, *kernel, _), (groups, own) = _packed(geometry), _parts(geometry, self.kernel(geometry))
-        packed = np.zeros((groups, blocks // groups, *kernel, w.shape[-2], BLOCK), w.dtype)
+        packed = np.zeros((groups, blocks // groups, *kernel, w.shape[-2], BLOCK), np.dtype(work.sums))
         whole = own // BLOCK
         w = np.moveaxis(w.reshape((*kernel, -1, groups, own)), -2, 0)  # (G, KD, KH, KW, C/G, F/G)
         if whole:
@@ -272,5 +272,5 @@ def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> tuple[Piece, ...]
 
 
 def _pointwise(geometry: Geometry) -> bool:
-    """Say whether each window is a pixel, and each pixel a window."""
-    return geometry.taps == math.prod(geometry.stride) == 1 and geometry.input == geometry.output
+    """Say whether each window is the pixel of its own place, not a neighbour as in some phases of a gradient."""
+    return geometry.taps == math.prod(geometry.stride) == 1 and not any(map(any, geometry.padding))
