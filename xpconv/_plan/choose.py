@@ -39,11 +39,7 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
 
     `compact`: in tiles of which a block of the output meets few (`_convolution.inside`).
     """
-    if algorithm not in CHOICES:
-        raise ValueError(
-            f"{call.name}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
-            f"{meant(algorithm, CHOICES)}"
-        )
+    check(call, algorithm)
     case = case_of(call, geometry, gradient, compact)
     plan, trouble = _plan(algorithm, case, call.room)
     if plan is None:
@@ -51,6 +47,15 @@ def choose(call: Call, geometry: Geometry, algorithm: str, *, gradient: bool = F
     if algorithm == "auto" and call.options.compiled is None and REGISTRY[plan.algorithm].clips:
         return _paid(case, plan, call.room)
     return plan
+
+
+def check(call: Call, algorithm: object) -> None:
+    """Refuse what is not the name of an algorithm."""
+    if algorithm not in CHOICES:
+        raise ValueError(
+            f"{call.name}: algorithm is one of {', '.join(map(repr, CHOICES))}; got algorithm={algorithm!r}"
+            f"{meant(algorithm, CHOICES)}"
+        )
 
 
 def case_of(call: Call, geometry: Geometry, gradient: bool = False, compact: bool = False) -> Case:

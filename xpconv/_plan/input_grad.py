@@ -11,7 +11,7 @@ from xpconv import _html
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import itemsize
 from xpconv._plan.bands import Bands, cheaper
-from xpconv._plan.choose import case_of, choose, copying
+from xpconv._plan.choose import case_of, check, choose, copying
 from xpconv._plan.record import Candidate, Plan, mflop, size, table
 from xpconv._shapes.cuts import Strip, intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, Interval, Ints
@@ -115,7 +115,9 @@ def choose_input_grad(call: Call, geometry: Geometry, algorithm: str, *, phase_q
     plan of what the pixels get themselves; `batches` and `strips` say what runs.
     """
     call = call.with_quarters(1) if geometry.mode != "zeros" else call  # strips of padding take a quarter
-    key = case_of(call, geometry), algorithm, call.options, call.quarters, phase_quarters
+    check(call, algorithm)
+    # copies of the weight are counted in its own dtype
+    key = case_of(call, geometry), call.arithmetic.inputs, algorithm, call.options, call.quarters, phase_quarters
     found = _PLANS.get(key)
     if found is None:
         found = _plan(call, geometry, algorithm, phase_quarters)
