@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
+import sys
 import threading
+import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xpconv as xc
+from tests import cases
+from xpconv._arrays.call import Call
 from xpconv._convolution import tile
 from xpconv._convolution.repeat import COUNT, TOGETHER, repeats
+from xpconv._plan.choose import choose
+from xpconv._shapes import read
+from xpconv._shapes.read import Windowing
 
 Array = np.ndarray[Any, Any]
 CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -74,6 +85,23 @@ def test_calls_that_follow_give_the_bits_of_the_first(dtype: str) -> None:
                 for found, wanted in zip(each, first[seed % 4], strict=True):
                     assert found.tobytes() == wanted.tobytes(), (name, bias, seed)
                     assert found.strides == wanted.strides, (name, bias, seed)
+
+
+def test_unaligned_arrays_keep_their_bits() -> None:
+    """NumPy copies them to multiply them, into another order of memory: other bits than those of the order they had."""
+    rng = np.random.default_rng(0)
+    options: dict[str, Any] = {"padding": 1, "algorithm": "gemm"}
+    for seed in range(20):
+        size = int(rng.integers(3, 9))
+        x, w = rng.standard_normal((2, size, 1)), rng.standard_normal((2 + seed % 3, 1, 1))
+        dz = rng.standard_normal(xc.conv(x, w, **options).shape)
+        for images, kernel, grads in ((x, w, dz), (x, w[::-1], dz), (x[:, ::-1], w, dz[:, ::-1])):
+            one, other, grad = map(cases.unaligned, (images, kernel, grads))
+            repeats.forget()
+            wanted = [xc.conv(one, other, **options), *xc.conv_vjp(grad, one, other, **options)]
+            for _ in range(3):
+                found = [xc.conv(one, other, **options), *xc.conv_vjp(grad, one, other, **options)]
+                assert all(a.tobytes() == b.tobytes() for a, b in zip(found, wanted, strict=True)), seed
 
 
 def test_results_are_the_callers_own() -> None:
@@ -172,3 +200,35 @@ def test_warnings_and_errors_stay_the_callers() -> None:
             with pytest.raises(FloatingPointError):
                 xc.conv(large, np.full_like(w, 2.0), b, **options)
     assert np.array_equal(xc.conv(x, w, b, **options), wanted)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    script = (
+        "import os, signal, numpy as np, xpconv as xc\n"
+        "from xpconv._convolution.repeat import repeats\n"
+        "repeats._lock.acquire()\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    signal.alarm(20)\n"
+        "    for _ in range(3):\n"
+        "        xc.conv(np.ones((1, 5, 5, 2)), np.ones((3, 3, 2, 2)))\n"
+        "    os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0"]
+
+
+def test_what_cannot_be_noted_is_known_by_a_plan_that_lives() -> None:
+    """Another plan in its place would be taken for it."""
+    arrays = [np.ones((1, 4, 2)), np.ones((2, 2, 2)), None]
+    call = Call.of("conv", x=arrays[0], w=arrays[1])
+    geometry = read.conv("conv", (1, 4, 2), (2, 2, 2), Windowing(1, 0, 1, 1, "zeros", "channels_last"))
+    plan = replace(choose(call, geometry, "gemm"))
+    alive = weakref.ref(plan)
+    for _ in range(2):
+        assert repeats.perform("correlate", call, plan, arrays, lambda notes, arrays: None) is None
+    del plan
+    gc.collect()
+    assert alive() is not None

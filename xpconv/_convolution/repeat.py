@@ -7,6 +7,7 @@ would have found and gives the same bits.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -123,11 +124,12 @@ class _Repeat:
 
 
 @dataclass(frozen=True)
-class _Once:
-    """A pass that came once: what is kept alive is known by its identity."""
+class _Met:
+    """A pass that came and is not noted: what is kept alive is known by its identity."""
 
     call: Call
     plan: Plan | GradientPlan
+    noted: bool = True  # when it comes again; False: it cannot be
 
 
 class Repeats:
@@ -135,7 +137,11 @@ class Repeats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[Hashable, _Repeat | _Once | None] = {}  # None: cannot be noted
+        self._known: dict[Hashable, _Repeat | _Met] = {}
+
+    def reset(self) -> None:
+        """Take a lock of its own in a forked child, where another thread may have held it."""
+        self._lock = threading.Lock()
 
     def perform(
         self, name: str, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], note: Note
@@ -148,15 +154,16 @@ class Repeats:
             id(plan),
             id(call.arithmetic),
             call.layout,
-            *((None, None) if array is None else (array.strides, array.dtype) for array in arrays),
+            # NumPy multiplies what is not aligned in another way
+            *(None if array is None else (array.strides, array.dtype, array.flags.aligned) for array in arrays),
         )
-        found = self._known.get(key, self)
+        found = self._known.get(key)
         if isinstance(found, _Repeat):
             return found(arrays)
-        if found is self:
-            self._keep(key, _Once(call, plan))
-        elif found is not None:
-            self._keep(key, _repeat(call, plan, arrays, note))
+        if found is None:
+            self._keep(key, _Met(call, plan))
+        elif found.noted:
+            self._keep(key, _repeat(call, plan, arrays, note) or _Met(call, plan, noted=False))
         return None
 
     def forget(self) -> None:
@@ -173,7 +180,7 @@ class Repeats:
         """Count the passes that are remembered."""
         return len(self._known)
 
-    def _keep(self, key: Hashable, value: _Repeat | _Once | None) -> None:
+    def _keep(self, key: Hashable, value: _Repeat | _Met) -> None:
         with self._lock:
             self._known.pop(key, None)
             self._known[key] = value
@@ -185,10 +192,15 @@ def _repeat(call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], n
     """Note a pass that is in one dtype throughout."""
     arithmetic = call.arithmetic
     dtypes = {np.dtype(d) for d in (arithmetic.inputs, arithmetic.factors, arithmetic.sums, arithmetic.wanted)}
-    if arithmetic.exact is not None or any({array.dtype} != dtypes for array in arrays if array is not None):
+    given = [array for array in arrays if array is not None]
+    plain = all({array.dtype} == dtypes and array.flags.aligned for array in given)
+    if arithmetic.exact is not None or not plain:
         return None
     made = _Repeat(call, plan, note)
     return made if made.note(arrays) else None
 
 
 repeats: Final = Repeats()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=repeats.reset)
