@@ -93,7 +93,7 @@ def plain_types(app, what, name, thing, options, signature, returns):
 
     def short(text):
         text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
-        text = text.replace("<function <lambda>>", "…")
+        text = text.replace("<function <lambda>>", "...")
         return re.sub(r"~?\bxpconv\.(?:\w+\.)*(\w+)", r"\1", text)
 
     return tuple(text and short(text) for text in (signature, returns))
