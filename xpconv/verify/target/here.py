@@ -133,7 +133,7 @@ def check(
 
     """
     if isinstance(target, Mapping):
-        found = {one: given for one in NAMES if callable(given := target.get(one))}
+        found: dict[str, Callable[..., object]] = {one: given for one in NAMES if callable(given := target.get(one))}
         near = near_names(target, set(NAMES) - set(found))
         judged = _judge(Loaded(found, near=near), NAMES, seed)
         outcome = Outcome("here", seed, verdicts=tuple(judged.values()))
