@@ -65,9 +65,9 @@ def prepare_conv(
     -----
     Later changes of w and b are not seen. Beside their copies, the weight is kept in the forms that the algorithms take
     for the sizes of a batch that came last, together at most ``max_workspace`` bytes (or one form), and on NumPy a
-    convolution of up to 0.26 Mflop keeps its work arrays, half a MiB at most, for each of these sizes and each thread
-    that has been in a call at the same time. Several threads may call at once. Images in Dask's chunks are convolved by
-    blocks, as `conv` does, and nothing beside the copies is of use to them.
+    convolution of up to 0.26 Mflop, or one that runs in compiled loops, keeps its work arrays, half a MiB at most, for
+    each of these sizes and each thread that has been in a call at the same time. Several threads may call at once.
+    Images in Dask's chunks are convolved by blocks, as `conv` does, and nothing beside the copies is of use to them.
 
     Examples
     --------
