@@ -7,7 +7,7 @@ import inspect
 import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -133,7 +133,7 @@ def check(
 
     """
     if isinstance(target, Mapping):
-        found: dict[str, Callable[..., object]] = {one: given for one in NAMES if callable(given := target.get(one))}
+        found: dict[str, Callable[..., Any]] = {one: given for one in NAMES if callable(given := target.get(one))}
         near = near_names(target, set(NAMES) - set(found))
         judged = _judge(Loaded(found, near=near), NAMES, seed)
         outcome = Outcome("here", seed, verdicts=tuple(judged.values()))
