@@ -114,12 +114,14 @@ class Pool:
     window: int
     stride: int
     padding: int = 0
+    more: int = 0  # pixels of padding after an axis, beside those
 
     @property
     def name(self) -> str:
         """Images, kind, and window, stride and padding: ``8×112×112×64 max 3/2/1``."""
         sizes = "×".join(map(str, self.x_shape))
-        return f"{sizes} {self.kind} {self.window}/{self.stride}/{self.padding}"
+        after = f"+{self.more}" if self.more else ""
+        return f"{sizes} {self.kind} {self.window}/{self.stride}/{self.padding}{after}"
 
     @property
     def x_shape(self) -> tuple[int, ...]:
@@ -129,18 +131,20 @@ class Pool:
     @property
     def output_shape(self) -> tuple[int, ...]:
         """``(N, OH, OW, C)``."""
-        sizes = ((n + 2 * self.padding - self.window) // self.stride + 1 for n in (self.height, self.width))
+        wide = 2 * self.padding + self.more - self.window
+        sizes = ((n + wide) // self.stride + 1 for n in (self.height, self.width))
         return (self.batch, *sizes, self.channels)
 
     @property
     def whole(self) -> bool:
         """Whether a window is the image."""
-        return self.padding == 0 and (self.height, self.width) == (self.window, self.window)
+        return self.padding == self.more == 0 and (self.height, self.width) == (self.window, self.window)
 
     @property
     def keywords(self) -> dict[str, Any]:
         """The options of `xpconv.max_pool` and `xpconv.avg_pool` beside the window."""
-        return {"stride": self.stride, "padding": self.padding}
+        padding = ((self.padding, self.padding + self.more),) * 2 if self.more else self.padding
+        return {"stride": self.stride, "padding": padding}
 
 
 Case = Layer | Pool

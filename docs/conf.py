@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -31,7 +32,15 @@ exclude_patterns = ["_build", "jupyter_execute"]
 default_role = "py:obj"  # a name in a docstring links to its entry where it has one
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say types and shapes
+autodoc_typehints = "signature"
+# written as the source has them; reference/types.md says what each is
+autodoc_type_aliases = {
+    name: name
+    for name in re.findall(
+        r"^\.\. py:type:: (\w+)$", (ROOT / "docs/reference/types.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+}
+python_maximum_signature_line_length = 88  # longer ones: a line for each parameter
 autodoc_mock_imports = [name for name in ("torch", "jax", "onnx") if importlib.util.find_spec(name) is None]
 napoleon_google_docstring = False
 napoleon_use_rtype = False
@@ -77,3 +86,19 @@ html_theme_options = {
 }
 
 warnings.filterwarnings("ignore", module="furo")
+
+
+def plain_types(app, what, name, thing, options, signature, returns):
+    """Give a signature with the short names of types: a name in a union is not left in the class that stands for it."""
+
+    def short(text):
+        text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+        text = text.replace("<function <lambda>>", "...")
+        return re.sub(r"~?\bxpconv\.(?:\w+\.)*(\w+)", r"\1", text)
+
+    return tuple(text and short(text) for text in (signature, returns))
+
+
+def setup(app):
+    """Connect what is above."""
+    app.connect("autodoc-process-signature", plain_types)

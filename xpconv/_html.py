@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: int | None = None) -> str:
-    """Write a table: a line above it, its columns' names, its rows, of which one may stand out."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", strong: Collection[int] = ()
+) -> str:
+    """Write a table: a line above it, its columns' names, its rows, of which some may stand out."""
     lines = ["<table>"]
     if caption:
         lines.append(f'<caption style="text-align: left; caption-side: top">{escape(caption)}</caption>')
     lines.append(f"<thead><tr>{''.join(_cell('th', name) for name in head)}</tr></thead><tbody>")
     for place, row in enumerate(rows):
-        cells = "".join(_cell("td", text, bold=place == strong) for text in row)
+        cells = "".join(_cell("td", text, bold=place in strong) for text in row)
         lines.append(f"<tr>{cells}</tr>")
     return "\n".join([*lines, "</tbody></table>"])
 

@@ -25,7 +25,7 @@ from typing import Any
 from xpconv import _options, bounds
 from xpconv._arrays.call import Call as _Call
 from xpconv._arrays.space import space_of as _space_of
-from xpconv._arrays.types import Array
+from xpconv._arrays.types import Array, Chunks
 from xpconv._chunks import chain as _chain
 from xpconv._chunks.asked import Asked as _Asked
 from xpconv._chunks.blocks import BUILDERS as _BUILDERS
@@ -57,7 +57,7 @@ _EXTRA = """
 """
 _MORE = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-    for name, default, annotation in (("halo", "auto", "str"), ("chunks", None, "Any"))
+    for name, default, annotation in (("halo", "auto", "str"), ("chunks", None, "Chunks | None"))
 )
 
 
@@ -66,7 +66,7 @@ def _in_chunks(name: str) -> Callable[..., Any]:
     plain = _PLAIN[name]
     signature = inspect.signature(plain)
 
-    def operation(*arguments: Any, halo: str = "auto", chunks: Any = None, **options: Any) -> Any:
+    def operation(*arguments: Any, halo: str = "auto", chunks: Chunks | None = None, **options: Any) -> Any:
         return _BUILDERS[name](_asked(name, arguments, options, halo, chunks))
 
     operation.__name__ = operation.__qualname__ = name
@@ -91,7 +91,7 @@ __all__ = [*_NAMES, "Explanation", "explain", "predict"]
 
 
 def predict(
-    model: Sequential, parameters: Mapping[str, Array], x: Array, *, halo: str = "auto", chunks: Any = None
+    model: Sequential, parameters: Mapping[str, Array], x: Array, *, halo: str = "auto", chunks: Chunks | None = None
 ) -> Array:
     """Run a network on images in chunks, one task for each block of its result.
 
@@ -227,7 +227,11 @@ class Explanation:
 
 
 def explain(
-    operation: str | Callable[..., Any], *arguments: Any, halo: str = "auto", chunks: Any = None, **options: Any
+    operation: str | Callable[..., Any],
+    *arguments: Any,
+    halo: str = "auto",
+    chunks: Chunks | None = None,
+    **options: Any,
 ) -> Explanation:
     """Say what an operation on arrays in chunks takes, before anything runs.
 

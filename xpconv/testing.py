@@ -51,7 +51,12 @@ class Mismatch(AssertionError):
     """
 
     def __init__(
-        self, what: str, expected: Any, got: Any, index: tuple[int, ...] | None = None, ratio: float = float("inf")
+        self,
+        what: str,
+        expected: object,
+        got: object,
+        index: tuple[int, ...] | None = None,
+        ratio: float = float("inf"),
     ) -> None:
         super().__init__(f"{what}: expected {expected}, got {got}")
         self.what, self.expected, self.got, self.index, self.ratio = what, expected, got, index, ratio

@@ -44,7 +44,7 @@ class Jax(Peer):
         """Run `reduce_window`."""
         lax, least = self.module.lax, -self.module.numpy.inf
         window, steps = (1, pool.window, pool.window, 1), (1, pool.stride, pool.stride, 1)
-        pads = ((0, 0), (pool.padding,) * 2, (pool.padding,) * 2, (0, 0))
+        pads = ((0, 0), *[(pool.padding, pool.padding + pool.more)] * 2, (0, 0))
 
         def run(x: Any) -> Any:
             if pool.kind == "max":

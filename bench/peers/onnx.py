@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bench.layers import FORWARD, Array, Case, Data, Layer, Pool
-from bench.peers.peer import Entry, Peer, Where
+from bench.peers.peer import Call, Entry, Peer, Where
 
 OPSET, IR_VERSION = 17, 10  # old enough for any runtime of the last years
 NOTE = "ONNX Runtime: channels first, the kernels as constants, forward only"
@@ -44,7 +45,7 @@ class Onnx(Peer):
         attributes: dict[str, Any] = {
             "kernel_shape": [pool.window] * 2,
             "strides": [pool.stride] * 2,
-            "pads": [pool.padding] * 4,
+            "pads": [*[pool.padding] * 2, *[pool.padding + pool.more] * 2],
         }
         if pool.kind == "average":
             attributes["count_include_pad"] = 1
@@ -54,16 +55,25 @@ class Onnx(Peer):
         self, operator: str, images: Array, constants: Mapping[str, Array], attributes: Mapping[str, Any], where: Where
     ) -> Entry:
         x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
-        options = self.module.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = where.threads, 1
-        options.log_severity_level = 3
-        model = _model(operator, x, constants, attributes)
-        session = self.module.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = self._session(_model(operator, x, constants, attributes), where)
 
         def forward() -> Any:
             return session.run(None, {"x": x})[0]
 
         return Entry("onnx", FORWARD, forward, lambda found: [found.transpose(0, 2, 3, 1)])
+
+    def whole(self, path: Path, where: Where) -> Call:
+        """Run a model of one input, on numbers from 0 to 1."""
+        session = self._session(str(path), where)
+        (wanted,) = session.get_inputs()
+        feed = {wanted.name: np.random.default_rng(1).random(wanted.shape, np.float32)}
+        return lambda: session.run(None, feed)
+
+    def _session(self, model: str | bytes, where: Where) -> Any:
+        options = self.module.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = where.threads, 1
+        options.log_severity_level = 3
+        return self.module.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _model(operator: str, x: Array, constants: Mapping[str, Array], attributes: Mapping[str, Any]) -> bytes:

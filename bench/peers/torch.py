@@ -97,9 +97,12 @@ class Torch(Peer):
 
     def _pool(self, pool: Pool, data: Data, where: Where, form: str) -> list[Entry]:
         torch, name = self.module, f"torch {form}"
-        x, dy = (self._tensor(array, IMAGES, where, form) for array in (data.x, data.dz))
-        leaf = x.detach().requires_grad_()
         functional = torch.nn.functional
+        x, dy = (self._tensor(array, IMAGES, where, form) for array in (data.x, data.dz))
+        if pool.more:  # which PyTorch does not know: it is added beforehand
+            fill = -float("inf") if pool.kind == "max" else 0.0
+            x = functional.pad(x, (0, pool.more) * 2, value=fill)
+        leaf = x.detach().requires_grad_()
 
         def run(images: Any) -> Any:
             if pool.kind == "max":
@@ -117,7 +120,12 @@ class Torch(Peer):
 
         return [
             Entry(name, FORWARD, forward, lambda found: _arrays(where, [IMAGES_BACK], [found])),
-            Entry(name, BOTH, both, lambda found: _arrays(where, [IMAGES_BACK], found)),
+            Entry(
+                name,
+                BOTH,
+                both,
+                lambda found: [dx[:, : pool.height, : pool.width] for dx in _arrays(where, [IMAGES_BACK], found)],
+            ),
         ]
 
     def _tensor(self, array: Array, axes: tuple[int, ...], where: Where, form: str) -> Any:

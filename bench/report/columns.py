@@ -43,7 +43,7 @@ class Labels:
     mean: Callable[[str, bool], tuple[str, ...]]  # of a pass; told whether it is the first
 
 
-def _over_fastest(*names: str) -> Value:
+def over_fastest(*names: str) -> Value:
     """Divide the time of further columns of ours by that of the fastest rival."""
 
     def ratio(one: Measurement) -> float | None:
@@ -54,8 +54,8 @@ def _over_fastest(*names: str) -> Value:
 
 
 COMPILED = (
-    Column("fast ÷\nfastest", _over_fastest("fast"), mean="fast_to_fastest"),
-    Column("prepared ÷\nfastest", _over_fastest("prepared"), mean="prepared_to_fastest"),
+    Column("fast ÷\nfastest", over_fastest("fast"), mean="fast_to_fastest"),
+    Column("prepared ÷\nfastest", over_fastest("prepared"), mean="prepared_to_fastest"),
 )
 
 

@@ -27,13 +27,21 @@ from xpconv.verify.judge.bench import Bench
 from xpconv.verify.judge.oracle import Oracle
 
 MIB = 1 << 20
-# layers of all three kinds of loops; rows and channels that are no multiple of what is taken together
+# layers of both kinds of loops; rows and channels that are no multiple of what is taken together
 LAYERS = {
     "depthwise": Conv((33, 29), (3, 3), batch=3, channels=70, filters=70, groups=70, padding=1),
     "few channels, depthwise": Conv((40, 41), (5, 3), batch=3, channels=6, filters=6, groups=6, padding=2),
     "depthwise stride 2": Conv((41, 37), (3, 3), batch=2, channels=40, filters=40, groups=40, padding=1, stride=2),
     "grouped": Conv((30, 31), (3, 3), batch=2, channels=24, filters=48, groups=8, padding=1),
     "grouped stride 2": Conv((30, 31), (3, 3), batch=2, channels=24, filters=40, groups=8, padding=1, stride=2),
+    "groups of four": Conv((20, 22), (3, 3), batch=2, channels=36, filters=24, groups=6, padding=1),
+    "groups of sixteen and more": Conv(
+        (20, 23), (3, 3), batch=2, channels=8, filters=42, groups=2, padding=1, stride=2
+    ),
+    "pointwise": Conv((60, 61), (1, 1), batch=3, channels=20, filters=40),
+    "pointwise, with a smaller piece": Conv((41, 61), (1, 1), batch=1, channels=50, filters=40),
+    "pointwise stride 2": Conv((41, 30), (1, 1), batch=2, channels=24, filters=40, stride=2),
+    "eight filters": Conv((40, 41), (4, 4), batch=2, channels=3, filters=8, padding=1),
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
     "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),
     "many filters": Conv((50, 51), (3, 3), batch=2, channels=3, filters=37, padding=1, stride=2),
@@ -81,19 +89,21 @@ def test_the_loops_as_plain_python(plain: None, case: str) -> None:
 def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the test above is one: the place of a tile off by a pixel, the bias left out, a tap too few."""
     right, module = build.get, importlib.import_module("xpconv.algorithms.compiled")
-    place = module._place
+    place = module._layout
     faults = {
-        "place": lambda *a: place(*a) + np.eye(10, dtype=np.intp)[7],
+        "place": lambda *a, **k: place(*a, **k)._replace(numbers=place(*a, **k).numbers + np.eye(13, dtype=np.intp)[7]),
         "bias": lambda name, dtype: lambda x, w, b, *rest: right(name, dtype)(x, w, b * 0, *rest),
         "tap": lambda name, dtype: lambda x, w, *rest: right(name, dtype)(x, w * (w != w.max()), *rest),
     }
     bench = Bench(backends.load("numpy"), ORACLE)  # type: ignore[arg-type]
     conv = [t for t in CASES if t.operation.name == "conv" and t.algorithm == "gemm" and t.tier == "exact"]
     for name, fault in faults.items():
+        module._pieces.cache_clear()
         with monkeypatch.context() as planted:
-            planted.setattr(*((module, "_place") if name == "place" else (build, "get")), fault)
+            planted.setattr(*((module, "_layout") if name == "place" else (build, "get")), fault)
             results = [bench.check(replace(t, algorithm="compiled")) for t in conv if t.case in ("same", "groups-2")]
         assert any(not result.passed and "differ" in result.failure for result in results), name
+    module._pieces.cache_clear()
     assert all(bench.check(replace(t, algorithm="compiled")).passed for t in conv if t.case in ("same", "groups-2"))
 
 
@@ -188,14 +198,14 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> build.Ledger:
 def test_a_kernel_is_taken_when_as_much_is_lost_as_it_costs(
     ledger: build.Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "on_disk", lambda name: name == "planes")
-    calls = {"planes": 0, "filters": 0}
+    monkeypatch.setattr(build, "on_disk", lambda name: name == "groups")
+    calls = {"groups": 0, "filters": 0}
     for name in calls:
         while not ledger.takes(name, "float32", 0.25):
             calls[name] += 1
         assert ledger.takes(name, "float32", 0.0)
         assert ledger.waits(name, "float64")
-    assert calls == {"planes": build.LOADING / 0.25 - 1, "filters": build.COMPILING / 0.25 - 1}
+    assert calls == {"groups": build.LOADING / 0.25 - 1, "filters": build.COMPILING / 0.25 - 1}
 
 
 @pytest.mark.usefixtures("plain")
@@ -247,12 +257,20 @@ def test_the_environment_switches_kernels_off(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.needs("numba")
-@pytest.mark.parametrize("batch", [1, 64])
-def test_what_is_prepared_has_the_bits_of_a_call(batch: int) -> None:
-    setup = Conv((28, 28), (3, 3), batch=batch, channels=64, filters=64, groups=64, padding=1)
-    a = drawn(setup)
-    prepared = xc.prepare_conv(a["w"], a["b"], input_shape=a["x"].shape, **setup.options())
-    assert prepared(a["x"]).tobytes() == xc.conv(a["x"], a["w"], a["b"], **setup.options()).tobytes()
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_is_prepared_has_the_bits_of_a_call(name: str, threads: int) -> None:
+    """Of pieces on several threads too, of batches of any size, in any result."""
+    setup, a = LAYERS[name], drawn(LAYERS[name])
+    options: dict[str, Any] = setup.options() | {"algorithm": "compiled"}
+    with xc.set_options(threads=threads):
+        prepared = xc.prepare_conv(a["w"], a["b"], input_shape=a["x"].shape, **options)
+        for x in (a["x"], np.concatenate([a["x"]] * 9)):
+            wanted = xc.conv(x, a["w"], a["b"], **options)
+            assert prepared(x).tobytes() == wanted.tobytes()
+            gaps = np.zeros((*wanted.shape[:-1], 2 * wanted.shape[-1]), wanted.dtype)[..., ::2]
+            assert prepared(x, out=gaps) is gaps
+            assert gaps.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.needs("numba")
@@ -278,12 +296,12 @@ def test_kernels_are_compiled_once_whoever_asks(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(build, "_compile", compile_slowly)
     monkeypatch.setattr(build._Built, "kernels", {})
-    threads = [threading.Thread(target=build.get, args=("planes", "float32")) for _ in range(8)]
+    threads = [threading.Thread(target=build.get, args=("groups", "float32")) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert made == ["planes"]
+    assert made == ["groups"]
 
 
 @pytest.mark.needs("numba")
@@ -296,7 +314,7 @@ def test_a_kernel_needs_no_folder_to_be_kept_in(monkeypatch: pytest.MonkeyPatch)
         return lambda source: source
 
     monkeypatch.setattr(numba, "njit", njit)
-    assert build._compile("planes", "float32").__name__ == "forward"
+    assert build._compile("groups", "float32").__name__ == "forward"
 
 
 @pytest.mark.needs("numba")
@@ -321,4 +339,4 @@ def test_the_catalogue_has_every_kind_of_loops() -> None:
         words = {("mode" if word == "padding_mode" else word): given[word] for word in given if word != "dtype"}
         return Compiled().kernel(read.conv("conv", setup.shape("x"), setup.shape("w"), Windowing(**words)))
 
-    assert set(map(kind, [*catalogue.CONV.values(), *LAYERS.values()])) == {"depthwise", "filters", "planes"}
+    assert set(map(kind, [*catalogue.CONV.values(), *LAYERS.values()])) == {"groups", "filters"}

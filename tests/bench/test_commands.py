@@ -30,6 +30,7 @@ TINY = {
     "conv": (*ALONE, "--set", "convnext", "--without", "jax"),
     "grad": (*ALONE, "--set", "mobilenetv2"),
     "pool": (*ALONE, "--without", "jax"),
+    "network": ALONE,
     "memory": ALONE,
     "scale": ALONE,
     "train": ALONE,
@@ -58,7 +59,7 @@ def test_every_command_has_a_tiny_run():
     assert {*TINY, "gpu_all"} == set(commands.names())
 
 
-NEEDS = {"chunks": ("dask", "zarr", "distributed")}
+NEEDS = {"chunks": ("dask", "zarr", "distributed"), "network": ("onnx",)}
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.needs(*NEEDS.get(c, ()))) for c in TINY])

@@ -14,7 +14,7 @@ ROOT = Path(bench.__file__).parent
 ROOMS = (
     ("errors",),
     ("layers",),
-    ("sets",),
+    ("sets", "networks"),
     ("peers",),
     ("arguments", "inside", "chunked"),
     ("measure",),

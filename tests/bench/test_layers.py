@@ -5,6 +5,7 @@ import pytest
 
 import xpconv as xc
 from bench.layers import Layer, Pool, draw, select
+from bench.networks import read
 from bench.peers.course import middle, scale
 from bench.sets import COURSE, FIRST, LARGE, MOBILENETV2, POOL_SETS, POOLS, QUICK, QUICK_GROUPED, QUICK_POOLS, RESNET50
 from bench.sets import SETS as EVERY
@@ -62,7 +63,11 @@ def test_layers_have_the_shape_that_xpconv_gives(layer):
     assert np.empty(layer.output_shape, bool)[part.index].size == part.elements
 
 
-@pytest.mark.parametrize("pool", [*QUICK_POOLS, Pool("max", 1, 9, 8, 3, 3, 2)], ids=lambda pool: pool.name)
+@pytest.mark.parametrize(
+    "pool",
+    [*QUICK_POOLS, Pool("max", 1, 9, 8, 3, 3, 2), Pool("max", 1, 9, 8, 3, 3, 2, more=1)],
+    ids=lambda pool: pool.name,
+)
 def test_poolings_have_the_shape_that_xpconv_gives(pool):
     data = draw(pool)
     assert xc.max_pool(data.x, pool.window, **pool.keywords).shape == pool.output_shape == data.dz.shape
@@ -72,3 +77,17 @@ def test_the_same_arrays_are_drawn_each_time():
     for case in (QUICK[0], QUICK_POOLS[0]):
         assert np.array_equal(draw(case).x, draw(case).x)
     assert 0.5 < np.std(xc.conv(draw(QUICK[1]).x, draw(QUICK[1]).w, **QUICK[1].keywords)) < 2
+
+
+@pytest.mark.needs("onnx")
+def test_networks_are_read_as_the_runtime_sees_them():
+    network = read("squeezenet")
+    first, pool = network.cases[:2]
+    assert first == Layer(1, 224, 224, 3, 64, 3, stride=2)
+    assert pool == Pool("max", 1, 111, 111, 64, 3, 2)
+    assert (network.count(Layer), network.count(Pool)) == (26, 4)
+    assert network.cases[-1] == Pool("average", 1, 13, 13, 1000, 13, 1)
+    assert network.gflop == pytest.approx(sum(case.gflop for case in network.cases if isinstance(case, Layer)))
+    grouped = [case for case in read("bvlc_alexnet").cases if isinstance(case, Layer) and case.groups == 2]
+    assert [case.kernel for case in grouped] == [5, 3, 3]
+    assert Pool("max", 1, 12, 12, 256, 3, 2, more=1) in read("bvlc_alexnet").cases

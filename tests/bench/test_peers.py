@@ -20,7 +20,8 @@ from bench.sets import QUICK, QUICK_GROUPED, QUICK_POOLS
 
 PASSES = (FORWARD, BOTH, INPUT, WEIGHT)
 DILATED = Layer(2, 9, 8, 4, 6, 3, stride=2, padding=2, groups=2, dilation=2)
-CASES = (QUICK[0], QUICK[3], *QUICK_GROUPED, DILATED, *QUICK_POOLS)
+MORE = tuple(Pool(kind, 2, 9, 8, 4, 3, 2, more=1) for kind in ("max", "average"))  # padding after an axis alone
+CASES = (QUICK[0], QUICK[3], *QUICK_GROUPED, DILATED, *QUICK_POOLS, *MORE)
 ENTERED = {
     "torch": {Layer: PASSES, Pool: (FORWARD, BOTH)},
     "onnx": {Layer: (FORWARD,), Pool: (FORWARD,)},

@@ -15,9 +15,9 @@ ROOT = Path(SPEC.origin).parent
 
 # from the ground up; a folder may import what stands below it, and its neighbours on the same line
 LAYERS = (
-    ("_html", "_options", "_shapes", "_version", "data"),
+    ("_html", "_options", "_shapes", "_version"),
     ("_arrays",),
-    ("_work", "_tools", "_compiled"),
+    ("_work", "_tools", "_compiled", "data"),
     ("algorithms",),
     ("_plan",),
     ("_engine",),

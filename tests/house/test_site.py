@@ -1,7 +1,11 @@
 """The site's pages: every cell runs, every page is reachable, and every public name has its entry."""
 
+import builtins
 import importlib
+import inspect
 import re
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +85,52 @@ def test_every_public_name_is_in_the_reference() -> None:
             own = f"{module}.{name}"
             top = f"xpconv.{name}" if hasattr(xc, name) else own
             assert {own, top} & entries or name in ("training", "Guise", "Library", "LibraryError"), own
+
+
+REFERENCE = DOCS / "reference"
+ENTRY = re.compile(r"^\.\. auto(?:function|class|exception):: ([\w.]+(?:\(\))?)", re.MULTILINE)
+# beside the entries of the reference: Python's own, and what the standard library and NumPy say themselves
+PLAIN = set(dir(builtins)) | set(typing.__all__) - {"Any"}
+PLAIN |= {"np", "random", "Generator", "os", "PathLike", "onnx", "ModelProto", "OpRun"}
+
+
+def entries() -> list[tuple[str, Path]]:
+    return [(name, page) for page in sorted(REFERENCE.glob("*.md")) for name in ENTRY.findall(page.read_text("utf-8"))]
+
+
+def annotations(thing: Any) -> Iterator[str]:
+    """Give what a signature says, but for what really takes anything: ``*args``, ``**kwargs``, any callable."""
+    found = inspect.signature(thing)
+    for parameter in found.parameters.values():
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            yield parameter.annotation
+    yield found.return_annotation
+
+
+def needed(name: str) -> list[pytest.MarkDecorator]:
+    """Give the mark of an entry whose part of the package imports the library of its name."""
+    part = name.split(".")[1]
+    return [pytest.mark.needs(part)] if part in ("torch", "jax", "dask", "onnx") else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needed(name)) for name, _ in entries()])
+def test_the_reference_says_what_each_type_of_a_signature_is(name: str) -> None:
+    types = set(
+        re.findall(r"^\.\. py:(?:type|class):: (\w+)$", (REFERENCE / "types.md").read_text("utf-8"), re.MULTILINE)
+    )
+    known = types | {entry.rpartition(".")[2].rstrip("()") for entry, _ in entries()} | PLAIN
+    module, _, last = name.rstrip("()").rpartition(".")
+    thing = getattr(importlib.import_module(module), last)
+    things = [thing]
+    if inspect.isclass(thing):
+        public = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+        things = [value for value in public.values() if inspect.isfunction(value)]
+        things += [value.fget for value in public.values() if isinstance(value, property)]
+        made_by_hand = "__init__" in vars(thing) and not getattr(thing, "_is_protocol", False)
+        things += [thing] * (made_by_hand and not name.endswith("()"))  # a record's own constructor is not shown
+    for one in things:
+        for annotation in annotations(one):
+            if annotation is inspect.Parameter.empty:
+                continue
+            text = re.sub(r"Callable\[\.\.\., Any\]|'[^']*'", "", str(annotation))
+            assert set(re.findall(r"[A-Za-z_]\w*", text)) <= known, f"{one.__qualname__}: {annotation}"

@@ -171,6 +171,24 @@ def test_lp_pool(name: str, p: int) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("upper", [True, False])
+@pytest.mark.parametrize("operator", ["Conv", "MaxPool", "AveragePool", "LpPool"])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 2), (2, 2), (3, 1)])
+def test_same_with_dilations_and_short_windows(operator: str, stride: int, dilation: int, upper: bool) -> None:
+    """As ONNX says: ceil(n / stride) outputs; ONNX Runtime's pools forget the dilation, so it is given the pixels."""
+    kernel = [3, 1] if operator != "Conv" else [3, 2]
+    totals = [
+        max((-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n, 0) for n, k in zip(X2[2:], kernel, strict=True)
+    ]
+    starts = [total // 2 if upper else total - total // 2 for total in totals]
+    pads = [*starts, *(total - start for total, start in zip(totals, starts, strict=True))]
+    shape = {"strides": [stride] * 2, "dilations": [dilation] * 2, "kernel_shape": kernel}
+    arrays = [whole(X2)] + [whole((3, 4, *kernel), seed=1)] * (operator == "Conv")
+    ours = by_us(operator, *arrays, auto_pad="SAME_UPPER" if upper else "SAME_LOWER", **shape)
+    assert ours.shape[2:] == tuple(-(-n // stride) for n in X2[2:])
+    np.testing.assert_allclose(ours, by_runtime(operator, *arrays, pads=pads, **shape), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [X1, X3])
 def test_pools_of_other_ranks(shape: tuple[int, ...]) -> None:
     rank = len(shape) - 2

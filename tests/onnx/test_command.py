@@ -154,6 +154,51 @@ def test_a_node_that_fails_is_named(model: str, tmp_path: Path, capsys: Any) -> 
     assert error.count("\n") == 1
 
 
+FROM_ONE_TO_THE_NEXT = """
+<ir_version: 10, opset_import: ["": 22]>
+graph (KIND[2, N] x) => (KIND[2, M] y) { y = Concat <axis = 1> (x, x) }
+"""
+
+
+@needs_onnx
+@pytest.mark.parametrize("kind", ["bfloat16", "float8e5m2", "float16", "string", "bool"])
+def test_what_one_model_writes_another_reads(kind: str, tmp_path: Path, capsys: Any) -> None:
+    (feeds,) = packages("xpconv.onnx.feeds")
+    model = save(tmp_path, FROM_ONE_TO_THE_NEXT.replace("KIND", kind))
+    (wanted,) = feeds.wanted(packages("onnx")[0].load(model).graph)
+    first = np.array([["1", ""], ["0", "1"]]) if kind == "string" else np.asarray([[1, 0], [0, 1]]).astype(wanted.dtype)
+    np.savez(tmp_path / "first.npz", x=feeds.storable(first))
+    assert main(["run", model, "--input", str(tmp_path / "first.npz"), "--output", str(tmp_path / "y.npz")]) == 0
+    with np.load(tmp_path / "y.npz") as written:
+        np.savez(tmp_path / "second.npz", x=written["y"])
+    assert main(["run", model, "--input", str(tmp_path / "second.npz"), "--output", str(tmp_path / "z.npz")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(", 0 to 1, mean 0.5") == (0 if kind == "string" else 2)
+    with np.load(tmp_path / "z.npz") as written:
+        last = written["y"] if kind == "string" else written["y"].view(wanted.dtype)
+    np.testing.assert_array_equal(last, np.concatenate([first] * 4, axis=1))
+
+
+@needs_onnx
+def test_bytes_of_another_size_are_no_bfloat16(tmp_path: Path, capsys: Any) -> None:
+    model = save(tmp_path, FROM_ONE_TO_THE_NEXT.replace("KIND", "bfloat16"))
+    np.savez(tmp_path / "in.npz", x=np.zeros((2, 3), "V4"))
+    assert main(["run", model, "--input", str(tmp_path / "in.npz")]) == 2
+    assert "the input x is |V4; the model takes x bfloat16 (2, N)" in capsys.readouterr().err
+
+
+@needs_onnx
+def test_a_node_that_fails_on_drawn_sizes_says_what_to_give(model: str, tmp_path: Path, capsys: Any) -> None:
+    text = MODEL.replace('auto_pad = "SAME_UPPER"', "pads = [0, 0, 0, 0]")
+    assert main(["run", save(tmp_path, text)]) == 1
+    error = capsys.readouterr().err
+    assert "the output would be empty" in error
+    assert error.endswith("sizes that the model leaves open were drawn as 1: give x with --input\n")
+    fixed = text.replace("N, 1, H, W", "1, 1, 1, 1")
+    assert main(["run", save(tmp_path, fixed)]) == 1
+    assert "--input" not in capsys.readouterr().err
+
+
 def test_without_onnx_the_command_says_what_to_install(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["run", "model.onnx"]) == 2

@@ -44,18 +44,3 @@ def test_modes_are_pytorchs(mode: str) -> None:
     x = whole((2, 4, 9, 7), 1, "float64")
     theirs = torch.nn.functional.pad(torch.asarray(x), (1, 4, 3, 2), mode=mode)
     np.testing.assert_array_equal(xc.pad(x, ((3, 2), (1, 4)), mode=mode, layout=FIRST), theirs.numpy())
-
-
-@pytest.mark.parametrize("mode", ["zeros", *MODES])
-def test_any_number_of_threads_pads_the_same(mode: str) -> None:
-    """Images are shared out: the bits are those of each image by itself."""
-    x = np.random.default_rng(1).standard_normal((9, 60, 60, 64)).astype(np.float32)
-    padding = ((3, 2), (0, 7))
-    with xc.set_options(threads=1):
-        apart = [xc.pad(image[None], padding, mode=mode) for image in x]
-        dy = np.random.default_rng(2).standard_normal((9, *apart[0].shape[1:])).astype(np.float32)
-        gradients = [xc.pad_vjp(one[None], (1, *x.shape[1:]), padding, mode=mode) for one in dy]
-    for threads in (1, 3):
-        with xc.set_options(threads=threads):
-            assert xc.pad(x, padding, mode=mode).tobytes() == np.concatenate(apart).tobytes()
-            assert xc.pad_vjp(dy, x.shape, padding, mode=mode).tobytes() == np.concatenate(gradients).tobytes()

@@ -156,8 +156,13 @@ def test_views_of_images(views: str) -> None:
 LONG = [((501, 501), (2, 2)), ((90_001 if FULL else 30_001,), (20,)), ((2, 301, 150), (2, 3, 2))]
 
 
-@pytest.mark.parametrize("dtype", full(["int8", "float16", "float32", "float64"], ["int8", "float16", "float32"]))
-@pytest.mark.parametrize(("size", "parts"), LONG)
+@pytest.mark.parametrize(
+    ("size", "parts", "dtype"),
+    full(  # a normal run has each size and each dtype once
+        [(*line, dtype) for line in LONG for dtype in ("int8", "float16", "float32", "float64")],
+        [(*line, dtype) for line, dtype in zip(LONG, ("int8", "float16", "float32"), strict=True)],
+    ),
+)
 def test_long_windows_stay_in_the_workspace(size: tuple[int, ...], parts: tuple[int, ...], dtype: str) -> None:
     x = np.random.default_rng(4).integers(-9, 10, (1, *size, 4)).astype(dtype)
     with xc.set_options(max_workspace=1 << 20, threads=3):

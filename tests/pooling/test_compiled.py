@@ -49,6 +49,7 @@ LARGE: dict[str, Case] = {
     "overlapping": ((2, 64, 60, 24), 5, {"stride": 1, "padding": 2}),
     "global": ((5, 7, 7, 300), 7, {}),
     "13x13": ((3, 40, 41, 24), 13, {"stride": 1, "padding": 6}),
+    "1-d long apart": ((2, 3000, 32), 300, {}),
     "1-d long": ((2, 3000, 32), 300, {"stride": 2, "padding": 100}),
     "3-d": ((3, 12, 20, 21, 20), 3, {"stride": 2, "padding": 1}),
 }
@@ -133,6 +134,12 @@ def demand_same(case: Any, kind: str, dtype: str = "float32", of: Any = results)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the loops serve few channels too."""
     monkeypatch.setattr("xpconv._pooling.compiled.LEAST", 1)
+
+
+@pytest.fixture
+def threaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads share small arrays too."""
+    monkeypatch.setattr("xpconv._pooling.compiled.WAKING", 0)
 
 
 @pytest.fixture
@@ -237,7 +244,7 @@ def test_small_adaptive(few: None, name: str, kind: str, dtype: str) -> None:
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize("kind", ["normal", "nan"])
 @pytest.mark.parametrize("name", LARGE)
-def test_in_tiles_and_on_threads(name: str, kind: str) -> None:
+def test_in_tiles_and_on_threads(threaded: None, name: str, kind: str) -> None:
     for threads, mebibytes in ((1, 64), (2, 64), (3, 2)):
         with xc.set_options(threads=threads, max_workspace=mebibytes * MIB):
             demand_same(LARGE[name], kind)
@@ -246,7 +253,7 @@ def test_in_tiles_and_on_threads(name: str, kind: str) -> None:
 
 @pytest.mark.needs("numba")
 @pytest.mark.parametrize("name", LARGE)
-def test_the_workspace_is_kept(name: str) -> None:
+def test_the_workspace_is_kept(threaded: None, name: str) -> None:
     shape, window, options = LARGE[name]
     x = images((4 * shape[0], *shape[1:]), "normal", "float32")
     with xc.set_options(compiled=True, threads=4, max_workspace=2 * MIB):

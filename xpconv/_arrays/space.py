@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -109,6 +109,29 @@ class Space:
         return kernel_to_channels_last(
             self.xp, self.xp.empty((filters, depth, *kernel), dtype=dtype, **self._place), layout
         )
+
+    @property
+    def loops(self) -> bool:
+        """Whether arrays are traced and a loop can stand in the graph: what is repeated is then compiled once."""
+        return self.traits.name == "jax" and self.device is None
+
+    def loop(self, first: int, last: int, step: Callable[[Any, Any], Any], state: Any) -> Any:
+        """Give what `step(number, state)` makes of a state, for each number in turn; only where `loops`."""
+        from jax import lax  # it is loaded: the arrays are its own
+
+        return lax.fori_loop(first, last, step, state)
+
+    def part(self, array: Array, starts: Sequence[Any], sizes: Sequence[int]) -> Array:
+        """Give a part of an array that begins where a loop's number says; only where `loops`."""
+        from jax import lax
+
+        return lax.dynamic_slice(array, starts, sizes)
+
+    def put_part(self, array: Array, part: Array, starts: Sequence[Any]) -> Array:
+        """Give an array with a part in place of what was there; only where `loops`."""
+        from jax import lax
+
+        return lax.dynamic_update_slice(array, part, starts)
 
     def zeros(self, shape: Sequence[int], dtype: DType) -> Array:
         """Make an array of zeros."""

@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+# Any to a type checker: a protocol that NumPy's, CuPy's, PyTorch's and JAX's arrays all satisfy would hide from it, in
+# every result, what the caller's own library can do with it. What each name stands for: docs/reference/types.md.
 Array = Any
 Namespace = Any
 DType = Any
 Device = Any
+Chunks = Any
+HostArray = np.ndarray[Any, Any]
 
 KIB, MIB = 1 << 10, 1 << 20
 

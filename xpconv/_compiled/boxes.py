@@ -3,8 +3,8 @@
 Images have three axes (N, D, H, W, C), some perhaps of one pixel; the innermost loop runs over neighbouring channels.
 ``ends`` holds, axis after axis, the first pixel of each window and then the pixel after its last. ``place`` holds the
 first image and the one after the last, the first channel and the one after the last, whether windows share pixels, and
-whether there are pixels outside of all windows. ``room`` and ``numbers`` have rows for the
-channels.
+whether there are pixels outside of all windows; at 7 whether gradients are added to 0, which makes a 0 of a -0.
+``room`` and ``numbers`` have two rows for the channels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Arr
     first, last, shared, gaps = place[2], place[3], place[4], place[5]
     rows, columns = ends[2 * deep :], ends[2 * (deep + high) :]
     zero, number = x.dtype.type(0), at.dtype.type
-    some = last - first
+    some, more = last - first, zero if place[7] > 0 else -zero
     for n in range(place[0], place[1]):
         pixels, target = x[n].reshape(-1), dx[n].reshape(-1)
         if shared + gaps > 0:
@@ -86,7 +86,7 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Arr
                                 p = (d * height + v) * width + u
                                 own, s0 = target[p * channels + first : p * channels + last], number(p)
                                 for c in range(some):
-                                    own[c] = share[c] if at[c] == s0 else zero
+                                    own[c] = share[c] + more if at[c] == s0 else zero
 
 
 def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
@@ -99,7 +99,7 @@ def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
     lines, columns = ends[2 * deep :], ends[2 * (deep + high) :]
     zero, number = x.dtype.type(0), at.dtype.type
-    none = number(-1)
+    none, more = number(-1), zero if place[7] > 0 else -zero
     for q in range(spot.size):  # what lies outside of all windows
         spot[q] = none
         share[q] = zero
@@ -129,7 +129,7 @@ def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
                     start, stop = columns[j] * channels, columns[wide + j] * channels
                     for q in range(start, min(start + channels, stop)):
                         m, s, w, c = best[q], at[q], q, q - start
-                        one = g[n, a, i, j, c]
+                        one = g[n, a, i, j, c] + more
                         spot[q] = none
                         share[q] = one
                         for p in range(q + channels, stop, channels):  # greater, or NaN, or equal in a row before
@@ -158,7 +158,7 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
     first, last, best, part = place[2], place[3], room[0], room[1]
     rows, columns = ends[2 * deep :], ends[2 * (deep + high) :]
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    some = last - first
+    some, more = last - first, zero if place[7] > 0 else -zero
     for n in range(place[0], place[1]):
         pixels, target = x[n].reshape(-1), dx[n].reshape(-1)
         for p in range(target.size // channels if place[5] > 0 else 0):
@@ -175,7 +175,7 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
                                 part[c] = zero if place[6] > 0 else one
                         elif turn == 2:
                             for c in range(some):
-                                part[c] = share[c] / max(part[c], one)
+                                part[c] = share[c] / max(part[c], one) + more
                         for d in range(ends[a], ends[deep + a] if turn != 1 or place[6] > 0 else 0):
                             for v in range(rows[i], rows[high + i]):
                                 for u in range(columns[j], columns[wide + j]):

@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 Kernel = Callable[..., None]
 Key = tuple[str, str]  # name, dtype
 
@@ -27,35 +29,31 @@ LITTLE = "not taken: saves too little of a call to wait for it; set_options(comp
 WORTH = 1e-3  # seconds that one call saves
 LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to compile it
 
-# a product and a sum may become one operation; sums stay in their order, but for dot products, whose lanes are apart
-EXACT: frozenset[str] = frozenset()
-ROUNDING, LANES = frozenset({"contract", "nsz"}), frozenset({"contract", "nsz", "reassoc"})
-# name: module, function, arguments (of an array the number of axes; "r" read, "w" written, "i" integers, "s" short,
-# "l" long ones; "f" a number), how freely sums may be taken
-_KERNELS: dict[str, tuple[str, str, str, frozenset[str]]] = {
-    "depthwise": ("depthwise", "forward", "5r 4r 1r 5w 1i i", ROUNDING),
-    "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 4w 1i", ROUNDING),
-    "filters": ("filters", "forward", "5r 5r 1r 5w 1i i", ROUNDING),
-    "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i i", ROUNDING),
-    "planes": ("planes", "forward", "5r 5r 1r 5w 1i i 1w", ROUNDING),
-    "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f", EXACT),
-    "places": ("maxima", "places", "4r 4l 1i 1w", EXACT),
-    "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w", EXACT),
-    "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s", EXACT),
-    "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s", EXACT),
-    "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s", EXACT),
-    "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r", EXACT),
-    "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r", EXACT),
-    "first along": ("lines", "first", "3r 3w 3s 1i", EXACT),
-    "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s", EXACT),
-    "give along": ("lines", "give", "3r 3s 3w 1i 1i i", EXACT),
-    "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i", EXACT),
-    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w", EXACT),
-    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w", EXACT),
-    "planes gradient": ("planes", "weight_grad", "5r 5r 5w 1i i 1w", LANES),
+# name: module, function, arguments (of an array the number of axes; "r" read, "w" written, "a" written with gaps,
+# "i" integers, "s" short, "l" long ones; "f" a number); nothing is reordered but what `lanes` says
+_KERNELS: dict[str, tuple[str, str, str]] = {
+    "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
+    "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
+    "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
+    "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
+    "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f"),
+    "places": ("maxima", "places", "4r 4l 1i 1w"),
+    "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w"),
+    "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s"),
+    "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s"),
+    "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s"),
+    "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r"),
+    "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r"),
+    "first along": ("lines", "first", "3r 3w 3s 1i"),
+    "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
+    "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
+    "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i"),
+    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w"),
+    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w"),
 }
 
 DTYPES = ("float32", "float64")
+NAMES = {np.dtype(name): name for name in DTYPES}  # asking a dtype for its name takes microseconds
 
 
 @lru_cache(maxsize=1)
@@ -103,7 +101,7 @@ if hasattr(os, "register_at_fork"):
 def _compile(name: str, dtype: str) -> Kernel:
     import numba  # optional, and it takes a second
 
-    module, function, arguments, freedom = _KERNELS[name]
+    module, function, arguments = _KERNELS[name]
     real = getattr(numba.types, dtype)
     scalars = {"i": numba.types.intp, "f": numba.types.float64}
     arrays = {"i": numba.types.intp, "l": numba.types.int64, "s": numba.types.int32}
@@ -112,16 +110,29 @@ def _compile(name: str, dtype: str) -> Kernel:
         if word in scalars:
             return scalars[word]
         axes, kind = int(word[0]), word[1]
-        return numba.types.Array(arrays.get(kind, real), axes, "C", readonly=kind == "r")
+        return numba.types.Array(arrays.get(kind, real), axes, "A" if kind == "a" else "C", readonly=kind == "r")
 
     signature = numba.types.void(*map(type_of, arguments.split()))
+    _teach()
     source = getattr(importlib.import_module(f"xpconv._compiled.{module}"), function)
-    options = {"nogil": True, "fastmath": set(freedom), "error_model": "numpy"}
+    options = {"nogil": True, "error_model": "numpy"}
     try:
         found: Kernel = numba.njit(signature, cache=True, **options)(source)
     except RuntimeError:  # no folder that can be written: it is compiled for this process
         found = numba.njit(signature, **options)(source)
     return found
+
+
+@lru_cache(maxsize=1)
+def _teach() -> None:
+    """Let Numba know, once, the vectors of the loops and the functions that they call."""
+    from numba.extending import register_jitable
+
+    from xpconv._compiled import lanes, rows
+
+    lanes.teach()
+    for part in rows.PARTS:
+        register_jitable(part)
 
 
 class Ledger:

@@ -1,170 +1,204 @@
-"""Loops of convolutions with few channels in and many filters: the innermost one runs over neighbouring filters.
+"""Loops of convolutions with few channels in and many filters: a number of a pixel meets a vector of filters.
 
-Four neighbouring windows are taken together and four neighbouring pixels' channels of each, so that a weight is read
-once for four products and a sum for four. Taps beyond the image are left out. Arrays and ``place`` as in `depthwise`.
+The sums of four windows and sixteen filters stay in registers, or those of eight windows where eight filters are left.
+Rows are laid out beforehand (`rows.copy_row`). Arrays are contiguous, shapes those of three spatial axes; ``place`` as
+in `rows`, ``room`` is work memory. Weights lie in blocks of filters of a group, filled up with zeros.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from xpconv._compiled.lanes import LANES, add, flat, fma, load, splat, store, zeros
+from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, list_taps, row_of
+
 Array = Any
 
+EDGE = 8  # windows that are taken together at most
+SIDE = EDGE * BLOCK  # numbers of work memory where results go before those that are wanted are picked
 
-def forward(x: Array, w: Array, b: Array, z: Array, place: Array, groups: int) -> None:
-    """(N, D, H, W, C), (KD, KH, KW, C/G, F), (F,) -> z (n, OD, OH, OW, F)."""
-    images, planes, rows, columns, filters = z.shape
-    depth, height, width, channels = x.shape[1], x.shape[2], x.shape[3], x.shape[4]
-    deep, high, wide, fan = w.shape[0], w.shape[1], w.shape[2], w.shape[3]
-    first, lead_d, step_d, gap_d = place[0], place[1], place[2], place[3]
-    lead_h, step_h, gap_h = place[4], place[5], place[6]
-    lead_w, step_w, gap_w = place[7], place[8], place[9]
-    pixels, weights, sums = x.reshape(-1), w.reshape(-1), z.reshape(-1)
-    inner = (-lead_w + step_w - 1) // step_w if lead_w < 0 else 0
-    outer = min(columns, (width - 1 - lead_w - (wide - 1) * gap_w) // step_w + 1)
-    own, step = filters // groups, step_w * channels
-    run = wide * fan if gap_w == 1 and groups == 1 else fan  # numbers of a window that lie in a row
-    runs = wide * fan // run
-    for row in range(images * planes * rows):
-        n, p, i = row // (planes * rows), row // rows % planes, row % rows
-        at_d, at_h = p * step_d + lead_d, i * step_h + lead_h
-        j = 0
-        while j < columns:
-            together = 4 if j >= inner and j + 4 <= outer else 1
-            for m in range(together):
-                o0 = sums[(row * columns + j + m) * filters : (row * columns + j + m + 1) * filters]
-                for f in range(filters):
-                    o0[f] = b[f]
-            for group in range(groups):
-                start = (row * columns + j) * filters + group * own
-                o0 = sums[start : start + own]
-                for k in range(deep * high):
-                    y, v = at_d + k // high * gap_d, at_h + k % high * gap_h
-                    if y < 0 or y >= depth or v < 0 or v >= height:
+
+def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -> None:
+    """(N, D, H, W, C), (B, KD, KH, KW, C/G·16), (F,) -> z (n, OD, OH, OW, F)."""
+    images, planes, rows, columns = z.shape[:4]
+    channels = x.shape[4]
+    deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
+    weights, sums = w.reshape(-1), flat(z)
+    fan, own = place[10], place[11]
+    groups, blocks = channels // fan, (own + BLOCK - 1) // BLOCK  # blocks of a group
+    count, step = deep * high * wide * fan, place[8] * channels
+    span = (high - 1) * place[6] + 1
+    across = ((columns + EDGE - 1) // EDGE * EDGE - 1) * place[8] + (wide - 1) * place[9] + 1
+    slot = across * channels
+    merged = groups == 1 and place[9] == 1  # a row's taps and their channels lie in a row
+    run, runs = (wide * fan, 1) if merged else (fan, wide)
+    sizes = (slot, 0, channels, run * BLOCK, 0, 1, 1)
+    taps, at = np.empty(deep * high * runs, np.intp), np.empty(deep * high * runs, np.intp)
+    image, plane = z.strides[0] // z.itemsize, z.strides[1] // z.itemsize
+    height, window = z.strides[2] // z.itemsize, z.strides[3] // z.itemsize
+    ring = BLOCK + SIDE
+    for line in range(images * planes):
+        n, p = line // planes, line % planes
+        laid = 0
+        for i in range(rows):
+            fresh = max(laid, i * place[5])
+            laid = i * place[5] + span
+            for d in range(deep):
+                for r in range(fresh, laid):
+                    source = row_of(x, place[0] + n, p * place[2] + place[1] + d * place[3], r + place[4])
+                    copy_row(room, ring + (d * span + r % span) * slot, x, source, across, place)
+            many = list_taps(taps, at, (deep, high, runs), (p, i), x, place, sizes)
+            for block in range(groups * blocks):
+                group, number = block // blocks, block % blocks
+                real = min(BLOCK, own - number * BLOCK)
+                first = group * own + number * BLOCK
+                bias_of(room, b, first, real, BLOCK)
+                b0, b1 = load(room, 0), load(room, LANES)
+                together = EDGE if real <= LANES else EDGE // 2
+                for j in range(0, columns, together):
+                    base = ring + j * step + group * fan
+                    target = n * image + p * plane + i * height + j * window + first
+                    p0, p1, p2, p3 = b0, b0, b0, b0
+                    if together == EDGE:
+                        p4, p5, p6, p7 = b0, b0, b0, b0
+                        for e in range(many):
+                            source, tap = base + taps[e], block * count * BLOCK + at[e]
+                            for c in range(source, source + run):
+                                u = load(weights, tap)
+                                p0 = fma(splat(room, c), u, p0)
+                                p1 = fma(splat(room, c + step), u, p1)
+                                p2 = fma(splat(room, c + 2 * step), u, p2)
+                                p3 = fma(splat(room, c + 3 * step), u, p3)
+                                p4 = fma(splat(room, c + 4 * step), u, p4)
+                                p5 = fma(splat(room, c + 5 * step), u, p5)
+                                p6 = fma(splat(room, c + 6 * step), u, p6)
+                                p7 = fma(splat(room, c + 7 * step), u, p7)
+                                tap += BLOCK
+                        store(room, BLOCK, p0)
+                        store(room, BLOCK + 8, p1)
+                        store(room, BLOCK + 16, p2)
+                        store(room, BLOCK + 24, p3)
+                        store(room, BLOCK + 32, p4)
+                        store(room, BLOCK + 40, p5)
+                        store(room, BLOCK + 48, p6)
+                        store(room, BLOCK + 56, p7)
+                        for m in range(min(EDGE, columns - j)):
+                            copy(sums, target, room, BLOCK + m * LANES, real)
+                            target += window
                         continue
-                    line = (((first + n) * depth + y) * height + v) * width
-                    if together == 4:
-                        o1 = sums[start + filters : start + filters + own]
-                        o2 = sums[start + 2 * filters : start + 2 * filters + own]
-                        o3 = sums[start + 3 * filters : start + 3 * filters + own]
-                        for t in range(runs):
-                            base = (line + j * step_w + lead_w + t * gap_w) * channels + group * fan
-                            tap = (k * runs + t) * run
-                            c = 0
-                            while c + 4 <= run:
-                                at = base + c
-                                p0, p1, p2, p3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                at += step
-                                q0, q1, q2, q3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                at += step
-                                r0, r1, r2, r3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                at += step
-                                s0, s1, s2, s3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                w0 = weights[(tap + c) * filters + group * own :]
-                                w1, w2, w3 = w0[filters:], w0[2 * filters :], w0[3 * filters :]
-                                for f in range(own):
-                                    o0[f] = o0[f] + p0 * w0[f] + p1 * w1[f] + p2 * w2[f] + p3 * w3[f]
-                                    o1[f] = o1[f] + q0 * w0[f] + q1 * w1[f] + q2 * w2[f] + q3 * w3[f]
-                                    o2[f] = o2[f] + r0 * w0[f] + r1 * w1[f] + r2 * w2[f] + r3 * w3[f]
-                                    o3[f] = o3[f] + s0 * w0[f] + s1 * w1[f] + s2 * w2[f] + s3 * w3[f]
-                                c += 4
-                            while c < run:
-                                at = base + c
-                                p0, q0 = pixels[at], pixels[at + step]
-                                r0, s0 = pixels[at + 2 * step], pixels[at + 3 * step]
-                                w0 = weights[(tap + c) * filters + group * own :]
-                                for f in range(own):
-                                    o0[f] = o0[f] + p0 * w0[f]
-                                    o1[f] = o1[f] + q0 * w0[f]
-                                    o2[f] = o2[f] + r0 * w0[f]
-                                    o3[f] = o3[f] + s0 * w0[f]
-                                c += 1
+                    q0, q1, q2, q3 = b1, b1, b1, b1
+                    for e in range(many):
+                        source, tap = base + taps[e], block * count * BLOCK + at[e]
+                        for c in range(source, source + run):
+                            u, v = load(weights, tap), load(weights, tap + LANES)
+                            s0, s1 = splat(room, c), splat(room, c + step)
+                            s2, s3 = splat(room, c + 2 * step), splat(room, c + 3 * step)
+                            p0, q0 = fma(s0, u, p0), fma(s0, v, q0)
+                            p1, q1 = fma(s1, u, p1), fma(s1, v, q1)
+                            p2, q2 = fma(s2, u, p2), fma(s2, v, q2)
+                            p3, q3 = fma(s3, u, p3), fma(s3, v, q3)
+                            tap += BLOCK
+                    left = columns - j
+                    if real == BLOCK:
+                        store(sums, target, p0)
+                        store(sums, target + LANES, q0)
+                        if left > 1:
+                            store(sums, target + window, p1)
+                            store(sums, target + window + LANES, q1)
+                        if left > 2:
+                            store(sums, target + 2 * window, p2)
+                            store(sums, target + 2 * window + LANES, q2)
+                        if left > 3:
+                            store(sums, target + 3 * window, p3)
+                            store(sums, target + 3 * window + LANES, q3)
                         continue
-                    for t in range(wide):
-                        h = j * step_w + lead_w + t * gap_w
-                        if h < 0 or h >= width:
-                            continue
-                        for c in range(fan):
-                            p0 = pixels[(line + h) * channels + group * fan + c]
-                            at = ((k * wide + t) * fan + c) * filters + group * own
-                            w0 = weights[at : at + own]
-                            for f in range(own):
-                                o0[f] = o0[f] + p0 * w0[f]
-            j += together
+                    store(room, BLOCK, p0)
+                    store(room, BLOCK + 8, q0)
+                    store(room, BLOCK + 16, p1)
+                    store(room, BLOCK + 24, q1)
+                    store(room, BLOCK + 32, p2)
+                    store(room, BLOCK + 40, q2)
+                    store(room, BLOCK + 48, p3)
+                    store(room, BLOCK + 56, q3)
+                    for m in range(min(4, left)):
+                        copy(sums, target + m * window, room, BLOCK + m * BLOCK, real)
 
 
-def weight_grad(x: Array, g: Array, w: Array, place: Array, groups: int) -> None:
-    """(N, D, H, W, C), (n, OD, OH, OW, F) -> w (KD, KH, KW, C/G, F): the windows times the gradient, summed."""
+def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None:
+    """(N, D, H, W, C), (n, OD, OH, OW, F) -> w (B, KD, KH, KW, C/G·16): the windows times the gradient, summed."""
     images, planes, rows, columns, filters = g.shape
-    depth, height, width, channels = x.shape[1], x.shape[2], x.shape[3], x.shape[4]
-    deep, high, wide, fan = w.shape[0], w.shape[1], w.shape[2], w.shape[3]
-    first, lead_d, step_d, gap_d = place[0], place[1], place[2], place[3]
-    lead_h, step_h, gap_h = place[4], place[5], place[6]
-    lead_w, step_w, gap_w = place[7], place[8], place[9]
-    pixels, grads, sums = x.reshape(-1), g.reshape(-1), w.reshape(-1)
-    inner = (-lead_w + step_w - 1) // step_w if lead_w < 0 else 0
-    outer = min(columns, (width - 1 - lead_w - (wide - 1) * gap_w) // step_w + 1)
-    own, step = filters // groups, step_w * channels
-    run = wide * fan if gap_w == 1 and groups == 1 else fan
-    runs = wide * fan // run
+    channels = x.shape[4]
+    deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
+    grads, sums = g.reshape(-1), w.reshape(-1)
+    fan, own = place[10], place[11]
+    groups, blocks = channels // fan, (own + BLOCK - 1) // BLOCK
+    count, step = deep * high * wide * fan, place[8] * channels
+    span = (high - 1) * place[6] + 1
+    across = ((columns + EDGE - 1) // EDGE * EDGE - 1) * place[8] + (wide - 1) * place[9] + 1
+    slot = across * channels
+    merged = groups == 1 and place[9] == 1
+    run, runs = (wide * fan, 1) if merged else (fan, wide)
+    sizes = (slot, 0, channels, run * BLOCK, 0, 1, 1)
+    taps, at = np.empty(deep * high * runs, np.intp), np.empty(deep * high * runs, np.intp)
+    ring = columns * BLOCK  # the gradient of a row comes before
     for c in range(sums.size):
         sums[c] = 0
-    for row in range(images * planes * rows):
-        n, p, i = row // (planes * rows), row // rows % planes, row % rows
-        at_d, at_h = p * step_d + lead_d, i * step_h + lead_h
-        j = 0
-        while j < columns:
-            together = 4 if j >= inner and j + 4 <= outer else 1
-            for group in range(groups):
-                start = (row * columns + j) * filters + group * own
-                g0 = grads[start : start + own]
-                for k in range(deep * high):
-                    y, v = at_d + k // high * gap_d, at_h + k % high * gap_h
-                    if y < 0 or y >= depth or v < 0 or v >= height:
-                        continue
-                    line = (((first + n) * depth + y) * height + v) * width
-                    if together == 4:
-                        g1 = grads[start + filters : start + filters + own]
-                        g2 = grads[start + 2 * filters : start + 2 * filters + own]
-                        g3 = grads[start + 3 * filters : start + 3 * filters + own]
-                        for t in range(runs):
-                            base = (line + j * step_w + lead_w + t * gap_w) * channels + group * fan
-                            tap = (k * runs + t) * run
-                            c = 0
-                            while c + 4 <= run:
-                                at = base + c
-                                p0, p1, p2, p3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                at += step
-                                q0, q1, q2, q3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                at += step
-                                r0, r1, r2, r3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                at += step
-                                s0, s1, s2, s3 = pixels[at], pixels[at + 1], pixels[at + 2], pixels[at + 3]
-                                w0 = sums[(tap + c) * filters + group * own :]
-                                w1, w2, w3 = w0[filters:], w0[2 * filters :], w0[3 * filters :]
-                                for f in range(own):
-                                    w0[f] = w0[f] + p0 * g0[f] + q0 * g1[f] + r0 * g2[f] + s0 * g3[f]
-                                    w1[f] = w1[f] + p1 * g0[f] + q1 * g1[f] + r1 * g2[f] + s1 * g3[f]
-                                    w2[f] = w2[f] + p2 * g0[f] + q2 * g1[f] + r2 * g2[f] + s2 * g3[f]
-                                    w3[f] = w3[f] + p3 * g0[f] + q3 * g1[f] + r3 * g2[f] + s3 * g3[f]
-                                c += 4
-                            while c < run:
-                                at = base + c
-                                p0, q0 = pixels[at], pixels[at + step]
-                                r0, s0 = pixels[at + 2 * step], pixels[at + 3 * step]
-                                w0 = sums[(tap + c) * filters + group * own :]
-                                for f in range(own):
-                                    w0[f] = w0[f] + p0 * g0[f] + q0 * g1[f] + r0 * g2[f] + s0 * g3[f]
-                                c += 1
-                        continue
-                    for t in range(wide):
-                        h = j * step_w + lead_w + t * gap_w
-                        if h < 0 or h >= width:
-                            continue
-                        for c in range(fan):
-                            p0 = pixels[(line + h) * channels + group * fan + c]
-                            at = ((k * wide + t) * fan + c) * filters + group * own
-                            w0 = sums[at : at + own]
-                            for f in range(own):
-                                w0[f] = w0[f] + p0 * g0[f]
-            j += together
+    for line in range(images * planes):
+        n, p = line // planes, line % planes
+        laid = 0
+        for i in range(rows):
+            fresh = max(laid, i * place[5])
+            laid = i * place[5] + span
+            for d in range(deep):
+                for r in range(fresh, laid):
+                    source = row_of(x, place[0] + n, p * place[2] + place[1] + d * place[3], r + place[4])
+                    copy_row(room, ring + (d * span + r % span) * slot, x, source, across, place)
+            many = list_taps(taps, at, (deep, high, runs), (p, i), x, place, sizes)
+            for block in range(groups * blocks):
+                group, number = block // blocks, block % blocks
+                real = min(BLOCK, own - number * BLOCK)
+                given = (line * rows + i) * columns * filters + group * own + number * BLOCK
+                for j in range(columns):
+                    if real == BLOCK:
+                        store(room, j * BLOCK, load(grads, given))
+                        store(room, j * BLOCK + LANES, load(grads, given + LANES))
+                    else:
+                        for f in range(BLOCK):
+                            room[j * BLOCK + f] = grads[given + f] if f < real else 0
+                    given += filters
+                for e in range(many):
+                    for first in range(0, run, 4):
+                        at0, left = ring + group * fan + taps[e] + first, run - first
+                        at1, at2, at3 = at0 + min(1, left - 1), at0 + min(2, left - 1), at0 + min(3, left - 1)
+                        p0, p1, p2, p3 = zeros(room), zeros(room), zeros(room), zeros(room)
+                        q0, q1, q2, q3 = zeros(room), zeros(room), zeros(room), zeros(room)
+                        if real > LANES:
+                            for j in range(columns):
+                                u, v = load(room, j * BLOCK), load(room, j * BLOCK + LANES)
+                                s0, s1 = splat(room, at0 + j * step), splat(room, at1 + j * step)
+                                s2, s3 = splat(room, at2 + j * step), splat(room, at3 + j * step)
+                                p0, q0 = fma(s0, u, p0), fma(s0, v, q0)
+                                p1, q1 = fma(s1, u, p1), fma(s1, v, q1)
+                                p2, q2 = fma(s2, u, p2), fma(s2, v, q2)
+                                p3, q3 = fma(s3, u, p3), fma(s3, v, q3)
+                        else:
+                            for j in range(columns):
+                                u = load(room, j * BLOCK)
+                                p0 = fma(splat(room, at0 + j * step), u, p0)
+                                p1 = fma(splat(room, at1 + j * step), u, p1)
+                                p2 = fma(splat(room, at2 + j * step), u, p2)
+                                p3 = fma(splat(room, at3 + j * step), u, p3)
+                        target = (block * count + first) * BLOCK + at[e]
+                        store(sums, target, add(load(sums, target), p0))
+                        store(sums, target + 8, add(load(sums, target + 8), q0))
+                        if left > 1:
+                            store(sums, target + 16, add(load(sums, target + 16), p1))
+                            store(sums, target + 24, add(load(sums, target + 24), q1))
+                        if left > 2:
+                            store(sums, target + 32, add(load(sums, target + 32), p2))
+                            store(sums, target + 40, add(load(sums, target + 40), q2))
+                        if left > 3:
+                            store(sums, target + 48, add(load(sums, target + 48), p3))
+                            store(sums, target + 56, add(load(sums, target + 56), q3))

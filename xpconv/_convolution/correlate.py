@@ -7,6 +7,7 @@ from dataclasses import replace
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._convolution.repeat import repeats, serves, weight_of
+from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import beside
 from xpconv._engine.jobs import run
@@ -15,7 +16,6 @@ from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, filter_blocks
 from xpconv._work.memory import Held, Lasting
 from xpconv._work.noted import Notes
-from xpconv.algorithms import REGISTRY
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None, *, conjugate: bool = False) -> Array:
@@ -66,9 +66,8 @@ def perform_part(task: Task, result: Result) -> None:
     with Held(beside(plan)) as held:
         if task.conjugate:
             task = replace(task, w=call.conj(task.w))
-        jobs = correlate_jobs(task, result, held)
-        blas = not REGISTRY[plan.algorithm].clips
-        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops, blas=blas)
+        jobs = jobs_for(task, result, held)
+        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops, blas=multiplies(plan))
 
 
 def blocks(plan: Plan, result: Result) -> list[tuple[Plan, Cut, Result]]:

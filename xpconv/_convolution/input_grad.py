@@ -13,6 +13,7 @@ from xpconv._arrays.types import Array
 from xpconv._convolution import col2im
 from xpconv._convolution.correlate import blocks
 from xpconv._convolution.repeat import WORKSPACE, repeats, serves, weight_of
+from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import adjoint, beside, side_by_side
 from xpconv._engine.fold import add_strip
@@ -115,17 +116,18 @@ def _of_pixels(call: Call, plan: GradientPlan, dz: Array, weight: _Weight, b: Ar
                 held = stack.enter_context(Held(beside(one)))
                 own = None if b is None else b[cut.filters]
                 kernel = weight.of(call, one, phase, cut, held)
-                jobs = correlate_jobs(Task(call, one, dz[..., cut.inputs], kernel, own), place, held)
+                jobs = jobs_for(Task(call, one, dz[..., cut.inputs], kernel, own), place, held)
                 del kernel  # or it would be there still when the next one is made
                 if plan.together:
                     waiting.append((one.flops, one.workers, jobs))
                     continue
-                run([jobs], call.space, call.arithmetic, one.workers, one.flops)
+                run([jobs], call.space, call.arithmetic, one.workers, one.flops, blas=multiplies(one))
                 del jobs
                 stack.close()
         if waiting:  # one after another, threads would wait for each other at the end of each; the longest goes first
             flops, workers, jobs_of = zip(*sorted(waiting, key=lambda one: -one[0]), strict=True)
-            run(jobs_of, call.space, call.arithmetic, max(workers), sum(flops))
+            blas = any(one is not None and multiplies(one) for one in plan.phases)
+            run(jobs_of, call.space, call.arithmetic, max(workers), sum(flops), blas=blas)
     return result.array()
 
 

@@ -2,7 +2,7 @@
 
 Its calls on buffers are noted once and made again: the images are copied into a buffer of their own, and the result out
 of one, so every call in between finds its arrays where they were. The course's example (2x5x7x4 -> 8, 3x3, stride 2) is
-six calls of NumPy. Where compiled loops do all, they are called on the images and the result themselves.
+six calls of NumPy. Compiled loops are called on the images and the result themselves, whatever the size.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._compiled import build
 from xpconv._convolution.repeat import WORKSPACE, serves
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.results import Written
 from xpconv._shapes.layout import in_layout
+from xpconv._work import threads
 from xpconv._work.memory import Lasting
-from xpconv._work.noted import Notes, Own
+from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
+from xpconv.algorithms.compiled import Compiled, five
 
 Array = np.ndarray[Any, Any]
 State = tuple[Array, tuple[Callable[[], Any], ...], Array, Notes]  # images, calls, result; what the calls use
-
-ALONE = 4_000_000  # flops of compiled loops that one thread does as soon as two
 
 
 class Small(ABC):
@@ -55,26 +56,42 @@ def small(task: Task) -> Small | None:
     call, geometry = task.call, task.plan.geometry
     if not (call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"):
         return None
-    if REGISTRY[task.plan.algorithm].clips:
-        whole = call.layout == "channels_last" and 0 < geometry.flops <= ALONE
-        return Straight(task) if whole and task.plan.workspace <= 4 * WORKSPACE else None
+    algorithm = REGISTRY[task.plan.algorithm]
+    if isinstance(algorithm, Compiled):
+        if call.layout == "channels_first" or geometry.flops == 0:
+            return None
+        straight = Straight(task, algorithm)
+        return straight if straight.workspace <= call.room else None
     return Replay(task) if serves(task.plan) else None
 
 
 class Straight(Small):
-    """Compiled loops over all of the images at once, on the calling thread: other tiles give the same bits."""
+    """Compiled loops on the images and the result themselves: other tiles give the same bits.
 
-    def __init__(self, task: Task) -> None:
+    What does not pay for two threads stays on the calling one.
+    """
+
+    def __init__(self, task: Task, algorithm: Compiled) -> None:
         super().__init__(task)
-        geometry = task.plan.geometry
-        self._idle = [Own(task.call.space, task.call.arithmetic)]
-        self._bias = task.call.space.zeros((geometry.filters,), self._dtype) if task.b is None else task.b
-        self._tile = (0, tuple(-before for before, _ in geometry.padding)), (geometry.batch, *geometry.output)
+        self._idle: list[Array] = []  # work memory
+        self._output = task.plan.geometry.output_shape
+        bias = np.zeros(self._output[-1], self._dtype) if task.b is None else task.b
+        self._weight, self._bias = task.ready[0], np.ascontiguousarray(bias, self._dtype)
+        self._pieces = algorithm.pieces(task.plan.geometry, self._dtype.itemsize)
+        self._workers = min(task.call.options.threads, len(self._pieces))
+        self._flat = self._pieces[0].flat
+        self._room = max(piece.room for piece in self._pieces)
+        self._loops = build.get(algorithm.kernel(task.plan.geometry), self._dtype.name)
+
+    @property
+    def workspace(self) -> int:
+        """Count the bytes of work memory of all threads."""
+        return self._workers * self._room * self._dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        """Count the bytes of work arrays that nobody uses at present."""
-        return sum(work.nbytes for work in self._idle)
+        """Count the bytes of work memory that nobody uses at present."""
+        return sum(room.nbytes for room in self._idle)
 
     def takes(self, x: Array) -> bool:
         """Ask for whole numbers of bytes between them, too."""
@@ -82,18 +99,31 @@ class Straight(Small):
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Convolve; give a new array, or `out`."""
-        task = self._task
+        plain = out is not None and out.flags.c_contiguous and out.flags.aligned
+        target = out if out is not None and plain else np.empty(self._output, self._dtype)
+        images, result = five(x, self._flat), five(target, self._flat)
+
+        def compute(number: int, room: Array) -> None:
+            piece = self._pieces[number]
+            self._loops(images, self._weight, self._bias, result[piece.where], piece.numbers, room)
+
+        threads.run(compute, len(self._pieces), self._taken, self._given, self._workers, collect=False)
+        if out is None or plain:
+            return target
+        np.copyto(out, target)
+        return out
+
+    def _taken(self) -> Array:
+        """Take work memory; it is given back by one call each, which the interpreter does not interrupt."""
         try:
-            work = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            work = Own(task.call.space, task.call.arithmetic)
-        target: Array = np.empty(task.plan.geometry.output_shape, self._dtype) if out is None else out
-        algorithm, geometry = REGISTRY[task.plan.algorithm], task.plan.geometry
-        found = algorithm.clipped(work, x, task.ready[0], self._bias, geometry, self._tile, target)
-        if found is not target:
-            np.copyto(target, found)
-        self._idle.append(work)
-        return target
+            return np.empty(self._room, self._dtype)
+
+    def _given(self, room: Array) -> None:
+        """Keep work memory, unless it is large."""
+        if room.nbytes <= WORKSPACE:
+            self._idle.append(room)
 
 
 class Replay(Small):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
@@ -34,7 +32,7 @@ def conv(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Array:
     """Convolve a batch of images (1, 2 or 3 spatial axes) with a bank of kernels.
 
@@ -139,7 +137,7 @@ def conv_input_grad(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Array:
     """Give the gradient of a convolution's input from the gradient of its output.
 
@@ -208,7 +206,7 @@ def conv_weight_grad(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Array:
     """Give the gradient of a convolution's kernels from the gradient of its output.
 
@@ -274,7 +272,7 @@ def conv_vjp(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> tuple[Array, Array, Array]:
     """Give all three gradients of a convolution from the gradient of its output.
 

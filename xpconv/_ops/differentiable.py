@@ -14,6 +14,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
+from xpconv._arrays.types import Array, DType
 from xpconv._ops.conv import conv, conv_input_grad, conv_weight_grad
 from xpconv._ops.derivatives import Options, arrays_of, options, planes, transposed
 from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
@@ -21,7 +22,6 @@ from xpconv._ops.transpose import conv_transpose
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Shape, Size
 
-Array = Any
 Apply = Callable[..., Any]  # (name of an operation, setting, *arrays) -> its result, differentiable
 
 
@@ -226,7 +226,7 @@ class Functions:
         padding_mode: PaddingMode = "zeros",
         layout: Layout = "channels_last",
         algorithm: AlgorithmName = "auto",
-        dtype: Any = None,
+        dtype: DType | None = None,
     ) -> Array:
         """Convolve as `xpconv.conv`; `dtype` converts the arguments first, `algorithm` is the gradients' too."""
         x, w, b = arrays_of(self._library, "conv", x, w, b, dtype)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from xpconv import _options
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import described_space
+from xpconv._arrays.types import Device, DType
 from xpconv._plan.choose import choose
 from xpconv._plan.input_grad import GradientPlan, choose_input_grad
 from xpconv._plan.record import Plan
@@ -31,9 +32,9 @@ def explain(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = "float32",
+    dtype: DType = "float32",
     of: Literal["conv", "input_grad", "weight_grad"] = "conv",
-    device: Any = None,
+    device: Device | None = None,
 ) -> Plan | GradientPlan:
     """Say what `conv`, or one of its gradients, would run for these shapes, and why.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from xpconv._arrays.arithmetic import Arithmetic
@@ -14,7 +13,6 @@ from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import fresh
 from xpconv._chunks.blocks import by_blocks
-from xpconv._engine import jobs
 from xpconv._engine.fold import add_strip
 from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
@@ -24,9 +22,6 @@ from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, PaddingMode
 from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
-
-PIECE = 1 << 20  # pixels and channels of a piece, some hundred microseconds: its strips take a dozen calls
-CROWD = 4  # threads that copy
 
 
 @keywords
@@ -89,23 +84,6 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
 def _written(call: Call, x: Array, geometry: Geometry) -> Array:
     """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
     target = call.space.empty(geometry.output_shape, native(x.dtype), call.layout)
-    _in_pieces(call, geometry, lambda first, last: _write(call, x[first:last, ...], target[first:last, ...], geometry))
-    return target
-
-
-def _in_pieces(call: Call, geometry: Geometry, step: Callable[[int, int], None]) -> None:
-    """Do something for all images, on NumPy some at a time, which threads share; not as many as would crowd memory."""
-    size = math.prod(geometry.output_shape)
-    if not call.traits.buffers or size <= PIECE or geometry.batch < 2:
-        step(0, geometry.batch)
-        return
-    pieces = intervals(geometry.batch, max(PIECE * geometry.batch // size, 1))
-    tasks = [jobs.Jobs(lambda piece, work: step(*piece), pieces)]
-    jobs.run(tasks, call.space, call.arithmetic, min(call.options.threads, CROWD), size, blas=False)
-
-
-def _write(call: Call, x: Array, target: Array, geometry: Geometry) -> None:
-    """Write images (n, *spatial, C) and their padding."""
     pairs = list(zip(geometry.input, geometry.padding, strict=True))
     if geometry.mode == "zeros":
         inside: list[slice] = [slice(None)]
@@ -114,7 +92,7 @@ def _write(call: Call, x: Array, target: Array, geometry: Geometry) -> None:
             target[(*inside, slice(before + n, before + n + after))] = 0
             inside.append(slice(before, before + n))
         target[tuple(inside)] = x
-        return
+        return target
     for combination in itertools.product(*(runs(geometry.mode, -low, n + high, n) for n, (low, high) in pairs)):
         place, source, flipped = [slice(None)], [slice(None)], []
         for axis, (run, (before, _)) in enumerate(zip(combination, geometry.padding, strict=True), start=1):
@@ -126,6 +104,7 @@ def _write(call: Call, x: Array, target: Array, geometry: Geometry) -> None:
                 source.append(run.source)
         part = x[(*source, slice(None))]
         target[(*place, slice(None))] = call.xp.flip(part, axis=tuple(flipped)) if flipped else part
+    return target
 
 
 @keywords
@@ -197,27 +176,17 @@ def _fold(call: Call, dy: Array, geometry: Geometry, dtype: DType) -> Array:
     """(n, *padded, C) -> (n, *spatial, C): add what the padding got to the pixels that it repeats, in a dtype."""
     inside = (slice(before, before + n) for n, (before, _) in zip(geometry.input, geometry.padding, strict=True))
     part = cast(call.xp, dy[(slice(None), *inside, slice(None))], dtype)
-    if not call.traits.mutable:
-        return _fold_strips(call, fresh(call.xp, part), dy, geometry)
-    dx = call.space.empty(geometry.input_shape, dtype, call.layout)
-
-    def step(first: int, last: int) -> None:
-        own = dx[first:last, ...]
-        own[...] = part[first:last, ...]
-        _fold_strips(call, own, dy[first:last, ...], replace(geometry, batch=last - first))
-
-    _in_pieces(call, geometry, step)
-    return dx
-
-
-def _fold_strips(call: Call, dx: Array, dy: Array, geometry: Geometry) -> Array:
-    """Add what the padding got to the pixels dx that it repeats; use the array given back."""
+    if call.traits.mutable:
+        dx = call.space.empty(geometry.input_shape, dtype, call.layout)
+        dx[...] = part
+    else:
+        dx = fresh(call.xp, part)
     if geometry.mode == "zeros" or geometry.batch == 0:
         return dx
-    elements = max(call.options.max_workspace // (4 * CROWD * itemsize(call.xp, dx.dtype)), 1)
+    elements = max(call.options.max_workspace // (4 * itemsize(call.xp, dtype)), 1)
     for strip in padding_strips(geometry, elements):
         pixels = zip(strip.pixels, geometry.padding, strict=True)
         spots = (slice(low + before, high + before) for (low, high), (before, _) in pixels)
-        gradient = cast(call.xp, dy[(slice(*strip.images), *spots, slice(None))], dx.dtype)
+        gradient = cast(call.xp, dy[(slice(*strip.images), *spots, slice(None))], dtype)
         dx = add_strip(call.space, dx, strip, gradient)
     return dx

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from xpconv._arrays.call import Call
-from xpconv._arrays.types import Array
+from xpconv._arrays.types import Array, DType
 from xpconv._convolution.prepared import PreparedConv, prepared_conv
 from xpconv._ops.conv import conv
 from xpconv._shapes import read
@@ -28,7 +28,7 @@ def prepare_conv(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> PreparedConv:
     """Do once what a convolution does before it sees images: checks, plan, the weight in its algorithm's form.
 
@@ -65,9 +65,9 @@ def prepare_conv(
     -----
     Later changes of w and b are not seen. Beside their copies, the weight is kept in the forms that the algorithms take
     for the sizes of a batch that came last, together at most ``max_workspace`` bytes (or one form), and on NumPy a
-    convolution of up to 0.26 Mflop keeps its work arrays, half a MiB at most, for each of these sizes and each thread
-    that has been in a call at the same time. Several threads may call at once. Images in Dask's chunks are convolved by
-    blocks, as `conv` does, and nothing beside the copies is of use to them.
+    convolution of up to 0.26 Mflop, or one that runs in compiled loops, keeps its work arrays, half a MiB at most, for
+    each of these sizes and each thread that has been in a call at the same time. Several threads may call at once.
+    Images in Dask's chunks are convolved by blocks, as `conv` does, and nothing beside the copies is of use to them.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -26,6 +27,8 @@ AMPLIFIED = 1000.0  # of rounding errors; Winograd's F(4x4, 3x3) has 150, F(2x2,
 PREFERENCE = 1.1  # an algorithm with larger errors is taken if it is predicted to be faster by more than this
 WIDE = "; errors grow with the largest pixel of a tile"
 TRANSFORM_FLOPS = 1 << 24  # less than this, and a transform saves less than a tenth of a millisecond
+# by how much it is to be faster where it would stay on one thread (`ALONE`), and there are loops that share with two
+PREFERENCE_ALONE = 3.0
 # seconds of one thread below which an algorithm of many short array calls stays on it: two threads wait for each other.
 # Measured with Winograd, one thread and two, after a pause: 3.0 and 3.8 ms, 7.2 and 7.9 ms; in a loop 8.7 and 5.5 ms
 ALONE = 5e-3
@@ -92,12 +95,7 @@ def _plan(wanted: str, case: Case, room: int) -> tuple[Plan | None, str]:
             own = algorithm.forward_work(part.geometry) if found.parts else work
             time = predict(own, part.geometry, rates, numbers.itemsize, part.tile, part.single_taps)
             seconds[name] = seconds.get(name, 0.0) + time
-    if wanted == "auto":
-        best = min(
-            plans, key=lambda name: seconds[name] * (PREFERENCE if REGISTRY[name].transforms else 1), default=None
-        )
-    else:
-        best = wanted if wanted in plans else None
+    best = _best(plans, seconds) if wanted == "auto" else wanted if wanted in plans else None
     if best is None:
         names = [wanted] if wanted != "auto" else list(refusals)
         return None, "; ".join(f"algorithm {name!r}: {refusals.get(name, 'is not available')}" for name in names)
@@ -114,6 +112,18 @@ def _plan(wanted: str, case: Case, room: int) -> tuple[Plan | None, str]:
     if REGISTRY[best].transforms and seconds[best] < ALONE:
         chosen = replace(chosen, workers=1)
     return replace(chosen, candidates=tuple(candidates), rates=note), ""
+
+
+def _best(plans: Mapping[str, Plan], seconds: Mapping[str, float]) -> str | None:
+    """Choose an algorithm: the least predicted time, but for larger errors, or one thread, only to gain by it."""
+    loops = any(REGISTRY[name].clips for name in plans)
+
+    def weighed(name: str) -> float:
+        if not REGISTRY[name].transforms:
+            return seconds[name]
+        return seconds[name] * (PREFERENCE_ALONE if loops and seconds[name] < ALONE else PREFERENCE)
+
+    return min(plans, key=weighed, default=None)
 
 
 def _in_blocks(name: str, case: Case, room: int) -> Plan | None:
@@ -218,6 +228,8 @@ def _reason(name: str, best: str, wanted: str, seconds: dict[str, float]) -> str
         if wanted != "auto":
             return "taken: named by the caller"
         least = seconds[best] == min(seconds.values())
+        if not least and REGISTRY[name].clips:
+            return "taken: shares little work with another thread"
         return "taken: the least predicted time" if least else "taken: smaller errors, and hardly slower"
     if wanted != "auto":
         return "not taken: another was named"

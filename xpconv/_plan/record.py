@@ -84,7 +84,7 @@ class Plan:
 
     def _repr_html_(self) -> str:
         head, *rows = self._rows()
-        taken = next((i for i, c in enumerate(self.candidates) if c.algorithm == self.algorithm), None)
+        taken = [i for i, c in enumerate(self.candidates) if c.algorithm == self.algorithm]
         return _html.table(head, rows, caption=f"{self.head}; constants: {self.rates}", strong=taken)
 
 

@@ -13,7 +13,7 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
-from xpconv._pooling.compiled import images_each, rows_apart
+from xpconv._pooling.compiled import images_each, rows_apart, threads_for
 from xpconv._pooling.compiled_averages import FORWARD, GRADIENT, Averages
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
@@ -103,9 +103,10 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
     cuts = cut(call, windows, needs)
     loops = Averages.of(GRADIENT, call, windows, padded, grads, target) if cuts.channels == windows.channels else None
     if loops is not None:  # in which a thread pays earlier than in calls
-        tile = (min(cuts.tile[0], images_each(call, windows, 1)), *cuts.tile[1:])
+        threads = threads_for(windows, call.options.threads)
+        tile = (min(cuts.tile[0], images_each(windows, threads)), *cuts.tile[1:])
         workers = call.options.room // (needs.of(windows, tile, windows.channels) + UFUNC_BUFFERS)
-        cuts = replace(cuts, tile=tile, workers=max(1, min(call.options.threads, workers)))
+        cuts = replace(cuts, tile=tile, workers=max(1, min(threads, workers)))
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)

@@ -40,6 +40,9 @@ SAVED = {
     "norms gradient": 10e-9,
 }
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
+# elements, times the work on each, from which a second thread pays: waking it takes as long as half a million of them,
+# and of two million elements two threads made 0.5 to 0.9 times the speed of one, of three 1.7 times
+WAKING = 1 << 22
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
@@ -49,12 +52,12 @@ def serves(name: str, call: Call, windows: Windows, *arrays: Array) -> bool:
     if not call.traits.buffers or switch is False or call.measures:
         return False
     plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
-    dtypes = {array.dtype.name for array in arrays}
-    if not plain or len(dtypes) > 1 or not dtypes <= set(build.DTYPES):
+    name_of = build.NAMES.get(arrays[0].dtype)
+    if not plain or name_of is None or any(array.dtype != arrays[0].dtype for array in arrays):
         return False
     if not math.prod(windows.output_shape) or not build.installed():
         return False
-    return switch is True or build.ledger.takes(name, dtypes.pop(), math.prod(windows.input_shape) * SAVED[name])
+    return switch is True or build.ledger.takes(name, name_of, math.prod(windows.input_shape) * SAVED[name])
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class Loops:
             return None
         if not serves(name, call, windows, *arrays):
             return None
-        return Loops(name, arrays[0].dtype.name, windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines))
+        return Loops(
+            name, build.NAMES[arrays[0].dtype], windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines)
+        )
 
     def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows."""
@@ -129,16 +134,26 @@ class Loops:
         return np.array(numbers, np.intp)
 
 
-def images_each(call: Call, windows: Windows, weight: int) -> int:
-    """Count the images of a job, evenly for all threads; `weight` is the work on an element."""
-    pieces = max(1, min(PARTS, math.prod(windows.input_shape) * weight // ENOUGH))
-    if pieces > 1:
-        pieces = -(-pieces // call.options.threads) * call.options.threads
+def threads_for(windows: Windows, threads: int, weight: int = 0) -> int:
+    """Count the threads that pay; `weight` is the work on an element, 0 for a sum over the windows along each axis."""
+    work = weight or max(1, sum(-(-line.kernel // line.stride) for line in windows.lines) // 2)
+    return threads if math.prod(windows.input_shape) * work > WAKING else 1
+
+
+def images_each(windows: Windows, threads: int) -> int:
+    """Count the images of a job, evenly for all threads."""
+    pieces = max(1, min(PARTS, math.prod(windows.input_shape) // ENOUGH))
+    pieces = -(-pieces // threads) * threads if threads > 1 else 1
     return max(1, -(-windows.batch // pieces))
 
 
 def rows_apart(call: Call, windows: Windows) -> Cut:
     """Cut the windows into whole rows, for loops to whose results the cut makes no difference."""
+    return _rows_apart(windows, call.options.threads, call.options.room)
+
+
+@lru_cache(maxsize=1024)
+def _rows_apart(windows: Windows, threads: int, room: int) -> Cut:
     shape = (windows.batch, *windows.output)
     rows = math.prod(shape[: max(windows.rank, 1)])
     size = math.prod(windows.input_shape) // max(rows, 1)  # pixels and channels for a row of windows
@@ -147,7 +162,7 @@ def rows_apart(call: Call, windows: Windows) -> Cut:
     if tile[-1] != shape[-1]:
         tile = (*tile[:-1], shape[-1])
     row = windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS
-    return Cut(shape, tile, windows.channels, max(1, min(call.options.threads, call.options.room // row)))
+    return Cut(shape, tile, windows.channels, max(1, min(threads_for(windows, threads), room // row)))
 
 
 def four(array: Array) -> Array:

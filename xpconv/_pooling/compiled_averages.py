@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,14 +40,18 @@ class Averages:
         row = windows.lines[-1].size * windows.channels * arrays[0].itemsize
         if row > call.options.room // 4 or not compiled.serves(name, call, windows, *arrays):
             return None
-        return Averages(windows, padded, arrays[0].dtype)
+        return _of(windows, padded, arrays[0].dtype)
+
+    @cached_property
+    def pixels(self) -> tuple[Array, Array]:
+        """What the windows of each axis sum up."""
+        return _pixels_of(self.rows), _pixels_of(self.columns)
 
     def means(self, work: BufferedWorkspace, region: Region, x: Array, y: Array) -> None:
         """(N, *I, C) -> y (N, *O, C) in a region of windows, which are whole rows."""
         row = work.buffer("row", (self.columns.size * self.channels,), self.dtype)
         place = np.array([*region[0], *_rows(region)], np.intp)
-        lists = _pixels_of(self.rows), _pixels_of(self.columns)
-        build.get(FORWARD, self.dtype.name)(four(x), four(y), place, *lists, row, self.taps)
+        build.get(FORWARD, build.NAMES[self.dtype])(four(x), four(y), place, *self.pixels, row, self.taps)
 
     def serves(self, readers: Region, box: Region) -> bool:
         """Say whether a tile of the gradient is whole rows."""
@@ -61,21 +65,22 @@ class Averages:
         place = np.array([*box[0], *pixels, *windows], np.intp)
         columns = (0, self.columns.count), (0, self.columns.size)
         lists = _windows_of(self.rows, windows, pixels), _windows_of(self.columns, *columns)
-        build.get(GRADIENT, self.dtype.name)(four(dy), four(dx), place, *lists, shares, self.taps)
+        build.get(GRADIENT, build.NAMES[self.dtype])(four(dy), four(dx), place, *lists, shares, self.taps)
+
+
+_of = lru_cache(maxsize=64)(Averages)
 
 
 def _rows(region: Region) -> Interval:
     return region[1] if len(region) == 3 else (0, 1)
 
 
-@lru_cache(maxsize=256)
 def _taps(line: Strided, padded: bool, dtype: str) -> Array:
     """Count the taps of each window."""
     lengths = line.lengths((0, line.count), padded)
     return np.ascontiguousarray(np.broadcast_to(np.maximum(lengths, 1), (line.count,)).astype(dtype))
 
 
-@lru_cache(maxsize=64)
 def _pixels_of(line: Strided) -> Array:
     """List the pixels of each window in the order in which they are summed up."""
     windows = 0, line.count

@@ -11,7 +11,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.compiled import ENOUGH, ONE, images_each, serves
+from xpconv._pooling.compiled import ONE, images_each, serves
 from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.geometry import Region
@@ -19,6 +19,8 @@ from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
+
+Arrays = tuple[Array, Array, Array]  # images, gradients, result
 
 FEW = 8  # channels below which loops over whole rows are faster
 NUMBERS = np.dtype(np.int32)
@@ -41,7 +43,8 @@ class Boxes:
         apart = all(line.stride >= line.kernel and line.dilation == 1 for line in windows.lines)
         if (windows.strided and not apart) or math.prod(windows.input) >= 1 << 31:
             return None
-        if ties != "first" and windows.channels < compiled.LEAST // 2:
+        few = compiled.LEAST // 2  # numbers that a loop has at least, of several pixels where it takes rows
+        if windows.strided and windows.channels * (windows.taps if ties == "first" else 1) < few:
             return None
         found = _of(windows, ties)
         if found.needs(arrays[0]) > call.options.room // 4 or not serves(found.name, call, windows, *arrays):
@@ -54,24 +57,25 @@ class Boxes:
 
     def cut(self, call: Call, x: Array) -> Cut:
         """Share out images, and where they are few channels too."""
-        windows, threads = self.windows, call.options.threads
-        channels, large = windows.channels, math.prod(windows.input_shape) > ENOUGH
-        if large and windows.batch < threads and not self.in_rows:
+        windows = self.windows
+        channels, threads = windows.channels, compiled.threads_for(windows, call.options.threads, 2)
+        if windows.batch < threads and not self.in_rows:
             channels = min(channels, max(2 * FEW, -(-channels * windows.batch // threads)))
         workers = max(1, min(threads, call.options.room // self.needs(x)))
-        tile = images_each(call, windows, 1), *windows.output
+        tile = images_each(windows, threads), *windows.output
         return Cut((windows.batch, *windows.output), tile, channels, workers)
 
-    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, x: Array, dy: Array, dx: Array) -> bool:
+    def gradient(self, work: BufferedWorkspace, region: Region, own: slice, arrays: Arrays, held: bool) -> bool:
         """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels; say whether it is right.
 
-        Ties are not where a maximum is NaN, which has all of a window's gradient.
+        Ties are not where a maximum is NaN, which has all of a window's gradient. If `held`, gradients are added to 0.
         """
+        x = arrays[0]
         shape = 2, self.size if self.in_rows else own.stop - own.start
         room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
         room[1][0, 0] = 0
-        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps, self.split], np.intp)
-        build.get(self.name, x.dtype.name)(_five(x), _five(dy), _five(dx), place, self.ends, *room)
+        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps, self.split, held], np.intp)
+        build.get(self.name, build.NAMES[x.dtype])(*map(_five, arrays), place, self.ends, *room)
         return self.name != "ties in boxes" or room[1][0, 0] == 0
 
 

@@ -35,7 +35,7 @@ class Lines:
     def __init__(self, windows: Windows, dtype: Any, held: bool) -> None:
         self.windows, self.dtype, self.held = windows, dtype, held
         names = ("first along", "long first along", "give along", "gather along")
-        self.first, self.long_first, self.give, self.gather = (build.get(name, dtype.name) for name in names)
+        self.first, self.long_first, self.give, self.gather = (build.get(name, build.NAMES[dtype]) for name in names)
 
     @staticmethod
     def of(call: Call, windows: Windows, held: bool, *arrays: Array) -> Lines | None:

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import is_kind, least, native
 from xpconv._arrays.scatter import check_places
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
-from xpconv._pooling import gathered, known, portable, whole
+from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, rows_apart
 from xpconv._pooling.lines import Pick, Windows
@@ -35,7 +34,7 @@ from xpconv._work.workspace import Workspace
 
 def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> tuple[Array, ...]:
     """(N, *I, C) -> (N, *O, C): the maxima, and with `indices` their places in the plane; -1 where there is none."""
-    fill, real = least(call.xp, native(x.dtype)), is_kind(call.xp, native(x.dtype), "real floating")
+    fill = least(call.xp, native(x.dtype))
     calls = (call, call.in_dtype(call.space.index_dtype))[: 1 + indices]
     if call.traits.buffers:
         return _on_numpy(calls, windows, x, fill)
@@ -46,9 +45,9 @@ def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> t
         slab = portable.slab(work, windows, region, x[..., own], fill)
         if windows.strided and not indices:
             return [portable.combined(work, "maximum", windows, region, slab)]
-        best, place = portable.first_maxima(work, windows, region, slab, real)
+        best, place = portable.first_maxima(work, windows, region, slab)
         if windows.strided:
-            best = portable.combined(work, "maximum", windows, region, slab)
+            best = portable.combined(work, "maximum", windows, region, slab, loop=True)
         return [best, work.space.clip(place, -1, None)][: 1 + indices]
 
     results = [Result.of(one, windows.output_shape) for one in calls]
@@ -67,7 +66,12 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
         if dx is not None:
             return dx
     fill, real = least(call.xp, native(x.dtype)), is_kind(call.xp, native(x.dtype), "real floating")
-    compared = Workspace(call.space, Arithmetic.plain(call.xp, native(x.dtype)))
+    if call.space.loops and ties == "first" and windows.batch:  # found in loops, and put at once
+        return max_pool_vjp_at(call, windows, dy, max_pool(call, windows, x, indices=True)[1])
+    if looped.serves(call, windows):
+        portable.check_places(call, windows)
+        return looped.max_pool_vjp(call, windows, dy, x, fill, ties)
+    compared = portable.comparing(call, x)
     dx = whole.max_pool_vjp(call, windows, dy, x, compared, ties)
     if dx is None and ties == "first":
         dx = gathered.max_pool_vjp(call, windows, dy, x)
@@ -77,7 +81,7 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         slab = portable.slab(compared, windows, readers, x[..., own], fill)
-        best, spot = portable.first_maxima(compared, windows, readers, slab, real)
+        best, spot = portable.first_maxima(compared, windows, readers, slab)
         shares = portable.gradients(work, readers, dy[..., own], call.lens)
         if ties == "split":
             shares = shares / call.space.clip(portable.ties(work, windows, readers, slab), 1, None)

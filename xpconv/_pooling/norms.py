@@ -10,12 +10,12 @@ magnitudes share a window's gradient.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling import compiled_norms, portable, whole
+from xpconv._pooling import compiled_norms, looped, portable, whole
 from xpconv._pooling.lines import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
@@ -35,6 +35,8 @@ def lp_pool(call: Call, windows: Windows, x: Array, p: float) -> Array:
 def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> Array:
     """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images."""
     xp = call.xp
+    if looped.serves(call, windows):
+        return looped.lp_pool_vjp(call, windows, dy, x, p, _norm)
     dx = whole.lp_pool_vjp(call, windows, dy, x, p)
     if dx is None and call.traits.buffers:
         dx = compiled_norms.lp_pool_vjp(call, windows, dy, x, p)
@@ -47,25 +49,21 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
         norm, there = _norm(work, windows, readers, slab, p), portable.existing(work, windows, readers)
         norm = xp.where(norm > 0, norm, xp.ones_like(norm))
         if p == math.inf:
-            count: Any = 0
-            for value in portable.each_tap(work, windows, readers, slab):
-                count = count + xp.astype(xp.abs(value) == norm, work.sums)
+
+            def counted(count: Array, values: Sequence[Array]) -> Array:
+                return count + xp.astype(xp.abs(values[0]) == norm, work.sums)
+
+            none = work.space.zeros(norm.shape, work.sums)
+            count = portable.fold(work, windows, readers, [slab], counted, none)
             shares = shares / work.space.clip(count, 1, None)
 
         def gradient(pixels: portable.Pixels) -> Array:
             value, total = pixels.of(slab), None
             for picks in pixels.readings():
                 largest = portable.picked(work, norm, *picks)
-                if p == math.inf:
-                    slope = xp.astype(xp.abs(value) == largest, work.sums)
-                else:
-                    ratio = xp.abs(value) / largest
-                    slope = _power(xp, xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
-                share = portable.picked(work, shares, *picks) * work.space.sign(value) * slope
-                none = value == 0
+                share = portable.norm_share(work, value, largest, portable.picked(work, shares, *picks), p)
                 if there is not None:  # infinity times a gradient of 0 would be NaN
-                    none = none | ~portable.picked(work, there, *picks)
-                share = xp.where(none, xp.zeros_like(share), share)
+                    share = xp.where(portable.picked(work, there, *picks), share, xp.zeros_like(share))
                 total = share if total is None else total + share
             return total
 
@@ -77,17 +75,13 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float) -> 
 def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: float) -> Array:
     """(n, *slab, C) -> (n, *windows, C): the norms."""
     xp = work.xp
-    largest = portable.combined(work, "maximum", windows, region, xp.abs(slab))
+    largest = portable.combined(work, "maximum", windows, region, xp.abs(slab), loop=True)
     if p == math.inf:
         return largest
     scale = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
-    total: Any = 0
-    for value in portable.each_tap(work, windows, region, slab):
-        total = total + _power(xp, xp.abs(value) / scale, p)
-    return scale * _power(xp, total, 1 / p)
 
+    def step(total: Array, values: Sequence[Array]) -> Array:
+        return total + portable.power(xp, xp.abs(values[0]) / scale, p)
 
-def _power(xp: Any, base: Array, p: float) -> Array:
-    """Take a power of numbers not below 0; the commonest ones by operations whose bits are the same anywhere."""
-    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square}
-    return exact[p](base) if p in exact else xp.pow(base, p)
+    total = portable.fold(work, windows, region, [slab], step, xp.zeros_like(scale))
+    return scale * portable.power(xp, total, 1 / p)

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call, Lens
-from xpconv._arrays.dtypes import itemsize
+from xpconv._arrays.dtypes import is_kind, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._engine.slab import surrounded
 from xpconv._pooling.lines import Pick, Windows
+from xpconv._pooling.loops import State, in_a_loop, tap_at, tap_starts
 from xpconv._pooling.reduce import along
 from xpconv._pooling.sweep import Footprint, cut, sweep
 from xpconv._shapes.cuts import Tiles, intervals
@@ -219,10 +221,18 @@ def each_tap(work: Workspace, windows: Windows, region: Region, slab: Array) -> 
         yield picked(work, slab, *picks)
 
 
-def combined(work: Workspace, function: str, windows: Windows, region: Region, slab: Array) -> Array:
-    """(n, *slab, C) -> (n, *windows, C): combine the pixels of each window with "maximum" or "add"."""
+def combined(
+    work: Workspace, function: str, windows: Windows, region: Region, slab: Array, *, loop: bool = False
+) -> Array:
+    """(n, *slab, C) -> (n, *windows, C): combine the pixels of each window with "maximum" or "add".
+
+    `loop`: in one, where arrays are traced.
+    """
     order = range(windows.rank)
     for axis in reversed(order) if windows.strided else order:
+        if loop and work.space.loops:
+            slab = in_a_loop(work, windows, region, axis, [slab], lambda *found: found, _with(work, function))[0]
+            continue
         total = None
         for pick in taps(work, windows, region, axis):
             value = picked(work, slab, pick, first=axis)
@@ -231,6 +241,32 @@ def combined(work: Workspace, function: str, windows: Windows, region: Region, s
             total = value if total is None else work.call(f"reduced {axis}", function, total, value)
         slab = total
     return slab
+
+
+def _with(work: Workspace, function: str) -> Callable[..., State]:
+    return lambda state, value: (getattr(work.xp, function)(state[0], value),)
+
+
+def fold(
+    work: Workspace,
+    windows: Windows,
+    region: Region,
+    slabs: Sequence[Array],
+    step: Callable[[Array, Sequence[Array]], Array],
+    state: Array,
+) -> Array:
+    """Go over the taps in order: `step` is given the state and the pixels of a tap of every window, from each slab."""
+    if not work.space.loops:
+        for values in zip(*(each_tap(work, windows, region, slab) for slab in slabs), strict=True):
+            state = step(state, values)
+        return state
+
+    def one(number: Any, state: Array) -> Array:
+        starts = tap_starts(windows, number)
+        return step(state, [tap_at(work, windows, region, slab, starts) for slab in slabs])
+
+    found: Array = work.space.loop(0, windows.taps, one, state)
+    return found
 
 
 def divisor(work: Workspace, windows: Windows, region: Region, padded: bool) -> Any:
@@ -266,33 +302,51 @@ def places(work: Workspace, windows: Windows, ranges: Sequence[range]) -> Array:
     return total
 
 
-def first_maxima(work: Workspace, windows: Windows, region: Region, slab: Array, real: bool) -> tuple[Array, Array]:
+def slab_places(work: Workspace, windows: Windows, region: Region) -> Array:
+    """Give the place in the plane of each pixel that a region's windows reach."""
+    return places(work, windows, [range(*reach) for reach in windows.reach(region)[1:]])
+
+
+def comparing(call: Call, x: Array) -> Workspace:
+    """Give a workspace in which pixels keep their dtype."""
+    return Workspace(call.space, Arithmetic.plain(call.xp, native(x.dtype)))
+
+
+def first_maxima(work: Workspace, windows: Windows, region: Region, slab: Array) -> tuple[Array, Array]:
     """Give each window's maximum and its place in the plane: the first, or the first NaN, in row-major order.
 
     Below 0 for a window without taps inside.
     """
     xp, inside = work.xp, windows.inside(region)
-    spots = places(work, windows, [range(*reach) for reach in windows.reach(region)[1:]])
+    real = is_kind(xp, slab.dtype, "real floating")
+    spots = slab_places(work, windows, region)
+
+    def begin(value: Array, where: Array) -> State:
+        return value, xp.broadcast_to(where, value.shape)
+
+    def step(state: State, value: Array, where: Array) -> State:
+        best, spot = state
+        better = ~(value <= best) & (best == best) if real else value > best
+        if not inside:  # no pixel of the padding wins over one of the image, though they may be equal
+            better = better | (spot < 0)
+        return xp.where(better, value, best), xp.where(better, where, spot)
+
     # the last axis first: of equal maxima a row keeps its first, then the first row is kept
     for axis in reversed(range(windows.rank)):
-        best: Any = None
-        spot: Any = None
+        if work.space.loops:
+            slab, spots = in_a_loop(work, windows, region, axis, [slab, spots], begin, step)
+            continue
+        state: State = ()
         for pick in taps(work, windows, region, axis):
             value, where = picked(work, slab, pick, first=axis), picked(work, spots, pick, first=axis)
-            if best is None:
-                best, spot = value, xp.broadcast_to(where, value.shape)
-                continue
-            better = ~(value <= best) & (best == best) if real else value > best
-            if not inside:  # no pixel of the padding wins over one of the image, though they may be equal
-                better = better | (spot < 0)
-            best, spot = xp.where(better, value, best), xp.where(better, where, spot)
-        slab, spots = best, spot
+            state = step(state, value, where) if state else begin(value, where)
+        slab, spots = state
     return slab, spots
 
 
 def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Array:
     """Count the pixels of each window that are its maximum; none where that is NaN."""
-    inside = places(work, windows, [range(*reach) for reach in windows.reach(region)[1:]]) >= 0
+    inside = slab_places(work, windows, region) >= 0
     count = work.xp.astype(inside, work.sums)
     for axis in reversed(range(windows.rank)):
         picks = list(taps(work, windows, region, axis))
@@ -302,3 +356,24 @@ def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Arra
             total = work.add_where(f"ties {axis}", total, value == best, picked(work, count, pick, first=axis))
         slab, count = best, total
     return count
+
+
+# --- norms ----------------------------------------------------------------------------------------
+
+
+def power(xp: Any, base: Array, p: float) -> Array:
+    """Take a power of numbers not below 0; the commonest ones by operations whose bits are the same anywhere."""
+    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square}
+    return exact[p](base) if p in exact else xp.pow(base, p)
+
+
+def norm_share(work: Workspace, value: Array, norm: Array, share: Array, p: float) -> Array:
+    """Give what pixels get of the gradients of windows that read them, by the slope of their norms, none of them 0."""
+    xp = work.xp
+    if p == math.inf:
+        slope = xp.where(value == value, xp.astype(xp.abs(value) == norm, work.sums), value)  # of NaN not 0, but NaN
+    else:
+        ratio = xp.abs(value) / norm
+        slope = power(xp, xp.where(value == 0, xp.ones_like(ratio), ratio), p - 1)  # set to 0 below
+    share = share * work.space.sign(value) * slope
+    return xp.where(value == 0, xp.zeros_like(share), share)

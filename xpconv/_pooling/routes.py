@@ -15,8 +15,9 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
+from xpconv._arrays.scatter import PIECE, put
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, images_each
+from xpconv._pooling.compiled import Loops, images_each, threads_for
 from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
 from xpconv._pooling.lines import Windows
@@ -34,6 +35,7 @@ Array = np.ndarray[Any, Any]
 # kinds of tiles whose calls a thread keeps, and the bytes that those take for each tap of each axis; where that is more
 # than a part of what a tile may take, no call is kept
 PROGRAMS, CALLS, KEPT = 4, 6 << 10, 0.75
+TAPS, LONGEST = 20, 64  # of windows, that share no pixel, whose maxima are found rather than followed back
 
 
 class Routes:
@@ -48,6 +50,10 @@ class Routes:
         disjoint = windows.strided and all(line.stride >= line.span for line in windows.lines)
         # sums need no rounding
         self.direct = self.sums == self.result.dtype or (disjoint and ties == "first")
+        longest = max(line.kernel for line in windows.lines)
+        # few places beside many taps are found and put in less time than gradients go back through the axes
+        self.put = disjoint and ties == "first" and windows.taps >= TAPS and longest <= LONGEST and not call.measures
+        self.placed = self.put or not windows.strided
         self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
         self.loops: Lines | Loops | None = None
@@ -57,15 +63,17 @@ class Routes:
         windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
         if not windows.batch:
             return self.result
+        cuts = self._by_places() if self.placed else self._by_axes()
         boxes = Boxes.of(self.call, windows, self.ties, self.pixels, self.grads, self.target)
         if boxes is not None and self._of_boxes(boxes):
             return self.result
-        cuts = self._by_axes() if windows.strided else self._by_places()
         self.tile = cuts.tile
         self.loops = self._compiled(cuts)
         if self.loops is not None:  # in which a thread pays earlier than in calls
-            images = min(cuts.tile[0], images_each(self.call, windows, 4))
-            workers = min(self.call.options.threads, room // self.loops.needs(self.tile))
+            weight = 4 + sum(line.kernel for line in windows.lines)
+            threads = threads_for(windows, self.call.options.threads, weight)
+            images = min(cuts.tile[0], images_each(windows, threads))
+            workers = min(threads, room // self.loops.needs(self.tile))
             cuts = replace(cuts, tile=(images, *cuts.tile[1:]), workers=workers)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
@@ -77,7 +85,7 @@ class Routes:
         elif windows.batch < 4 and cuts.workers > 1 and self.loops is None:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
-        if self.direct and (self.apart or not self._writes_all()):
+        if self.direct and (self.apart or self.placed or not self._writes_all()):
             self.result.fill(0)
         sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
         return self.result
@@ -85,10 +93,11 @@ class Routes:
     def _of_boxes(self, boxes: Boxes) -> bool:
         """Run the loops, and say whether they served every window."""
         wrong: list[Region] = []
+        arrays = self.pixels, self.grads, self.target
 
         def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
             assert isinstance(work, BufferedWorkspace)
-            if not boxes.gradient(work, region, own, self.pixels, self.grads, self.target):
+            if not boxes.gradient(work, region, own, arrays, self.apart):
                 wrong.append(region)
 
         sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)
@@ -116,7 +125,8 @@ class Routes:
         return self.windows.strided and self.tile[-1] == output[-1] and self.tile[2:] == output[1:]
 
     def _by_places(self) -> Cut:
-        return cut(self.call, self.windows, *finding(self.windows, self.rule.dtype.itemsize, self.sums.itemsize))
+        needs, beside = finding(self.windows, self.rule.dtype.itemsize, self.sums.itemsize)
+        return cut(self.call, self.windows, replace(needs, fixed=PIECE) if self.put else needs, beside)
 
     def _by_axes(self) -> Cut:
         sizes = self.rule.dtype.itemsize, self.sums.itemsize
@@ -136,7 +146,7 @@ class Routes:
             start, stop = tile[0]
             inner = ((start + first, stop + first), *tile[1:])
             gradient = self.grads[(*slices(inner)[:-1], own)]
-            if not part.strided:
+            if self.placed:
                 self._to_places(work, home[start:stop], gradient, pixels, part, inner)
                 continue
             box = part.pixels(inner)[1:]
@@ -157,6 +167,9 @@ class Routes:
         """Add the gradient of a region's windows to the images."""
         with np.errstate(invalid="ignore"):
             places = first_maxima(work, self.rule, pixels, part, region)
+        if self.put:
+            put(home, gradient, places)
+            return
         shares = work.buffer("gradient", gradient.shape, self.sums)
         np.copyto(shares, gradient)
         add_at(home, places, shares)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from xpconv._arrays.types import Array, DType
 from xpconv._tools import libraries as _libraries
 from xpconv._tools.libraries import Library, LibraryError
-
-Array = Any
 
 # name -> library, device, whether its arrays are read-only
 GUISES: dict[str, tuple[str, str | None, bool]] = {
@@ -35,7 +34,7 @@ class Guise(Library):
     guise: str = ""
     readonly: bool = False
 
-    def asarray(self, data: Any, dtype: Any = None) -> Array:
+    def asarray(self, data: object, dtype: DType | None = None) -> Array:
         """Copy data to this library and device, with NumPy's dtype for it or the one given, of this library."""
         array = super().asarray(data)
         if dtype is not None:

@@ -16,9 +16,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from xpconv._arrays.types import Array, Device, HostArray, Namespace
 from xpconv._shapes.keywords import near
-
-Array = Any
 
 MODULES = {
     "numpy": "array_api_compat.numpy",
@@ -52,10 +51,10 @@ class Library:
     """One array library on one of its devices."""
 
     name: str
-    xp: Any
-    device: Any = None
+    xp: Namespace
+    device: Device | None = None
 
-    def asarray(self, data: Any, dtype: str | None = None) -> Array:
+    def asarray(self, data: object, dtype: str | None = None) -> Array:
         """Copy a NumPy array (or anything NumPy takes) to this library and device, dtype kept or (bfloat16) rounded."""
         data = np.array(data)  # a copy: torch.asarray would share the memory
         if dtype == "bfloat16":
@@ -71,7 +70,7 @@ class Library:
             return self.xp.bfloat16
         return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: Array) -> HostArray:
         """Copy an array of this library to the host as a NumPy array, bfloat16 as float32."""
         if "bfloat16" in str(array.dtype):
             array = self.xp.astype(array, self.xp.float32)

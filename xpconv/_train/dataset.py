@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xpconv._arrays.types import HostArray
 from xpconv._train.stored import Extremes, Rows, is_store, opened, scaled
 from xpconv.data import load_digits
 from xpconv.nn.storage import read_npz
-from xpconv.nn.training import Dataset, HostArray
+from xpconv.nn.training import Dataset
 
 MIN_IMAGES = 10
 MIN_SIDE = 4  # two 2×2 poolings leave one pixel of it

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv.nn.training import Epoch, HostArray
+from xpconv._arrays.types import HostArray
+from xpconv.nn.training import Epoch
 
 INK, QUIET, RULE, TRAIN, HELD_OUT = "#20242c", "#646b78", "#dfe3e8", "#2a6fb0", "#c4571a"
 WIDTH = 8.0  # inches

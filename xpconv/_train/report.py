@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._arrays.types import HostArray
 from xpconv._tools.files import write_atomic
 from xpconv._tools.libraries import Library
 from xpconv._tools.machine import tf32, versions
@@ -23,7 +24,7 @@ from xpconv._train import plots
 from xpconv._train.dataset import ImageSet
 from xpconv.nn.model import Sequential
 from xpconv.nn.storage import has_safetensors, save_parameters
-from xpconv.nn.training import HostArray, Result, Settings
+from xpconv.nn.training import Result, Settings
 
 
 class Folder:

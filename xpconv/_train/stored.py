@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._arrays.types import HostArray
 from xpconv.nn.shards import rows
-from xpconv.nn.training import HostArray
 
 PIECE = 64 << 20  # bytes that are looked at together, at least one row
 

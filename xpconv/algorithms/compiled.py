@@ -1,30 +1,43 @@
 """Convolutions of thin layers in loops that Numba compiles (`xpconv._compiled`), which no matrix product serves well.
 
-Depthwise ones run over neighbouring channels, those with many filters in a group over the filters, the others over
-pixels. Images are read where they lie: the taps beyond them are left out, no padded copy is made. The bias is laid down
-first, and what is summed is added to it in a fixed order.
+Few filters in a group, depthwise ones for one, are taken as vectors that meet vectors of pixels; many filters as
+vectors that meet one number of a pixel. Images are read where they lie, a tile's rows are laid out in a ring of a few
+rows, no padded copy is made. The bias is laid down first, and what is summed is added to it in a fixed order.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from xpconv._arrays.types import Array
 from xpconv._compiled import build
+from xpconv._compiled.filters import EDGE, SIDE
+from xpconv._compiled.lanes import LANES
+from xpconv._compiled.rows import BLOCK, TOGETHER
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
 
-MANY = 24  # filters in a group from which on they are what the innermost loop runs over
-SHORT = 64  # channels below which the innermost loop takes several pixels as one
-PAYS = 4_000_000  # flops, some tenths of a millisecond
-LENGTH = 128  # numbers that it then runs over, at least
+MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
+RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
+FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
+PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
+MOST = 32  # pieces of a convolution
 Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
+
+
+class Piece(NamedTuple):
+    """A part of a convolution that the loops do in one go, where the result lies in one piece."""
+
+    where: tuple[slice, ...]  # of the result's five axes
+    numbers: Array  # what the loops know of it
+    room: int  # how many numbers of work memory they take
+    flat: bool  # all spatial axes are taken as one
 
 
 class Compiled(Algorithm):
@@ -39,64 +52,58 @@ class Compiled(Algorithm):
 
     def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
         """Name the loops."""
-        if geometry.depthwise:
-            name = "depthwise"
-        else:
-            name = "filters" if geometry.filters // geometry.groups >= MANY else "planes"
-        return f"{name} gradient" if gradient else name
+        few = geometry.groups > 1 and geometry.filters // geometry.groups < MANY
+        return ("groups" if few else "filters") + " gradient" * gradient
 
     def forward_work(self, geometry: Geometry) -> Work:
-        """Multiply and add element by element; read and write once."""
+        """Multiply and add vector by vector; lay rows out; read and write once."""
         return self._work(geometry)
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
-        """Multiply and add element by element; read twice."""
+        """Multiply and add vector by vector; lay rows out; read twice."""
         return self._work(geometry)
 
     def _work(self, geometry: Geometry) -> Work:
-        c, f, groups = geometry.channels, geometry.filters, geometry.groups
-        products, name = geometry.products * f, self.kernel(geometry)
-        size = math.prod(geometry.kernel_shape)
-        if name == "planes":
-            steps = math.prod(geometry.stride[-2:])
-            return Work(
-                elements=f,
-                multiply_adds=0,
-                moved=c + f,
-                runs=1,
-                calls=4,
-                pays=PAYS,
-                fused=PLANES * products + LAID_OUT * (c * min(steps, geometry.taps) + f),
-                read=c // groups * steps + 4,
-                prepared=size,
-                domain=size,
-            )
-        thin = FILTERS * (1 + THIN / (f // groups))
-        fused = thin * products if name == "filters" else CHANNELS * products + PIXEL
+        c, f = geometry.channels, geometry.filters
+        fan, steps = c // geometry.groups, math.prod(geometry.stride[-2:])
+        few = self.kernel(geometry) == "groups"
+        size = math.prod(_packed(geometry))
+        blocks = size // (geometry.products * BLOCK)
+        if few:
+            laid = LAID_OUT * fan * blocks * BLOCK * min(steps, geometry.taps)
+            fused = GROUPS * size + laid + BEGUN * blocks
+        else:
+            own = f // geometry.groups
+            half = geometry.groups * geometry.products * LANES if 0 < own % BLOCK <= LANES else 0
+            short = geometry.products / (geometry.products + SHORT)
+            begun = 0.75 * BEGUN * blocks + ODD * geometry.groups * (own % LANES)
+            fused = FILTERS * (size - half) * short + LAID_OUT * c * min(steps, geometry.taps) + begun
+            fused *= APART if geometry.groups > 1 else 1
         return Work(
-            elements=f,
+            elements=max(f, BLOCK),
             multiply_adds=0,
-            moved=c + 2 * f,
+            moved=c + f,
             runs=1,
-            calls=4,
-            pays=PAYS,
+            calls=1,
+            pays=PAYS if few else PAY_FILTERS,
             fused=fused,
-            prepared=size * merged(geometry) if geometry.depthwise else size,
+            read=max(fan * BLOCK - c, 0) if few else 0,
+            prepared=size,
             domain=size,
         )
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
-        """(*kernel, C/G, F) -> (KD, KH, KW, m·C), (KD, KH, KW, C/G, F) or (F, C/G, KD, KH, KW), in one piece."""
-        name, kernel = self.kernel(geometry), _three(geometry.kernel, 1)
-        if name == "depthwise":
-            repeated = np.tile(w.reshape((*kernel, geometry.filters)), (1, 1, 1, merged(geometry)))
-            return np.ascontiguousarray(repeated)
-        w = w.reshape((*kernel, *w.shape[-2:]))
-        return np.ascontiguousarray(w if name == "filters" else np.moveaxis(w, (-1, -2), (0, 1)))
-
-    def form(self, geometry: Geometry) -> Ints:
-        """Give how often a depthwise weight is repeated."""
-        return (merged(geometry),)
+        """(*kernel, C/G, F) -> blocks of filters (B, KD, KH, KW, C/G·16), zeros behind the last of a group."""
+        (blocks, *kernel, _), (groups, own) = _packed(geometry), _parts(geometry, self.kernel(geometry))
+        packed = np.zeros((groups, blocks // groups, *kernel, w.shape[-2], BLOCK), w.dtype)
+        whole = own // BLOCK
+        w = np.moveaxis(w.reshape((*kernel, -1, groups, own)), -2, 0)  # (G, KD, KH, KW, C/G, F/G)
+        if whole:
+            parts = w[..., : whole * BLOCK].reshape((*w.shape[:-1], whole, BLOCK))
+            packed[:, :whole] = np.moveaxis(parts, -2, 1)
+        if own % BLOCK:
+            packed[:, whole, ..., : own % BLOCK] = w[..., whole * BLOCK :]
+        return packed.reshape(_packed(geometry))
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
@@ -107,7 +114,7 @@ class Compiled(Algorithm):
         )
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
-        """(n, *slab, C), (n, *output, F) -> (*kernel, C/G, F), of pixels with their padding."""
+        """(n, *slab, C), (n, *output, F) -> (B, KD, KH, KW, C/G, 16), of pixels with their padding."""
         return self.clipped_weight_grad(work, slab, dz, geometry, (0, (0,) * geometry.rank))
 
     def clipped(
@@ -123,51 +130,62 @@ class Compiled(Algorithm):
         """Give the outputs (n, *output, F) of a tile of so many, which starts at a place of images without padding."""
         (place, shape), sums = tile, np.dtype(work.sums)
         x, name = contiguous(work, "images", x), self.kernel(geometry)
-        if out is None or not (out.flags.c_contiguous and out.flags.aligned):
-            out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
         if bias is None:
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
-        arguments = [_five(x), weight, np.ascontiguousarray(bias), _five(out), _place(geometry, place)]
-        run = build.get(name, sums.name)
-        if name == "depthwise":
-            arguments.append(weight.shape[-1] // geometry.channels)
-        else:
-            arguments.append(geometry.groups)
-        if name == "planes":
-            arguments.append(_room(work, geometry, shape[1:], sums))
-        work.do(run, *arguments)  # type: ignore[attr-defined]
+        if out is None or not out.flags.aligned:
+            out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
+        solid = out.flags.c_contiguous
+        numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, solid=solid)
+        room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
+        run, bias = build.get(name, sums.name), np.ascontiguousarray(bias)
+        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
         return out
 
+    def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> tuple[Piece, ...]:
+        """Cut a convolution into pieces that pay for a thread: whole images, or some of the rows of one.
+
+        `solid`: the result has no gaps.
+        """
+        return _pieces(geometry, itemsize, solid)
+
     def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
-        """Give the part (*kernel, C/G, F) that a tile's gradient (n, *output, F) has in the sum."""
-        sums, kernel = np.dtype(work.sums), _three(geometry.kernel, 1)
-        name, depth, filters = self.kernel(geometry), geometry.channels // geometry.groups, geometry.filters
+        """Give the part (B, KD, KH, KW, C/G, 16) that a tile's gradient (n, *output, F) has in the sum."""
+        sums, name = np.dtype(work.sums), self.kernel(geometry)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
-        shape = {"depthwise": (*kernel, filters), "filters": (*kernel, depth, filters)}.get(
-            name, (filters, depth, *kernel)
-        )
-        found = work.buffer("weight", shape, sums)  # type: ignore[attr-defined]
-        arguments = [_five(x), _five(dz), found, _place(geometry, place)]
-        if name != "depthwise":
-            arguments.append(geometry.groups)
-        if name == "planes":
-            arguments.append(_room(work, geometry, dz.shape[1:-1], sums))
-            found = np.moveaxis(found, (0, 1), (-1, -2))
-        build.get(f"{name} gradient", sums.name)(*arguments)
-        return found.reshape((*geometry.kernel, depth, filters))
+        packed = work.buffer("weight", _packed(geometry), sums)  # type: ignore[attr-defined]
+        numbers, size, flat = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, gradient=True)
+        room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
+        build.get(f"{name} gradient", sums.name)(five(x, flat), five(dz, flat), packed, numbers, room)
+        return packed.reshape((*packed.shape[:-1], -1, BLOCK))
+
+    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
+        """(B, KD, KH, KW, C/G, 16) -> (*kernel, C/G, F)."""
+        groups, own = _parts(geometry, self.kernel(geometry))
+        parts = total.reshape((groups, -1, *total.shape[1:]))
+        # (G, B/G, KD, KH, KW, C/G, 16) -> (KD, KH, KW, C/G, G, B/G·16)
+        found = np.moveaxis(parts, (0, 1), (-3, -2)).reshape((*total.shape[1:-1], groups, -1))[..., :own]
+        return found.reshape((*geometry.kernel, -1, geometry.filters))
 
 
-# multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', as laying out a number, as a
-# pixel; and filters as many as a product's start costs
-CHANNELS, FILTERS, PLANES, LAID_OUT, PIXEL, THIN = 0.5, 0.25, 0.5, 4.0, 20.0, 12.0
+# multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', with the zeros behind the
+# last filter; as laying out a number; as what is done once for a window and a block of filters; as a result that is
+# written alone. Of what the plan charges matrix products too little for, as much is taken off here: so many products
+# more they seem to sum, and those of groups, whose matrices lie apart, take twice the time
+GROUPS, FILTERS, LAID_OUT, BEGUN, ODD, SHORT, APART = 0.19, 0.15, 0.9, 20.0, 4.0, 10, 0.5
 
 
-def merged(geometry: Geometry) -> int:
-    """Count the pixels that are taken as one with as many channels more, where windows and taps lie side by side."""
-    alone = not geometry.depthwise or geometry.channels >= SHORT
-    if alone or geometry.stride[-1] > 1 or geometry.dilation[-1] > 1:
-        return 1
-    return max(1, min(-(-LENGTH // geometry.channels), geometry.output[-1] // 4))
+def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
+    """Give the groups whose filters begin a block of their own, and the filters of each."""
+    groups = 1 if name == "groups" else geometry.groups
+    return groups, geometry.filters // groups
+
+
+def _packed(geometry: Geometry) -> Ints:
+    """Give the shape of a prepared weight."""
+    few = geometry.groups > 1 and geometry.filters // geometry.groups < MANY
+    groups, own = _parts(geometry, "groups" if few else "filters")
+    fan = geometry.channels // geometry.groups
+    return groups * -(-own // BLOCK), *_three(geometry.kernel, 1), fan * BLOCK
 
 
 def contiguous(work: Workspace, name: str, array: Array) -> Array:
@@ -184,26 +202,75 @@ def _three(axes: Ints, fill: int) -> Ints:
     return (fill,) * (3 - len(axes)) + axes
 
 
-def _five(array: Array) -> Array:
-    """(n, *spatial, C) -> (n, D, H, W, C)."""
-    return array.reshape((array.shape[0], *_three(array.shape[1:-1], 1), array.shape[-1]))
+def five(array: Array, flat: bool) -> Array:
+    """(n, *spatial, C) -> (n, D, H, W, C), or (n, 1, 1, D·H·W, C)."""
+    axes = (1, 1, math.prod(array.shape[1:-1])) if flat else _three(array.shape[1:-1], 1)
+    return array.reshape((array.shape[0], *axes, array.shape[-1]))
 
 
-def _place(geometry: Geometry, place: Place) -> Array:
-    """Give what the loops know of a tile: the first image; of each axis the first pixel, the stride, the dilation."""
-    return _numbers(*place, geometry.stride, geometry.dilation)
+class _Layout(NamedTuple):
+    """What the loops are told of a tile, how much work memory they take, and whether its axes are taken as one."""
+
+    numbers: Array
+    room: int
+    flat: bool
 
 
 @lru_cache(maxsize=4096)
-def _numbers(image: int, leads: Ints, stride: Ints, dilation: Ints) -> Array:
-    axes = zip(_three(leads, 0), _three(stride, 1), _three(dilation, 1), strict=True)
-    return np.array([image, *(n for axis in axes for n in axis)], np.intp)
+def _layout(
+    geometry: Geometry, place: Place, output: Ints, itemsize: int, *, gradient: bool = False, solid: bool = True
+) -> _Layout:
+    """Describe a tile to the loops (`_compiled.rows`)."""
+    image, leads = place
+    pixels = math.prod(output)
+    flat = (
+        solid
+        and _pointwise(geometry)
+        and output[1:] == geometry.output[1:]
+        and pixels * geometry.channels * itemsize <= FLAT
+    )
+    if flat:  # no window is at the end of a row
+        leads, output = (leads[0] * math.prod(output[1:]),), (pixels,)
+    strides, gaps = _three(geometry.stride, 1), _three(geometry.dilation, 1)
+    (deep, high, wide), columns = _three(geometry.kernel, 1), output[-1]
+    fan, own = geometry.channels // geometry.groups, geometry.filters // geometry.groups
+    lines, tail = deep * ((high - 1) * gaps[1] + 1), (wide - 1) * gaps[2]
+    if Compiled().kernel(geometry) == "groups":
+        across = -(-columns // TOGETHER) * TOGETHER + tail // strides[2]
+        row = lines * strides[2] * across * fan * BLOCK  # of a block
+        blocks = min(-(-geometry.filters // BLOCK), max(1, RING // (row * itemsize)))
+        chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
+    else:
+        across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
+        chunk, ring, before = 0, lines * across * geometry.channels, BLOCK + SIDE
+    axes = zip(_three(leads, 0), strides, gaps, strict=True)
+    numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk], np.intp)
+    return _Layout(numbers, ring + (columns * BLOCK if gradient else before), flat)
 
 
-def _room(work: Workspace, geometry: Geometry, output: Ints, sums: Any) -> Array:
-    """Give the work memory of the loops over planes."""
-    (_, rows, columns), (deep, high, wide) = _three(output, 1), _three(geometry.kernel, 1)
-    (_, down, right), (_, gap_h, gap_w) = _three(geometry.stride, 1), _three(geometry.dilation, 1)
-    tall, across = rows + (high - 1) * gap_h // down, columns + (wide - 1) * gap_w // right
-    size = deep * (geometry.channels // geometry.groups) * down * right * tall * across + 4 * rows * across
-    return work.buffer("planes", (size,), sums)  # type: ignore[attr-defined]
+@lru_cache(maxsize=1024)
+def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> tuple[Piece, ...]:
+    output, before = geometry.output, tuple(before for before, _ in geometry.padding)
+    pays = (PAYS if Compiled().kernel(geometry) == "groups" else PAY_FILTERS) // 2
+    count = min(max(geometry.flops // pays, 1), MOST)
+    alone = -(-geometry.batch // count)  # images of a piece
+    along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
+    rows, found = -(-output[0] // along), []
+    for n in range(0, geometry.batch, alone):
+        for start in range(0, output[0], rows):
+            stop = min(start + rows, output[0])
+            leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
+            layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
+            solid = layout.flat  # the first is the largest, and the others are taken as it is
+            part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
+            axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
+            if layout.flat:
+                size = math.prod(output[1:])
+                axes = (every, every, slice(start * size, stop * size))
+            found.append(Piece((slice(n, n + alone), *axes), *layout))
+    return tuple(found)
+
+
+def _pointwise(geometry: Geometry) -> bool:
+    """Say whether each window is a pixel, and each pixel a window."""
+    return geometry.taps == math.prod(geometry.stride) == 1 and geometry.input == geometry.output

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.space import is_chunked
-from xpconv._arrays.types import Array
+from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import plain
 from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.bias_grad import additions, bias_grad
@@ -23,7 +22,7 @@ from xpconv.bounds.terms import Steps, bounded, terms
 
 
 @keywords
-def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", dtype: Any = None) -> Array:
+def conv_bias_grad_error_bound(dz: Array, *, layout: Layout = "channels_last", dtype: DType | None = None) -> Array:
     """Bound the rounding error of the db of `conv_vjp` and of `conv_transpose_vjp`, element by element.
 
     ``(N, *out, F) -> (F,)``

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.space import is_chunked
-from xpconv._arrays.types import Array
+from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import kernel_from_channels_last
 from xpconv._chunks.blocks import by_blocks
 from xpconv._convolution.correlate import correlate
@@ -39,7 +38,7 @@ def error_bound(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Array:
     """Bound the rounding error of `conv`, element by element.
 
@@ -115,7 +114,7 @@ def conv_input_grad_error_bound(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Array:
     """Bound the rounding error of `conv_input_grad`, element by element.
 
@@ -196,7 +195,7 @@ def conv_weight_grad_error_bound(
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "channels_last",
     algorithm: AlgorithmName = "auto",
-    dtype: Any = None,
+    dtype: DType | None = None,
 ) -> Array:
     """Bound the rounding error of `conv_weight_grad`, element by element.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import numpy as np
 
@@ -177,7 +176,7 @@ def create_mask_from_window(x: Array) -> Array:
 
 
 @keywords
-def distribute_value(dz: Any, shape: tuple[int, int]) -> Array:
+def distribute_value(dz: Array | float, shape: tuple[int, int]) -> Array:
     """Spread a value evenly over a window.
 
     ``() -> (n_H, n_W)``

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+HostArray = np.ndarray[Any, Any]
 
-def load_digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+
+def load_digits() -> tuple[HostArray, HostArray]:
     """Read the UCI optical digits, ``-> (1797, 8, 8), (1797,)``.
 
     Returns

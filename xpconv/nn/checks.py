@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 
 Array = Any
 Params = dict[str, Array]
+Cache = Any  # what a layer's forward pass keeps for its backward pass
 
 
 def positive_int(where: str, name: str, value: object) -> int:

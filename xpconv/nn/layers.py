@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from array_api_compat import device
 
 from xpconv._arrays.space import space_of
+from xpconv._arrays.types import HostArray
 from xpconv._shapes.keywords import keywords_of
 from xpconv._work import threads as _threads
 from xpconv.nn import rectify as _rectify
-from xpconv.nn.checks import Array, Params, entry, positive_int, real_floating, same_shape
+from xpconv.nn.checks import Array, Cache, Params, entry, positive_int, real_floating, same_shape
 from xpconv.nn.summary import products
 
 ONE_THREAD = 64_000_000  # multiply-adds, at most 1.3 ms of one core (48e9 a second)
 
-HostParams = dict[str, np.ndarray[Any, Any]]
+HostParams = dict[str, HostArray]
 
 
 class Layer(Protocol):
@@ -38,16 +39,16 @@ class Layer(Protocol):
         """Draw the parameters for inputs of this shape (without the batch axis)."""
         ...
 
-    def forward(self, params: Params, x: Array) -> tuple[Array, Any]:
+    def forward(self, params: Params, x: Array) -> tuple[Array, Cache]:
         """Compute the output, and the cache that `backward` takes."""
         ...
 
-    def backward(self, params: Params, cache: Any, dy: Array) -> tuple[Array, Params]:
+    def backward(self, params: Params, cache: Cache, dy: Array) -> tuple[Array, Params]:
         """Compute the gradients by the input and by the parameters."""
         ...
 
 
-def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dtype: str) -> np.ndarray[Any, Any]:
+def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, dtype: str) -> HostArray:
     """Draw from a normal distribution of variance 2 / fan_in (He et al. 2015), which suits a ReLU."""
     return (rng.standard_normal(shape) * math.sqrt(2 / fan_in)).astype(dtype)
 

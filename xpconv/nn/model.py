@@ -12,7 +12,7 @@ import numpy as np
 
 from xpconv._shapes.keywords import keywords
 from xpconv._tools.libraries import Library, load
-from xpconv.nn.checks import Array, Params
+from xpconv.nn.checks import Array, Cache, Params
 from xpconv.nn.layers import Dense, Flatten, Layer, ReLU
 from xpconv.nn.prepared import PreparedLayers
 from xpconv.nn.summary import LayerSummary, Summary
@@ -150,7 +150,7 @@ class Sequential:
             rows.append(LayerSummary(name, type(layer).__name__, shape, learned, products, size))
         return Summary(tuple(input_shape), tuple(rows))
 
-    def forward(self, params: Params, x: Array) -> tuple[Array, list[Any]]:
+    def forward(self, params: Params, x: Array) -> tuple[Array, list[Cache]]:
         """Run every layer: ``-> the last one's output, every layer's cache``, first to last."""
         caches, spare = [], False  # whether x is in no cache and not the caller's
         for name, layer in zip(self.names, self.layers, strict=True):
@@ -160,11 +160,11 @@ class Sequential:
             spare = _promises_new(layer)
         return x, caches
 
-    def backward(self, params: Params, caches: list[Any], dy: Array) -> tuple[Array, Params]:
+    def backward(self, params: Params, caches: list[Cache], dy: Array) -> tuple[Array, Params]:
         """Compute the gradients by the input and by every parameter, from the caches of `forward`."""
         return self._back(params, caches, dy, 0)
 
-    def gradients(self, params: Params, caches: list[Any], dy: Array) -> Params:
+    def gradients(self, params: Params, caches: list[Cache], dy: Array) -> Params:
         """Compute those by every parameter alone, without what only the input's gradient needs."""
         names = self.names
         first = next((place for place, name in enumerate(names) if _own(params, name)), len(names))
@@ -176,7 +176,7 @@ class Sequential:
         found = layer.backward(own, cache, dy)[1] if give is None else give(own, cache, dy)
         return {f"{names[first]}.{key}": value for key, value in found.items()} | grads
 
-    def _back(self, params: Params, caches: list[Any], dy: Array, first: int) -> tuple[Array, Params]:
+    def _back(self, params: Params, caches: list[Cache], dy: Array, first: int) -> tuple[Array, Params]:
         """Go back through the layers from the last to the first of these."""
         if len(caches) != len(self.layers):
             raise ValueError(f"Sequential: caches has one entry per layer, {len(self.layers)}; got {len(caches)}")

@@ -91,7 +91,7 @@ class Summary:
     def _repr_html_(self) -> str:
         rows = self._rows()
         caption = f"input {' × '.join(map(str, self.input_shape))}"
-        return _html.table(HEADINGS, rows, caption=caption, strong=len(rows) - 1)
+        return _html.table(HEADINGS, rows, caption=caption, strong=[len(rows) - 1])
 
 
 def products(weight_size: int, features: int, output_shape: tuple[int, ...]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from array_api_compat import array_namespace
 
+from xpconv._arrays.types import HostArray
 from xpconv._shapes.keywords import keywords, keywords_of, meant
 from xpconv._tools.libraries import Library
 from xpconv.nn.checks import Array, Params, positive_int, positive_number
@@ -28,9 +29,8 @@ FIRST_LOSSES = 10
 EVALUATION_BATCH = 512
 # times the first batch's loss; runs on the digits that went beyond 260 times never learned anything, 35 times did
 EXPLODED = 100
+Client = Any  # distributed.Client, which is imported where one is asked for
 PURPOSES = ("split", "weights", "order")
-
-HostArray = np.ndarray[Any, Any]
 
 
 class TrainingError(RuntimeError):
@@ -170,7 +170,7 @@ def fit(
     *,
     progress: Progress | None = None,
     stopped: Callable[[], bool] = lambda: False,
-    client: Any = None,
+    client: Client | None = None,
     shards: int = 1,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,

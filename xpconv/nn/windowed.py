@@ -15,7 +15,7 @@ from xpconv._ops.pool import avg_pool, avg_pool_vjp, keeps_indices, max_pool, ma
 from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
-from xpconv.nn.checks import Array, Params, entry, positive_int
+from xpconv.nn.checks import Array, Cache, Params, entry, positive_int
 from xpconv.nn.layers import HostParams, he_normal
 from xpconv.nn.summary import products
 
@@ -176,7 +176,7 @@ class MaxPool:
         """There are no parameters."""
         return {}
 
-    def forward(self, params: Params, x: Array) -> tuple[Array, Any]:
+    def forward(self, params: Params, x: Array) -> tuple[Array, Cache]:
         """``(N, *spatial, C) -> (N, *out, C)``; the cache is x, or its shape and the places of the maxima."""
         if not keeps_indices(x, self.window, self.stride, self.dilation):
             return self.values(x), x
@@ -188,7 +188,7 @@ class MaxPool:
         y: Array = max_pool(x, self.window, **self._options())
         return y
 
-    def backward(self, params: Params, cache: Any, dy: Array) -> tuple[Array, Params]:
+    def backward(self, params: Params, cache: Cache, dy: Array) -> tuple[Array, Params]:
         """``(N, *out, C) -> (N, *spatial, C)``."""
         x, indices = cache if isinstance(cache, tuple) else (cache, None)
         return max_pool_vjp(dy, x, self.window, ties="first", indices=indices, **self._options()), {}

@@ -72,7 +72,9 @@ def main(argv: Sequence[str]) -> int:
             results = dict(zip(runner.output_names, runner.run(None, given), strict=True))
             seconds = time.perf_counter() - start
     except NodeError as error:
-        return terminal.complain(PROGRAM, error, 1)
+        guessed = ", ".join(one.name for one in inputs if one.open and not options.input)
+        hint = f"; sizes that the model leaves open were drawn as 1: give {guessed} with --input" if guessed else ""
+        return terminal.complain(PROGRAM, f"{error}{hint}", 1)
     for name, value in results.items():
         print(f"output   {name}: {_describe(value)}")
     print(f"ran      {len(model.graph.node)} nodes in {seconds:.3g} s")
@@ -133,8 +135,9 @@ def _describe(value: Any) -> str:
     if not isinstance(value, np.ndarray):
         return f"{type(value).__name__} of {len(value)}"
     text = f"{value.dtype} {value.shape}"
-    if value.size and value.dtype.kind in "biuf":
-        text += f", {value.min():.6g} to {value.max():.6g}, mean {value.mean(dtype=np.float64):.6g}"
+    if value.size and (value.dtype.kind in "biuf" or feeds.is_foreign(value.dtype)):
+        numbers = value.astype(np.float64)
+        text += f", {numbers.min():.6g} to {numbers.max():.6g}, mean {numbers.mean():.6g}"
     return text
 
 
@@ -164,4 +167,4 @@ def _write(path: Path, results: dict[str, Any]) -> None:
     if lists:
         raise ModelError(f"an .npz file holds arrays, and the output {', '.join(lists)} is none")
     with path.open("wb") as file:  # as it is named, without a second ending
-        np.savez(file, **results)
+        np.savez(file, **{name: feeds.storable(value) for name, value in results.items()})

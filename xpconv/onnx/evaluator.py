@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from xpconv.onnx.convolution import Conv
 from xpconv.onnx.operators import OPERATORS
@@ -20,10 +21,14 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
     branches from the class of the model's own, so that theirs have the operators too.
     """
 
-    operators: Sequence[type[Any]] = OPERATORS
+    operators: Sequence[type[OpRun]] = OPERATORS
 
     def __init__(
-        self, proto: Any, *arguments: Any, new_ops: Sequence[type[Any]] | None = None, **keywords: Any
+        self,
+        proto: onnx.ModelProto | bytes,
+        *arguments: Any,
+        new_ops: Sequence[type[OpRun]] | None = None,
+        **keywords: Any,
     ) -> None:
         super().__init__(proto, *arguments, new_ops=[*(new_ops or ()), *self.operators], **keywords)
         for node in self.rt_nodes_:
@@ -34,7 +39,7 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
 def evaluator(
     model: onnx.ModelProto | str | PathLike[str] | bytes,
     *,
-    new_ops: Sequence[type[Any]] | None = None,
+    new_ops: Sequence[type[OpRun]] | None = None,
     verbose: int = 0,
 ) -> Evaluator:
     """Make an evaluator of a model whose convolutions, pools and pads are xpconv's.

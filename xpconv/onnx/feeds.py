@@ -23,6 +23,11 @@ class Wanted(NamedTuple):
     dtype: np.dtype[Any] | None  # None of what is no tensor, or has no type
     shape: tuple[int | str, ...] | None  # a word where any size does
 
+    @property
+    def open(self) -> bool:
+        """Say whether the model leaves a size to the caller."""
+        return self.shape is not None and not all(isinstance(n, int) for n in self.shape)
+
     def __str__(self) -> str:
         shape = "any shape" if self.shape is None else "(" + ", ".join(map(str, self.shape)) + ")"
         return f"{self.name} {self.dtype or 'of any type'} {shape}"
@@ -53,13 +58,35 @@ def check(inputs: list[Wanted], arrays: Mapping[str, Array]) -> dict[str, Array]
     if missing or unknown:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has also {', '.join(unknown)}"] * bool(unknown)
         raise FeedError(f"the input {' and '.join(parts)}; the model takes {listed}")
+    given = {one.name: _typed(arrays[one.name], one.dtype) for one in inputs}
     for one in inputs:
-        array = arrays[one.name]
+        array = given[one.name]
         if one.dtype is not None and array.dtype != one.dtype:
             raise FeedError(f"the input {one.name} is {array.dtype}; the model takes {one}")
         if one.shape is not None and not _fits(array.shape, one.shape):
             raise FeedError(f"the input {one.name} has the shape {array.shape}; the model takes {one}")
-    return {one.name: arrays[one.name] for one in inputs}
+    return given
+
+
+def is_foreign(dtype: np.dtype[Any]) -> bool:
+    """Say whether it is a type that NumPy's files cannot name: bfloat16, float8 and their like."""
+    return dtype.isbuiltin == 2  # registered by another package
+
+
+def storable(array: Array) -> Array:
+    """Give an array as NumPy's files hold it: bytes for foreign types, words for objects, which would be pickled."""
+    if is_foreign(array.dtype):
+        return array.view(f"V{array.dtype.itemsize}")
+    return array.astype(str) if array.dtype == object else array
+
+
+def _typed(array: Array, dtype: np.dtype[Any] | None) -> Array:
+    """Give an array the type that a model declares, where a file could not name it."""
+    if dtype is None or array.dtype == dtype:
+        return array
+    if array.dtype.kind == "V" and is_foreign(dtype) and array.dtype.itemsize == dtype.itemsize:
+        return array.view(dtype)
+    return array.astype(dtype) if (array.dtype.kind, dtype.kind) == ("U", "O") else array  # words
 
 
 def _fits(shape: tuple[int, ...], declared: tuple[int | str, ...]) -> bool:

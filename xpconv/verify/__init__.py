@@ -7,11 +7,12 @@
 - *adjoint*: gradients satisfy <f(x), g> = <x, dx>, exactly, on whole numbers.
 
 ``--self-test`` plants faults and demands that these checks catch them; ``--target`` asks somebody else's functions of
-the course's names the same, and so does `check` in an open notebook.
+the course's names the same, and so does `check` in an open notebook; `check_library` is the run there.
 """
 
 from xpconv.verify.command import main
 from xpconv.verify.judge.reproduce import draw
+from xpconv.verify.run import check_library
 from xpconv.verify.target.here import check
 
-__all__ = ["check", "draw", "main"]
+__all__ = ["check", "check_library", "draw", "main"]

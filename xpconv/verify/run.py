@@ -18,7 +18,7 @@ from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.judge.shrink import shrink
 from xpconv.verify.judge.untested import untested
 from xpconv.verify.report.outcome import Backend, Outcome
-from xpconv.verify.report.screen import Screen
+from xpconv.verify.report.screen import Screen, Silence
 from xpconv.verify.report.summary import failures
 
 # JAX compiles every call and Dask builds a graph for it, so they take the core cases, and these in one dtype where that
@@ -63,6 +63,51 @@ def run(libraries: Sequence[Library], names: tuple[str, ...], quick: bool, seed:
     outcome.untested = untested(_libraries.load("numpy"), oracle, names or NAMES, plans[0][0].core)
     outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+def check_library(
+    backends: Sequence[str] | None = None, *, operations: Sequence[str] | None = None, quick: bool = True, seed: int = 0
+) -> Outcome:
+    """Check the operations against the definition, as ``xpconv verify`` does, and give the report.
+
+    Parameters
+    ----------
+    backends : sequence of str, optional
+        Names of libraries; those that work here, if it is not given.
+    operations : sequence of str, optional
+        Names of operations; all, if it is not given.
+    quick : bool
+        The core cases only, which have every feature once (True).
+    seed : int
+        Of the data (0).
+
+    Returns
+    -------
+    Outcome
+        A record with `passed`, `verdict` (a line), `results` and `failures`; prints, and shows as a table in Jupyter.
+
+    Raises
+    ------
+    ValueError
+        There is no such operation.
+    RuntimeError
+        A backend cannot be used here.
+
+    Examples
+    --------
+    >>> from xpconv.verify import check_library
+    >>> report = check_library(["numpy"], operations=["pad"])
+    >>> report.passed
+    True
+    >>> report.verdict
+    'all ... checks passed on numpy in ... s'
+
+    """
+    chosen = _libraries.found() if backends is None else [_libraries.load(name) for name in backends]
+    for name in operations or ():
+        if name not in NAMES:
+            raise ValueError(f"check_library: {name!r} is no operation; they are {', '.join(NAMES)}")
+    return run(chosen, tuple(operations or NAMES), quick, seed, Silence())
 
 
 def _plan(bench: Bench, names: tuple[str, ...], quick: bool) -> tuple[Backend, list[Task]]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from xpconv._arrays.types import Array
 from xpconv._tools import libraries
+from xpconv._tools.libraries import Library
 from xpconv.verify.catalogue.dtypes import host
 from xpconv.verify.catalogue.tasks import Task, find
 from xpconv.verify.judge.oracle import Oracle
 
-Array = Any
 
-
-def draw(source: str, backend: str = "numpy", seed: int = 0) -> tuple[Any, ...]:
+def draw(source: str, backend: str = "numpy", seed: int = 0) -> tuple[Library | Array, ...]:
     """Draw the arrays of a check, on a backend, as the lines that `xpconv verify` prints want them.
 
     Parameters

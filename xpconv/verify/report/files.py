@@ -14,7 +14,7 @@ from xpconv._tools.files import write_atomic
 from xpconv.verify.catalogue import cases
 from xpconv.verify.judge.result import Result
 from xpconv.verify.report.outcome import Outcome
-from xpconv.verify.report.summary import HEADINGS, describe, failures, rows, verdict
+from xpconv.verify.report.summary import HEADINGS, describe, rows
 
 FORMAT = "xpconv verify 2"
 
@@ -110,15 +110,12 @@ def _printable(text: str) -> str:
 
 def as_markdown(outcome: Outcome) -> str:
     """Versions, the table, the failures."""
-    versions = ", ".join(f"{name} {version}" for name, version in outcome.versions.items())
-    size = "core cases" if outcome.quick else "all cases"
     lines = [
         "# xpconv verify",
         "",
-        f"**{verdict(outcome.results, outcome.seconds, len(outcome.untested))}**",
+        f"**{outcome.verdict}**",
         "",
-        f"Catalogue {cases.VERSION}, {size}, seed {outcome.seed}, on {platform.system()} {platform.machine()}; "
-        f"{versions}.",
+        outcome.circumstances,
         "",
         *(f"- {backend}" for backend in outcome.backends),
         "",
@@ -126,8 +123,8 @@ def as_markdown(outcome: Outcome) -> str:
         "| --- | --- | " + " | ".join(["---:"] * (len(HEADINGS) - 2)) + " |",
         *("| " + " | ".join(row.cells()) + " |" for row in rows(outcome.results)),
     ]
-    for result, more in failures(outcome.results):
-        lines += ["", "```text", *describe(result, more, outcome.shrunk.get(result)), "```"]
+    for told in outcome.told():
+        lines += ["", "```text", *told, "```"]
     lines += [f"{'' if number else chr(10)}- untested: {found}" for number, found in enumerate(outcome.untested)]
     return "\n".join(lines) + "\n"
 

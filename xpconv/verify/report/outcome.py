@@ -1,12 +1,18 @@
-"""What a run found: the record that every report reads."""
+"""What a run found: the record that every report reads, and that shows itself in a notebook."""
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, field
+from html import escape
 
+from xpconv import _html
+from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.dtypes import INTEGERS
 from xpconv.verify.judge.result import Result
 from xpconv.verify.judge.untested import Untested
+from xpconv.verify.report.summary import HEADINGS, describe, failures, rows, verdict
+from xpconv.verify.report.table import table
 
 
 @dataclass(frozen=True)
@@ -55,3 +61,47 @@ class Outcome:
     def passed(self) -> bool:
         """Say whether something was checked, and all is well."""
         return bool(self.results) and not self.failures and not self.untested
+
+    @property
+    def verdict(self) -> str:
+        """The run in one line."""
+        if not self.results:
+            return "nothing was checked"
+        return verdict(self.results, self.seconds, len(self.untested))
+
+    @property
+    def circumstances(self) -> str:
+        """What was run, and where."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        size = "core cases" if self.quick else "all cases"
+        on = f"{platform.system()} {platform.machine()}"
+        return f"Catalogue {cases.VERSION}, {size}, seed {self.seed}, on {on}; {versions}."
+
+    def told(self) -> list[list[str]]:
+        """Say what failed, in lines: the smallest failure of each operation on each backend."""
+        found = failures(self.results)
+        return [describe(result, more, self.shrunk.get(result)) for result, more in found]
+
+    def __str__(self) -> str:
+        """Say it in lines."""
+        cells = table([HEADINGS, *(row.cells() for row in rows(self.results))])
+        wrong = [line for lines in self.told() for line in ("", *lines)]
+        return "\n".join([*map(str, self.backends), *cells, *wrong, *self._untested(), "", self.verdict])
+
+    __repr__ = __str__
+
+    def _untested(self) -> list[str]:
+        return [f"untested: {found}" for found in self.untested]
+
+    def _repr_html_(self) -> str:
+        found = rows(self.results)
+        failed = [place for place, row in enumerate(found) if not row.passed]
+        parts = [
+            f"<p><strong>{escape(self.verdict)}</strong></p>",
+            f"<p>{escape(self.circumstances)}</p>",
+            f"<ul>{''.join(f'<li>{escape(str(backend))}</li>' for backend in self.backends)}</ul>",
+            _html.table(HEADINGS, [row.cells() for row in found], strong=failed),
+            *(f"<pre>{escape(chr(10).join(lines))}</pre>" for lines in self.told()),
+            *(f"<p>{escape(line)}</p>" for line in self._untested()),
+        ]
+        return "\n".join(parts)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from xpconv._tools.terminal import rich, rich_draws
 from xpconv.verify.judge.result import Result
 from xpconv.verify.report.outcome import Backend, Outcome
-from xpconv.verify.report.summary import HEADINGS, Row, describe, failures, rows, verdict
+from xpconv.verify.report.summary import HEADINGS, Row, rows
 from xpconv.verify.report.table import aligned, rich_table
 
 LEFT = 2  # columns of words; the rest are numbers
@@ -35,6 +35,17 @@ class Screen(Protocol):
 
     def line(self, text: str, good: bool | None = None) -> None:
         """Print a line; `good` says whether it is good news, if it is news at all."""
+
+
+class Silence:
+    """Nothing: who asks in Python reads the outcome."""
+
+    def start(self, total: int) -> None: ...  # noqa: D102
+    def begin(self, backend: Backend) -> None: ...  # noqa: D102
+    def step(self, result: Result) -> None: ...  # noqa: D102
+    def done(self, backend: Backend, results: Sequence[Result]) -> None: ...  # noqa: D102
+    def finish(self) -> None: ...  # noqa: D102
+    def line(self, text: str, good: bool | None = None) -> None: ...  # noqa: D102
 
 
 class PlainScreen:
@@ -150,8 +161,7 @@ def screen() -> Screen:
 
 def tell(shown: Screen, outcome: Outcome) -> None:
     """Print what failed, each with a line that shows it again, and the verdict."""
-    for result, more in failures(outcome.results):
-        first, *rest = describe(result, more, outcome.shrunk.get(result))
+    for first, *rest in outcome.told():
         shown.line("")
         shown.line(first, good=False)
         for text in rest:
@@ -160,7 +170,4 @@ def tell(shown: Screen, outcome: Outcome) -> None:
         shown.line("")
         shown.line(f"UNTESTED {found}", good=False)
     shown.line("")
-    if not outcome.results:
-        shown.line("nothing was checked", good=False)
-    else:
-        shown.line(verdict(outcome.results, outcome.seconds, len(outcome.untested)), good=outcome.passed)
+    shown.line(outcome.verdict, good=outcome.passed)

@@ -14,6 +14,12 @@ def aligned(cells: Sequence[str], widths: Sequence[int], words: int) -> str:
     return " ".join(cell.ljust(width) if n < words else cell.rjust(width) for n, (cell, width) in columns).rstrip()
 
 
+def table(rows: Sequence[Sequence[str]], words: int = 2) -> list[str]:
+    """Lay rows out in columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [aligned(row, widths, words) for row in rows]
+
+
 def rich_table(*headings: str) -> Any:
     """Make a table of rich as plain as the text elsewhere."""
     return rich("table").Table(*headings, box=rich("box").SIMPLE_HEAD, header_style="bold", pad_edge=False)

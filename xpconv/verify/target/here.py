@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -85,7 +85,13 @@ class JudgedAll:
         return f'<style>{page.STYLE}</style><div class="xpconv-verify here"><table>{rows}</table>{score}</div>'
 
 
-def check(target: Callable[..., Any] | Mapping[str, Any], name: str | None = None, *, seed: int = 0) -> Any:
+@overload
+def check(target: Callable[..., object], name: str | None = None, *, seed: int = 0) -> Judged: ...
+@overload
+def check(target: Mapping[str, object], name: str | None = None, *, seed: int = 0) -> JudgedAll: ...
+def check(
+    target: Callable[..., object] | Mapping[str, object], name: str | None = None, *, seed: int = 0
+) -> Judged | JudgedAll:
     """Judge functions of the course, here and now.
 
     They are called in this process, twice on each input, with nothing that stops them; what they print is dropped.
@@ -127,7 +133,7 @@ def check(target: Callable[..., Any] | Mapping[str, Any], name: str | None = Non
 
     """
     if isinstance(target, Mapping):
-        found = {one: target[one] for one in NAMES if callable(target.get(one))}
+        found: dict[str, Callable[..., Any]] = {one: given for one in NAMES if callable(given := target.get(one))}
         near = near_names(target, set(NAMES) - set(found))
         judged = _judge(Loaded(found, near=near), NAMES, seed)
         outcome = Outcome("here", seed, verdicts=tuple(judged.values()))
@@ -147,7 +153,7 @@ def check(target: Callable[..., Any] | Mapping[str, Any], name: str | None = Non
     return Judged(_judge(Loaded({**functions, called: target}), [*order, called], seed)[called])
 
 
-def _judge(loaded: Loaded, names: Any, seed: int) -> dict[str, Verdict]:
+def _judge(loaded: Loaded, names: Iterable[str], seed: int) -> dict[str, Verdict]:
     judge = Judge(loaded, seed)
     state = np.random.get_state()  # noqa: NPY002  functions may seed the generator that the notebook uses
     try:

@@ -1,0 +1,178 @@
+"""Vectors of eight numbers, which a loop holds in registers: a compiler that is given one number at a time finds few.
+
+Here they are slices, so that loops with them are plain Python too; `teach` tells Numba what each is on the machine.
+A place counts numbers of an array of one axis. Nothing is checked: a loop knows that its places lie inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any
+Vector = Any
+
+LANES = 8
+
+
+def load(array: Array, at: int) -> Vector:
+    """Read neighbouring numbers."""
+    return array[at : at + LANES]
+
+
+def store(array: Array, at: int, vector: Vector) -> None:
+    """Write neighbouring numbers."""
+    array[at : at + LANES] = vector
+
+
+def put(array: Array, at: int, number: Any) -> None:
+    """Write a number."""
+    array[at] = number
+
+
+def flat(array: Array) -> Array:
+    """Give an array as places from its first number on count, whatever lies in between."""
+    extent = sum((size - 1) * step for size, step in zip(array.shape, array.strides, strict=True)) // array.itemsize
+    return np.lib.stride_tricks.as_strided(array, (extent + 1,), (array.itemsize,))
+
+
+def splat(array: Array, at: int) -> Vector:
+    """Read a number into every lane."""
+    return np.full(LANES, array[at], array.dtype)
+
+
+def halves(array: Array, at: int, other: int) -> Vector:
+    """Read a number into the first four lanes, another one into the others."""
+    return np.repeat(array[[at, other]], LANES // 2)
+
+
+def fma(x: Vector, y: Vector, total: Vector) -> Vector:
+    """Multiply and add, rounded once where the machine has that."""
+    return total + x * y
+
+
+def add(x: Vector, y: Vector) -> Vector:
+    """Add."""
+    return x + y
+
+
+def zeros(array: Array) -> Vector:
+    """Begin a sum, in the dtype of an array."""
+    return np.zeros(LANES, array.dtype)
+
+
+def teach() -> None:
+    """Let Numba compile the functions above to instructions on vectors; once."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic, models, overload, register_model
+
+    class VectorType(types.Type):  # type: ignore[misc]
+        """Numba's name of a vector."""
+
+        def __init__(self, dtype: Any) -> None:
+            self.dtype = dtype
+            super().__init__(f"Vector({dtype})")
+
+    @register_model(VectorType)
+    class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+        """An LLVM vector."""
+
+        def __init__(self, manager: Any, kind: Any) -> None:
+            super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.dtype).get_value_type(), LANES))
+
+    def pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+        data = context.make_array(kind)(context, builder, array).data
+        return builder.gep(data, [at])
+
+    def spread(builder: Any, number: Any, lanes: int = LANES) -> Any:
+        vector = ir.VectorType(number.type, LANES)
+        whole = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(whole, ir.Constant(vector, ir.Undefined), mask)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _load(typing: Any, array: Any, at: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = pointer(context, builder, signature.args[0], *arguments)
+            vector = ir.VectorType(place.type.pointee, LANES)
+            return builder.load(builder.bitcast(place, vector.as_pointer()), align=array.dtype.bitwidth // 8)
+
+        return VectorType(array.dtype)(array, types.intp), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _store(typing: Any, array: Any, at: Any, vector: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array_value, index, value = arguments
+            place = pointer(context, builder, signature.args[0], array_value, index)
+            target = builder.bitcast(place, value.type.as_pointer())
+            builder.store(value, target, align=array.dtype.bitwidth // 8)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, vector), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _put(typing: Any, array: Any, at: Any, number: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array_value, index, value = arguments
+            builder.store(value, pointer(context, builder, signature.args[0], array_value, index))
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, array.dtype), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _splat(typing: Any, array: Any, at: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return spread(builder, builder.load(pointer(context, builder, signature.args[0], *arguments)))
+
+        return VectorType(array.dtype)(array, types.intp), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _halves(typing: Any, array: Any, at: Any, other: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value, first, second = arguments
+            kind = signature.args[0]
+            low, high = (
+                spread(builder, builder.load(pointer(context, builder, kind, value, at))) for at in (first, second)
+            )
+            mask = [*range(LANES // 2), *range(LANES + LANES // 2, 2 * LANES)]
+            return builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(ir.IntType(32), LANES), mask))
+
+        return VectorType(array.dtype)(array, types.intp, types.intp), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _fma(typing: Any, x: Any, y: Any, total: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = arguments[0].type
+            name = f"llvm.fmuladd.v{LANES}f{x.dtype.bitwidth}"
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+            return builder.call(function, arguments)
+
+        return x(x, y, total), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _add(typing: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.fadd(*arguments)
+
+        return x(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _zeros(typing: Any, array: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return ir.Constant(context.get_value_type(signature.return_type), [0.0] * LANES)
+
+        return VectorType(array.dtype)(array), build
+
+    # Numba asks with an implementation's signature which function of a call is meant
+    overload(load)(lambda array, at: lambda array, at: _load(array, at))
+    overload(store)(lambda array, at, vector: lambda array, at, vector: _store(array, at, vector))
+    overload(put)(lambda array, at, number: lambda array, at, number: _put(array, at, number))
+    overload(flat)(lambda array: lambda array: array)
+    overload(splat)(lambda array, at: lambda array, at: _splat(array, at))
+    overload(halves)(lambda array, at, other: lambda array, at, other: _halves(array, at, other))
+    overload(fma)(lambda x, y, total: lambda x, y, total: _fma(x, y, total))
+    overload(add)(lambda x, y: lambda x, y: _add(x, y))
+    overload(zeros)(lambda array: lambda array: _zeros(array))
