@@ -40,7 +40,6 @@ autodoc_type_aliases = {
         r"^\.\. py:type:: (\w+)$", (ROOT / "docs/reference/types.md").read_text(encoding="utf-8"), re.MULTILINE
     )
 }
-autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88  # longer ones: a line for each parameter
 autodoc_mock_imports = [name for name in ("torch", "jax", "onnx") if importlib.util.find_spec(name) is None]
 napoleon_google_docstring = False
@@ -94,6 +93,7 @@ def plain_types(app, what, name, thing, options, signature, returns):
 
     def short(text):
         text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+        text = text.replace("<function <lambda>>", "...")
         return re.sub(r"~?\bxpconv\.(?:\w+\.)*(\w+)", r"\1", text)
 
     return tuple(text and short(text) for text in (signature, returns))

@@ -15,3 +15,13 @@ def test_words_above_small_shares_stay_in_the_panel(monkeypatch):
     (panel,) = [axes for axes in drawn[0].subfigs[0].axes if axes.texts]
     assert len(panel.texts) == 2
     assert all(text.get_position()[1] < panel.get_ylim()[1] for text in panel.texts)
+
+
+def test_words_stand_above_the_bars_beside_them():
+    figure = pytest.importorskip("matplotlib.figure", reason="the pictures need matplotlib")
+    axes = figure.Figure().subplots()
+    shares = np.linspace(2, 3, 40)
+    plots._bars(axes, shares, 0, 39, "dense1")
+    label, prediction = (text.get_position()[1] for text in axes.texts)
+    assert label > shares[8]  # which "label 2.0" reaches, written from the first bar to the right
+    assert prediction > shares[39]

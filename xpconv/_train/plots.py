@@ -52,7 +52,8 @@ def curves(epochs: Sequence[Epoch]) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(QUIET)
         axes.tick_params(colors=INK, length=3, labelsize=SMALL)
-        place = "upper right" if title == "Loss" else "lower right"
+        rises = title == "Accuracy" and min(train[-1], held_out[-1]) > 50  # else the room is above the curves
+        place = "lower right" if rises else "upper right"
         axes.legend(frameon=False, labelcolor="linecolor", fontsize=TEXT, loc=place, handlelength=1.2)
     loss, accuracy = figure.axes
     if len(epochs) == 1:
@@ -153,7 +154,10 @@ def _bars(axes: Any, shares: HostArray, truth: int, prediction: int, name: str) 
     for one, word in ((truth, "label"), (prediction, "prediction")):
         if word == "label" or one != truth:
             side = "left" if one < classes / 10 else "right" if one >= 0.9 * classes else "center"
-            text = axes.text(one, shares[one] + 0.03 * shares.max(), f"{word} {shares[one]:.1f}", ha=side, va="bottom")
+            # above the bars that the words would cover, where the other words do not stand there already
+            reach = classes // 5 if abs(truth - prediction) > classes // 2 or truth == prediction else 0
+            height = shares[max(one - reach, 0) : one + reach + 1].max() + 0.03 * shares.max()
+            text = axes.text(one, height, f"{word} {shares[one]:.1f}", ha=side, va="bottom")
             text.set(fontsize=SMALL, color=colours[one])
 
 

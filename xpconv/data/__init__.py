@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.types import HostArray
+HostArray = np.ndarray[Any, Any]
 
 
 def load_digits() -> tuple[HostArray, HostArray]:

@@ -47,6 +47,13 @@ NAMED = [
     ("conv_backward", [("range(m)", "range(1)")], "first example alone"),
     ("pool_backward", [("(piece) * dA[i, h, w, c]", "(piece) * piece")], "mask times the window"),
     ("pool_backward", [("(piece) * dA[i, h, w, c]", "(piece) * dA[i, top, left, c]")], "gradient taken at the pixel"),
+    ("conv_single_step", [("products = a_slice_prev * W", "products = np.sum(a_slice_prev) * np.sum(W)")],
+     "product of the sums"),
+    ("pool_backward", [("(piece) * dA[i, h, w, c]", "(piece) * np.sum(dA[i, :, :, c])")], "gradients summed"),
+    ("pool_backward", [("(piece) * dA[i, h, w, c]", "(piece) * np.sum(dA)")], "all gradients summed"),
+    ("pool_backward", [("window(piece) *", "window(dA[i, top:top + f, left:left + f, c]) *")], "mask of the gradient"),
+    ("pool_backward", [("window(piece) *", "window(dA_prev[i, top:top + f, left:left + f, c]) *")],
+     "mask of the result"),
 ]  # fmt: skip
 REMEMBERED = """\
     key = A_prev.shape, str(hparameters), mode

@@ -261,6 +261,11 @@ FAULTS: tuple[Fault, ...] = (
     conv_single_step(
         "sum for product", lambda right: lambda a, W, b: np.sum(a + W) + b[0, 0, 0], "a + W instead of a * W"
     ),
+    conv_single_step(
+        "product of the sums",
+        lambda right: lambda a, W, b: np.sum(a) * np.sum(W) + b[0, 0, 0],
+        "np.sum(a) * np.sum(W) instead of np.sum(a * W)",
+    ),
     conv_single_step("bias subtracted", lambda right: lambda a, W, b: right(a, W, -b), "- b instead of + b"),
     conv_single_step("bias forgotten", lambda right: lambda a, W, b: right(a, W, 0 * b), "b is never added"),
     conv_single_step(

@@ -84,8 +84,13 @@ def _pool_backward(
     average: Part = lambda x, g: np.full(x.shape, g / x.size),
     step: str = "stride",
     assigned: bool = False,
+    upstream: Callable[[Array, tuple[int, ...]], Array] = lambda dA, place: dA[place],
+    masked: Callable[[Array, Array, Array], Array] = lambda A_prev, dA, dA_prev: A_prev,
 ) -> Wrap:
-    """Go through the windows as the course does; `assigned` has = for +=, `step` is the hyperparameter used."""
+    """Go through the windows as the course does; `assigned` has = for +=, `step` is the hyperparameter used.
+
+    For maxima, `upstream` gives the gradient of a window, and `masked` the array whose windows the mask is made of.
+    """
 
     def wrap(right: Function) -> Function:
         def pool_backward(dA: Array, cache: Cache, mode: str = "max") -> Array:
@@ -94,7 +99,10 @@ def _pool_backward(
             result = np.zeros_like(A_prev)
             for i, row, column, c in np.ndindex(*dA.shape):
                 place = (i, slice(row * move, row * move + f), slice(column * move, column * move + f), c)
-                part = (maximum if mode == "max" else average)(A_prev[place], dA[i, row, column, c])
+                if mode == "max":
+                    part = maximum(masked(A_prev, dA, result)[place], upstream(dA, (i, row, column, c)))
+                else:
+                    part = average(A_prev[place], dA[i, row, column, c])
                 result[place] = part if assigned else result[place] + part
             return result
 
@@ -168,6 +176,27 @@ FAULTS: tuple[Fault, ...] = (
         "mask times the window",
         _pool_backward(lambda x, g: _mask(x) * x),
         "the mask is multiplied with A_prev, not with dA",
+    ),
+    pool_backward(
+        "mask of the gradient",
+        _pool_backward(lambda x, g: (x == np.max(x)) * g, masked=lambda A_prev, dA, dA_prev: dA),
+        "the mask is made of a window of dA, not of A_prev",
+        sign=SEEN,
+    ),
+    pool_backward(
+        "mask of the result",
+        _pool_backward(masked=lambda A_prev, dA, dA_prev: dA_prev),
+        "the mask is made of a window of dA_prev, not of A_prev",
+    ),
+    pool_backward(
+        "gradients summed",
+        _pool_backward(upstream=lambda dA, place: np.sum(dA[place[0], :, :, place[3]], dtype=dA.dtype)),
+        "np.sum(dA[i, :, :, c]) instead of dA[i, h, w, c]",
+    ),
+    pool_backward(
+        "all gradients summed",
+        _pool_backward(upstream=lambda dA, place: np.sum(dA, dtype=dA.dtype)),
+        "np.sum(dA) instead of dA[i, h, w, c]",
     ),
     pool_backward("mask alone", _pool_backward(lambda x, g: 1 * _mask(x)), "the mask is not multiplied with dA"),
     pool_backward(

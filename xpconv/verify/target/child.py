@@ -9,6 +9,7 @@ from typing import Any
 
 from xpconv.verify.target.judge import Judge
 from xpconv.verify.target.load import NAMES, LoadError, load
+from xpconv.verify.target.room import room
 
 
 class Sheet:
@@ -39,17 +40,31 @@ def main() -> None:
     """Check the target that the arguments name: file of the records, source, attribute, seed, what is over already.
 
     The last is {"skip": {statement: reason}, "statuses": {function: status}}, both from processes before this one.
+    The target works in a folder beside the records, where it finds what lies beside it.
     """
     records, source, attribute, seed, over = sys.argv[2:]
-    sheet, before = Sheet(records), json.loads(over)
+    path = Path(source).absolute()
+    is_file = path.suffix in (".py", ".ipynb")
+    beside = path.parent if is_file else Path.cwd()
+    folder = Path(records).absolute().with_name("folder")
+    folder.mkdir()
+    if not is_file:
+        sys.path.insert(0, str(beside))
+    with room(folder, beside):
+        _judge(Sheet(records), (source, path, attribute), int(seed), over)
+
+
+def _judge(sheet: Sheet, target: tuple[str, Path, str], seed: int, over: str) -> None:
+    attribute = target[2]
+    before = json.loads(over)
     try:
-        loaded = load(source, attribute, sheet.step, before["skip"])
+        loaded = load(*target, sheet.step, before["skip"])
     except LoadError as error:
         sheet.write("refused", text=str(error))
         return
     for note in loaded.notes:
         sheet.write("note", text=str(note), about=note.about)
-    judge = Judge(loaded, int(seed), before["statuses"])
+    judge = Judge(loaded, seed, before["statuses"])
     for name in NAMES if not attribute or len(loaded.functions) > 1 else loaded.functions:
         if name not in before["statuses"]:
             sheet.step(name)

@@ -8,7 +8,6 @@ import difflib
 import importlib
 import inspect
 import linecache
-import os
 import re
 import sys
 import types
@@ -66,17 +65,17 @@ class Loaded:
     near: dict[str, str] = field(default_factory=dict)  # name of a function that is absent -> one like it
 
 
-def load(source: str, attribute: str, begin: Tell, skip: Mapping[str, str]) -> Loaded:
+def load(source: str, path: Path, attribute: str, begin: Tell, skip: Mapping[str, str]) -> Loaded:
     """Find the functions of a target by their names, in the course's order; LoadError if there are none.
 
-    `begin` is told each step before it runs; `skip` has those that are not to run, with the reason.
+    `path` is the whole path of a `source` that is a file. `begin` is told each step before it runs; `skip` has those
+    that are not to run, with the reason.
     """
-    path = Path(source)
     loader = _Loader(begin, skip)
     if path.suffix == ".ipynb":
-        holder: Any = loader.notebook(path.absolute())
+        holder: Any = loader.notebook(path)
     elif path.suffix == ".py":
-        holder = loader.script(path.absolute())
+        holder = loader.script(path)
     else:
         holder = _module(source, begin)
     only = ""
@@ -148,7 +147,6 @@ def _instance(holder: Any) -> Any:
 
 
 def _module(name: str, begin: Tell) -> Any:
-    sys.path.insert(0, os.getcwd())
     begin(f"importing {name}")
     try:
         return importlib.import_module(name)
@@ -184,12 +182,11 @@ class _Loader:
         self._lost: dict[str, Note] = {}  # names that are not there, and why; "*": any
 
     def notebook(self, path: Path) -> Any:
-        """Run the code cells of a notebook as Jupyter does, in the folder where it lies."""
+        """Run the code cells of a notebook as Jupyter does."""
         try:
             found = cells.notebook(path)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise LoadError(f"{path.name} is no notebook: {said(error)}") from None
-        os.chdir(path.parent)
         return self._run(path, found, "__main__")
 
     def script(self, path: Path) -> Any:
