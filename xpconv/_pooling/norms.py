@@ -80,8 +80,10 @@ def _norm(work: Workspace, windows: Windows, region: Region, slab: Array, p: flo
         return largest
     scale = xp.where((largest > 0) & (largest < math.inf), largest, xp.ones_like(largest))
 
-    def step(total: Array, values: Sequence[Array]) -> Array:
-        return total + portable.power(xp, xp.abs(values[0]) / scale, p)
+    def step(total: Array | None, values: Sequence[Array]) -> Array:
+        power = portable.power(xp, xp.abs(values[0]) / scale, p)
+        return power if total is None else total + power
 
-    total = portable.fold(work, windows, region, [slab], step, xp.zeros_like(scale))
+    begin = xp.zeros_like(scale) if work.space.loops else None  # elsewhere zeros are a kernel of their own
+    total = portable.fold(work, windows, region, [slab], step, begin)
     return scale * portable.power(xp, total, 1 / p)

@@ -253,9 +253,12 @@ def fold(
     region: Region,
     slabs: Sequence[Array],
     step: Callable[[Array, Sequence[Array]], Array],
-    state: Array,
+    state: Array | None,
 ) -> Array:
-    """Go over the taps in order: `step` is given the state and the pixels of a tap of every window, from each slab."""
+    """Go over the taps in order: `step` is given the state and the pixels of a tap of every window, from each slab.
+
+    A loop that stands in a graph begins with an array.
+    """
     if not work.space.loops:
         for values in zip(*(each_tap(work, windows, region, slab) for slab in slabs), strict=True):
             state = step(state, values)
