@@ -92,6 +92,14 @@ def test_random_networks_have_the_bits_of_the_whole_image(first: int) -> None:
     assert sum(bool(check(seed, (12, 40))) for seed in range(first, first + 15)) > 7
 
 
+@pytest.mark.needs("numba")
+def test_random_networks_in_compiled_loops_have_the_bits_of_the_whole_image() -> None:
+    """In the other padding modes too, whose pixels a block finds beside its own."""
+    with xc.set_options(compiled=True):
+        for seed in range(60):
+            check(seed, (8, 30))
+
+
 @pytest.mark.slow
 def test_many_random_networks_have_the_bits_of_the_whole_image() -> None:
     for seed in range(10_000, 12_000):

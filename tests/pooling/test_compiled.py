@@ -49,6 +49,7 @@ LARGE: dict[str, Case] = {
     "overlapping": ((2, 64, 60, 24), 5, {"stride": 1, "padding": 2}),
     "global": ((5, 7, 7, 300), 7, {}),
     "13x13": ((3, 40, 41, 24), 13, {"stride": 1, "padding": 6}),
+    "1-d in pairs": ((2, 9000, 20), 2, {"padding": 1}),
     "1-d long apart": ((2, 3000, 32), 300, {}),
     "1-d long": ((2, 3000, 32), 300, {"stride": 2, "padding": 100}),
     "3-d": ((3, 12, 20, 21, 20), 3, {"stride": 2, "padding": 1}),

@@ -51,13 +51,17 @@ class _Correlation:
 
     @property
     def clips(self) -> bool:
-        """Say whether the block of a region comes with the bias, of images without their padding."""
-        return REGISTRY[self.plan.algorithm].clips and self.plan.geometry.mode == "zeros"
+        """Say whether the block of a region comes with the bias, of images without a padding of zeros."""
+        return REGISTRY[self.plan.algorithm].clips
 
     def clipped(self, region: Region, work: Workspace, out: Array | None, bias: Array | None) -> Array:
         """Compute the block of a region with its bias."""
         geometry, algorithm = self.plan.geometry, algorithm_of(self.call, self.plan)
-        pixels, place = inside(work, self.x, geometry, region, lens=self.call.lens)
+        place: tuple[int, Ints] = 0, (0,) * geometry.rank
+        if geometry.mode == "zeros":
+            pixels, place = inside(work, self.x, geometry, region, lens=self.call.lens)
+        else:
+            pixels = slab(work, self.x, geometry, region, lens=self.call.lens)
         shape = tuple(stop - start for start, stop in region)
         return algorithm.clipped(work, pixels, self.weight, bias, geometry, (place, shape), out)
 

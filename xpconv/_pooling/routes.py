@@ -64,10 +64,10 @@ class Routes:
         if not windows.batch:
             return self.result
         cuts = self._by_places() if self.placed else self._by_axes()
+        self.tile = cuts.tile
         boxes = Boxes.of(self.call, windows, self.ties, self.pixels, self.grads, self.target)
         if boxes is not None and self._of_boxes(boxes):
             return self.result
-        self.tile = cuts.tile
         self.loops = self._compiled(cuts)
         if self.loops is not None:  # in which a thread pays earlier than in calls
             weight = 4 + sum(line.kernel for line in windows.lines)
@@ -94,10 +94,11 @@ class Routes:
         """Run the loops, and say whether they served every window."""
         wrong: list[Region] = []
         arrays = self.pixels, self.grads, self.target
+        held = self.apart or not (self.placed or self._in_rows())  # tiles add to zeros
 
         def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
             assert isinstance(work, BufferedWorkspace)
-            if not boxes.gradient(work, region, own, arrays, self.apart):
+            if not boxes.gradient(work, region, own, arrays, held):
                 wrong.append(region)
 
         sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)

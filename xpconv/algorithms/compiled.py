@@ -273,4 +273,5 @@ def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> tuple[Piece, ...]
 
 def _pointwise(geometry: Geometry) -> bool:
     """Say whether each window is the pixel of its own place, not a neighbour as in some phases of a gradient."""
-    return geometry.taps == math.prod(geometry.stride) == 1 and not any(map(any, geometry.padding))
+    alone = geometry.taps == math.prod(geometry.stride) == 1 and geometry.input == geometry.output
+    return alone and not any(map(any, geometry.padding))
