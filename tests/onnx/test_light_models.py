@@ -16,27 +16,16 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from bench.networks import LIGHT, NAMES
 from tests.onnx.runtime import by_runtime, by_us, packages
 from xpconv.testing import assert_within_bound
 
 pytestmark = pytest.mark.needs("onnx")
 
-MODELS = [
-    "bvlc_alexnet",
-    "densenet121",
-    "inception_v1",
-    "inception_v2",
-    "resnet50",
-    "shufflenet",
-    "squeezenet",
-    "vgg19",
-    "zfnet512",
-]
-
 
 def path(name: str) -> Path:
     (onnx,) = packages("onnx")
-    return Path(onnx.__file__).parent / f"backend/test/data/light/light_{name}.onnx"
+    return Path(onnx.__file__).parent / LIGHT / f"light_{name}.onnx"
 
 
 def image(model: Any) -> dict[str, np.ndarray]:
@@ -62,7 +51,7 @@ def batch_normalization_of_opset_9() -> Any:
 
 
 QUICK = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "vgg19" else name for name in MODELS if name != "squeezenet"
+    pytest.param(name, marks=pytest.mark.slow) if name == "vgg19" else name for name in NAMES if name != "squeezenet"
 ]
 
 
@@ -120,7 +109,7 @@ def layers(name: str) -> list[tuple[str, tuple[tuple[int, ...], ...], dict[str, 
 
 @pytest.mark.needs("onnxruntime")
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_layer_on_random_numbers(name: str) -> None:
     """Two results that are each within the bound of the exact one are within twice the bound of each other."""
     found = layers(name)

@@ -24,9 +24,7 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None
     `conjugate`: the weight is taken conjugate, if it is complex; the plan counts the copy.
     """
     if not conjugate:
-        found = repeats.perform(
-            "correlate", call, plan, [x, w, b], lambda notes, arrays: _note(call, plan, notes, arrays)
-        )
+        found = repeats.perform(_note, call, plan, [x, w, b])
         if found is not None:
             return found
     return perform(Task(call, plan, x, w, b, conjugate=conjugate))

@@ -36,9 +36,7 @@ def input_grad(
     """
     weight = _Weight(plan.geometry, w, conjugate and call.arithmetic.is_complex)
     if b is None and not weight.conjugate and plan.geometry.mode == "zeros":
-        found = repeats.perform(
-            "input_grad", call, plan, [dz, w], lambda notes, arrays: _note(call, plan, notes, arrays)
-        )
+        found = repeats.perform(_note, call, plan, [dz, w])
         if found is not None:
             return found
     if plan.geometry.mode == "zeros" or plan.geometry.batch == 0:

@@ -25,8 +25,8 @@ from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
 
 Array = np.ndarray[Any, Any]
-# does a pass on these arrays, which may be None, and notes what it does; its result, or None if not all can be noted
-Note = Callable[[Notes, list[Any]], Array | None]
+# does a pass, by its plan and on arrays that may be None, and notes what it does; None if not all can be noted
+Note = Callable[[Call, Any, Notes, list[Any]], Array | None]
 
 WORKSPACE = 1 << 19  # bytes of a plan, which counts pieces of memory that a small pass does not come to
 MOST_BYTES = 1 << 17  # of one pass's arrays
@@ -68,8 +68,8 @@ class _State:
 class _Repeat:
     """One pass that came twice."""
 
-    def __init__(self, call: Call, plan: Plan | GradientPlan, note: Note) -> None:
-        self.call, self.plan, self._note = call, plan, note
+    def __init__(self, note: Note, call: Call, plan: Plan | GradientPlan) -> None:
+        self._note, self.call, self.plan = note, call, plan
         self._idle: list[_State] = []  # given back and taken by one call each, which the interpreter does not interrupt
 
     def note(self, arrays: list[Array | None]) -> bool:
@@ -119,7 +119,7 @@ class _Repeat:
         if any(a is not None and b is not None and a.strides != b.strides for a, b in zip(own, arrays, strict=True)):
             return None
         notes = Notes(call.space, call.arithmetic)
-        result = self._note(notes, own)
+        result = self._note(call, self.plan, notes, own)
         return None if result is None else _State(own, notes, notes.calls, result)
 
 
@@ -143,14 +143,12 @@ class Repeats:
         """Take a lock of its own in a forked child, where another thread may have held it."""
         self._lock = threading.Lock()
 
-    def perform(
-        self, name: str, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], note: Note
-    ) -> Array | None:
+    def perform(self, note: Note, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None]) -> Array | None:
         """Do a small pass on NumPy that came before; None where it has to be done at full length."""
         if not call.traits.buffers or not 0 < plan.flops <= SMALL or call.lens is not None:
             return None
         key = (
-            name,
+            note,
             id(plan),
             id(call.arithmetic),
             call.layout,
@@ -163,7 +161,7 @@ class Repeats:
         if found is None:
             self._keep(key, _Met(call, plan))
         elif found.noted:
-            self._keep(key, _repeat(call, plan, arrays, note) or _Met(call, plan, noted=False))
+            self._keep(key, _repeat(note, call, plan, arrays) or _Met(call, plan, noted=False))
         return None
 
     def forget(self) -> None:
@@ -188,7 +186,7 @@ class Repeats:
                 del self._known[next(iter(self._known))]
 
 
-def _repeat(call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], note: Note) -> _Repeat | None:
+def _repeat(note: Note, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None]) -> _Repeat | None:
     """Note a pass that is in one dtype throughout."""
     arithmetic = call.arithmetic
     dtypes = {np.dtype(d) for d in (arithmetic.inputs, arithmetic.factors, arithmetic.sums, arithmetic.wanted)}
@@ -196,7 +194,7 @@ def _repeat(call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], n
     plain = all({array.dtype} == dtypes and array.flags.aligned for array in given)
     if arithmetic.exact is not None or not plain:
         return None
-    made = _Repeat(call, plan, note)
+    made = _Repeat(note, call, plan)
     return made if made.note(arrays) else None
 
 

@@ -38,7 +38,7 @@ def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
     """
     if plan.geometry.positions == 0:
         return call.space.zeros(plan.geometry.kernel_shape, call.arithmetic.sums)
-    found = repeats.perform("weight_grad", call, plan, [x, dz], lambda notes, arrays: _note(call, plan, notes, arrays))
+    found = repeats.perform(_note, call, plan, [x, dz])
     if found is None:
         found = _weight_grad(call, plan, x, dz)
     if found is None:
