@@ -64,14 +64,15 @@ def read(name: str) -> Network:
 
 
 def weighted(network: Network) -> Any:
-    """Load a model with drawn weights as a part of it, where its file makes them of one number in each run."""
+    """Load a model with drawn weights of its convolutions, which the file makes of one number in each run."""
     onnx = importlib.import_module("onnx")
     model = onnx.load(network.path)
     shapes = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    wanted = {name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]}
     rng = np.random.default_rng(1)
     kept = []
     for node in model.graph.node:
-        if node.op_type != "ConstantOfShape":
+        if node.op_type != "ConstantOfShape" or node.output[0] not in wanted:
             kept.append(node)
             continue
         shape = tuple(map(int, shapes[node.input[0]]))

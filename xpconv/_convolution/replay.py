@@ -67,9 +67,11 @@ def small(task: Task) -> Small | None:
             return None
         straight = Straight(task, algorithm)
         return straight if straight.workspace <= call.room else None
-    copied = prod(geometry.input_shape) + prod(geometry.output_shape)
-    fits = copied * np.dtype(call.arithmetic.inputs).itemsize <= WORKSPACE
-    return Replay(task) if fits and serves(task.plan, MOST_FLOPS) else None
+    copied = (prod(geometry.input_shape) + prod(geometry.output_shape)) * np.dtype(call.arithmetic.inputs).itemsize
+    if copied > WORKSPACE or not serves(task.plan, MOST_FLOPS, 4 * WORKSPACE):
+        return None
+    replay = Replay(task)
+    return replay if replay.nbytes <= 2 * WORKSPACE else None
 
 
 class Straight(Small):

@@ -39,14 +39,15 @@ CROWDED = 1024  # bytes: planes a multiple of it apart meet in few places of a c
 FEW = 16  # planes
 
 
-def _by_planes(out: Array) -> bool:
+def _by_planes(out: np.ndarray[Any, Any]) -> bool:
     """Say whether a block is written faster plane by plane than pixel by pixel, of a result whose channels are first.
 
     Pixel by pixel every plane has a cache line open, which crowd each other out. Measured, 64 channels of 64x64 pixels:
     1.31 and 0.27 ms; of 56x56, 0.14 and 0.23.
     """
-    apart = abs(out.strides[-1])
-    return out.ndim > 2 and apart > abs(out.strides[-2]) and (apart % CROWDED == 0 or out.shape[-1] <= FEW)
+    if out.ndim < 3 or abs(out.strides[-1]) <= abs(out.strides[-2]):
+        return False
+    return out.strides[-1] % CROWDED == 0 or out.shape[-1] <= FEW
 
 
 class BufferedWorkspace(Workspace):
