@@ -98,12 +98,12 @@ class Direct(Algorithm):
             return _sum_of_planes(work, slab, weight, geometry, output)
         if traced.in_a_loop(work.space, geometry):
             flat = xp.reshape(weight, (geometry.taps, *weight.shape[geometry.rank :]))
-            taps = functools.partial(traced.tap, work.space, slab, geometry, output)
-            total = traced.total(
-                work.space,
-                geometry.taps,
-                lambda number: _add_tap(work, None, taps(number), flat[number, ...], geometry),
-            )
+
+            def share(number: Any) -> Array:
+                pixels = traced.tap(work.space, slab, geometry, output, number)
+                return _add_tap(work, None, pixels, flat[number, ...], geometry)
+
+            total = traced.total(work.space, geometry.taps, share)
         else:
             total = None
             for tap, offset in geometry.offsets():
