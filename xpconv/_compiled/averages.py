@@ -10,82 +10,99 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpconv._compiled.lanes import LANES, add, divide, fill, load, store
+
 Array = Any
 
+WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
 
-def forward(x: Array, y: Array, place: Array, rows: Array, columns: Array, row: Array, taps: Array) -> None:
-    """(N, H, W, C) -> y (N, OH, OW, C): the means, of images and of rows ``place`` (first, after the last of either).
 
-    ``taps`` holds the taps of the windows of each axis, (OH + OW), which sums are divided by.
+def forward(
+    x: Array, y: Array, place: Array, deep: Array, rows: Array, columns: Array, row: Array, taps: Array
+) -> None:
+    """(N, D, H, W, C) -> y (N, OD, OH, OW, C): the means, of images, planes and rows ``place`` (first, after the last).
+
+    ``row`` has room for one of pixels and channels; ``taps`` holds the taps of the windows of each axis, which sums are
+    divided by.
     """
-    channels, zero = x.shape[3], x.dtype.type(0)
+    channels, length, zero = x.shape[4], x.shape[3] * x.shape[4], x.dtype.type(0)
+    source, target = x.reshape(-1), y.reshape(-1)
     for n in range(place[0], place[1]):
-        for i in range(place[2], place[3]):
-            at, stop = rows[i], rows[i + 1]
-            begun = rows[at] != 0
-            if begun:
-                for u in range(row.size):
-                    row[u] = zero
-            at += 1
-            while at < stop:
-                source = x[n, rows[at]].reshape(-1)
-                at += 1
-                if not begun and at < stop:
-                    other = x[n, rows[at]].reshape(-1)
-                    at += 1
-                    for u in range(row.size):
-                        row[u] = source[u] + other[u]
-                    begun = True
-                elif not begun:
-                    for u in range(row.size):
-                        row[u] = source[u]
-                    begun = True
-                elif at < stop:  # two rows for one reading and writing of the sum
-                    other = x[n, rows[at]].reshape(-1)
-                    at += 1
-                    for u in range(row.size):
-                        row[u] = row[u] + source[u] + other[u]
-                else:
-                    for u in range(row.size):
-                        row[u] = row[u] + source[u]
-            for j in range(y.shape[2]):
-                o, many = y[n, i, j], taps[i] * taps[y.shape[1] + j]
-                at, stop = columns[j], columns[j + 1]
-                begun = columns[at] != 0
-                if begun:
-                    for c in range(channels):
-                        o[c] = zero
-                at += 1
-                if not begun and at + 2 == stop:
-                    source = row[columns[at] * channels : (columns[at] + 1) * channels]
-                    other = row[columns[at + 1] * channels : (columns[at + 1] + 1) * channels]
-                    for c in range(channels):
-                        o[c] = (source[c] + other[c]) / many
-                    continue
-                if not begun and at + 3 == stop:
-                    source = row[columns[at] * channels : (columns[at] + 1) * channels]
-                    other = row[columns[at + 1] * channels : (columns[at + 1] + 1) * channels]
-                    third = row[columns[at + 2] * channels : (columns[at + 2] + 1) * channels]
-                    for c in range(channels):
-                        o[c] = (source[c] + other[c] + third[c]) / many
-                    continue
-                while at < stop:
-                    source = row[columns[at] * channels : (columns[at] + 1) * channels]
-                    at += 1
-                    if not begun:
-                        for c in range(channels):
-                            o[c] = source[c]
-                        begun = True
-                    elif at < stop:
-                        other = row[columns[at] * channels : (columns[at] + 1) * channels]
-                        at += 1
-                        for c in range(channels):
-                            o[c] = o[c] + source[c] + other[c]
-                    else:
-                        for c in range(channels):
-                            o[c] = o[c] + source[c]
-                for c in range(channels):
-                    o[c] = o[c] / many
+        for a in range(place[2], place[3]):
+            for i in range(place[4], place[5]):
+                planes, lines = deep[deep[a] : deep[a + 1]], rows[rows[i] : rows[i + 1]]
+                _rows(row, source, n * x.shape[1], x.shape[2], length, planes, lines)
+                beside = taps[a] * taps[y.shape[1] + i]
+                for j in range(y.shape[3]):
+                    begin, end = columns[j] + 1, columns[j + 1]
+                    to = (((n * y.shape[1] + a) * y.shape[2] + i) * y.shape[3] + j) * channels
+                    start = zero if columns[begin - 1] != 0 else -zero  # which leaves a -0 alone
+                    number = beside * taps[y.shape[1] + y.shape[2] + j]
+                    none, many = fill(row, start), fill(row, number)
+                    c = 0
+                    while c < channels and channels >= WIDE:
+                        c = min(c, channels - WIDE)
+                        s0, s1, s2, s3 = none, none, none, none
+                        for e in range(begin, end):
+                            at = columns[e] * channels + c
+                            s0, s1 = add(s0, load(row, at)), add(s1, load(row, at + LANES))
+                            s2, s3 = add(s2, load(row, at + 2 * LANES)), add(s3, load(row, at + 3 * LANES))
+                        store(target, to + c, divide(s0, many))
+                        store(target, to + c + LANES, divide(s1, many))
+                        store(target, to + c + 2 * LANES, divide(s2, many))
+                        store(target, to + c + 3 * LANES, divide(s3, many))
+                        c += WIDE
+                    while c < channels and channels >= LANES:
+                        c = min(c, channels - LANES)
+                        s0 = none
+                        for e in range(begin, end):
+                            s0 = add(s0, load(row, columns[e] * channels + c))
+                        store(target, to + c, divide(s0, many))
+                        c += LANES
+                    for b in range(c, channels):
+                        s = start
+                        for e in range(begin, end):
+                            s += row[columns[e] * channels + b]
+                        target[to + b] = s / number
+
+
+def _rows(row: Array, source: Array, image: int, height: int, length: int, planes: Array, lines: Array) -> None:
+    """Sum up rows, so long, of an image, which begins with the plane ``image``: over some planes, then over the rows.
+
+    The lists begin with whether a sum begins with 0.
+    """
+    zero = row.dtype.type(0)
+    first, start = zero if planes[0] != 0 else -zero, zero if lines[0] != 0 else -zero
+    inner, none, single = fill(row, first), fill(row, start), planes.size == 2 and planes[0] == 0
+    u = 0
+    while u < length and length >= WIDE:
+        u = min(u, length - WIDE)  # the last ones may take some numbers again
+        s0, s1, s2, s3 = none, none, none, none
+        for line in lines[1:]:
+            if single:
+                at = ((image + planes[1]) * height + line) * length + u
+                s0, s1 = add(s0, load(source, at)), add(s1, load(source, at + LANES))
+                s2, s3 = add(s2, load(source, at + 2 * LANES)), add(s3, load(source, at + 3 * LANES))
+                continue
+            t0, t1, t2, t3 = inner, inner, inner, inner
+            for plane in planes[1:]:
+                at = ((image + plane) * height + line) * length + u
+                t0, t1 = add(t0, load(source, at)), add(t1, load(source, at + LANES))
+                t2, t3 = add(t2, load(source, at + 2 * LANES)), add(t3, load(source, at + 3 * LANES))
+            s0, s1, s2, s3 = add(s0, t0), add(s1, t1), add(s2, t2), add(s3, t3)
+        store(row, u, s0)
+        store(row, u + LANES, s1)
+        store(row, u + 2 * LANES, s2)
+        store(row, u + 3 * LANES, s3)
+        u += WIDE
+    for v in range(u, length):
+        s = start
+        for line in lines[1:]:
+            t = first
+            for plane in planes[1:]:
+                t += source[((image + plane) * height + line) * length + v]
+            s += t
+        row[v] = s
 
 
 def gradient(g: Array, dx: Array, place: Array, rows: Array, columns: Array, shares: Array, taps: Array) -> None:
@@ -145,3 +162,6 @@ def gradient(g: Array, dx: Array, place: Array, rows: Array, columns: Array, sha
                 else:
                     for u in range(length):
                         target[u] = target[u] + one[u]
+
+
+PARTS = (_rows,)  # that the loops call

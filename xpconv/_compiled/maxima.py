@@ -10,88 +10,84 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpconv._compiled.lanes import LANES, fill, larger, load, store
+
 Array = Any
 
+WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
 
-def forward(x: Array, y: Array, place: Array, order_h: Array, order_w: Array, row: Array, fill: float) -> None:
-    """(N, H, W, C) -> y (N, OH, OW, C), the rows of the tile ``place[11]`` to ``place[12]`` of ``place[13]`` images."""
-    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
-    first, step_h, gap_h, before_h, full_h = place[0], place[2], place[3], place[4], place[5]
-    step_w, gap_w, before_w, full_w = place[7], place[8], place[9], place[10]
-    length = width * channels
-    for n in range(first, first + place[13]):
-        for i in range(place[11], place[12]):
-            begun = False
-            if full_h == 0:
-                for u in range(length):
-                    row[u] = fill
-                begun = True
-            k = 0
-            while k < order_h.size:
-                v = i * step_h + order_h[k] * gap_h - before_h
-                k += 1
-                if v < 0 or v >= height:
-                    continue
-                h = -1  # another row, so that a sum is read and written once for two
-                while k < order_h.size and h < 0:
-                    h = i * step_h + order_h[k] * gap_h - before_h
-                    h = h if h < height else -1
-                    k += 1
-                source, other = x[n, v].reshape(-1), x[n, max(h, 0)].reshape(-1)
-                if h < 0 and not begun:
-                    for u in range(length):
-                        row[u] = source[u]
-                elif h < 0:
-                    for u in range(length):
-                        m, t = row[u], source[u]
-                        row[u] = m if (t < m) | (m != m) else t
-                elif not begun:
-                    for u in range(length):
-                        m, t = source[u], other[u]
-                        row[u] = m if (t < m) | (m != m) else t
-                else:
-                    for u in range(length):
-                        m, t, p = row[u], source[u], other[u]
-                        m = m if (t < m) | (m != m) else t
-                        row[u] = m if (p < m) | (m != m) else p
-                begun = True
-            for j in range(y.shape[2]):
-                o = y[n, i, j]
-                begun = False
-                if full_w == 0:
-                    for c in range(channels):
-                        o[c] = fill
-                    begun = True
-                k = 0
-                while k < order_w.size:
-                    u = j * step_w + order_w[k] * gap_w - before_w
-                    k += 1
-                    if u < 0 or u >= width:
-                        continue
-                    h = -1
-                    while k < order_w.size and h < 0:
-                        h = j * step_w + order_w[k] * gap_w - before_w
-                        h = h if h < width else -1
-                        k += 1
-                    source = row[u * channels : (u + 1) * channels]
-                    other = row[max(h, 0) * channels : (max(h, 0) + 1) * channels]
-                    if h < 0 and not begun:
-                        for c in range(channels):
-                            o[c] = source[c]
-                    elif h < 0:
-                        for c in range(channels):
-                            m, t = o[c], source[c]
-                            o[c] = m if (t < m) | (m != m) else t
-                    elif not begun:
-                        for c in range(channels):
-                            m, t = source[c], other[c]
-                            o[c] = m if (t < m) | (m != m) else t
-                    else:
-                        for c in range(channels):
-                            m, t, p = o[c], source[c], other[c]
+
+def forward(
+    x: Array, y: Array, place: Array, deep: Array, rows: Array, columns: Array, row: Array, least: float
+) -> None:
+    """(N, D, H, W, C) -> y (N, OD, OH, OW, C), of images, planes and rows ``place`` (first, after the last of each).
+
+    Axis by axis a list of the pixels of each window, as in `averages`; ``row`` has room for one of pixels and channels.
+    """
+    channels, length, lowest = x.shape[4], x.shape[3] * x.shape[4], x.dtype.type(least)
+    source, target, none = x.reshape(-1), y.reshape(-1), fill(row, least)
+    for n in range(place[0], place[1]):
+        for a in range(place[2], place[3]):
+            for i in range(place[4], place[5]):
+                planes, lines = deep[deep[a] + 1 : deep[a + 1]], rows[rows[i] + 1 : rows[i + 1]]
+                _rows(row, source, n * x.shape[1], x.shape[2], length, planes, lines, lowest)
+                for j in range(y.shape[3]):
+                    begin, end = columns[j] + 1, columns[j + 1]
+                    to = (((n * y.shape[1] + a) * y.shape[2] + i) * y.shape[3] + j) * channels
+                    c = 0
+                    while c < channels and channels >= WIDE:
+                        c = min(c, channels - WIDE)
+                        m0, m1, m2, m3 = none, none, none, none
+                        for e in range(begin, end):
+                            at = columns[e] * channels + c
+                            m0, m1 = larger(m0, load(row, at)), larger(m1, load(row, at + LANES))
+                            m2 = larger(m2, load(row, at + 2 * LANES))
+                            m3 = larger(m3, load(row, at + 3 * LANES))
+                        store(target, to + c, m0)
+                        store(target, to + c + LANES, m1)
+                        store(target, to + c + 2 * LANES, m2)
+                        store(target, to + c + 3 * LANES, m3)
+                        c += WIDE
+                    while c < channels and channels >= LANES:
+                        c = min(c, channels - LANES)
+                        m0 = none
+                        for e in range(begin, end):
+                            m0 = larger(m0, load(row, columns[e] * channels + c))
+                        store(target, to + c, m0)
+                        c += LANES
+                    for b in range(c, channels):
+                        m = lowest
+                        for e in range(begin, end):
+                            t = row[columns[e] * channels + b]
                             m = m if (t < m) | (m != m) else t
-                            o[c] = m if (p < m) | (m != m) else p
-                    begun = True
+                        target[to + b] = m
+
+
+def _rows(
+    row: Array, source: Array, first: int, height: int, length: int, planes: Array, lines: Array, least: float
+) -> None:
+    """Take the maxima of some rows, so long, of some planes of an image, which begins with the plane ``first``."""
+    none, u = fill(row, least), 0
+    while u < length and length >= WIDE:
+        u = min(u, length - WIDE)  # the last ones may take some numbers again
+        m0, m1, m2, m3 = none, none, none, none
+        for line in lines:
+            for plane in planes:
+                at = ((first + plane) * height + line) * length + u
+                m0, m1 = larger(m0, load(source, at)), larger(m1, load(source, at + LANES))
+                m2, m3 = larger(m2, load(source, at + 2 * LANES)), larger(m3, load(source, at + 3 * LANES))
+        store(row, u, m0)
+        store(row, u + LANES, m1)
+        store(row, u + 2 * LANES, m2)
+        store(row, u + 3 * LANES, m3)
+        u += WIDE
+    for v in range(u, length):
+        m = least
+        for line in lines:
+            for plane in planes:
+                t = source[((first + plane) * height + line) * length + v]
+                m = m if (t < m) | (m != m) else t
+        row[v] = m
 
 
 def places(x: Array, spots: Array, place: Array, best: Array) -> None:
@@ -275,3 +271,6 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                 if v - low < written:
                     for c in range(channels):
                         o[c] = o[c] + part[c]
+
+
+PARTS = (_rows,)  # that the loops call

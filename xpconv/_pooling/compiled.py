@@ -16,7 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling.lines import Strided, Windows
-from xpconv._pooling.sweep import Cut
+from xpconv._pooling.sweep import Cut, Step, sweep
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
@@ -24,7 +24,7 @@ from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
-LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
+LEAST = 16  # channels: with fewer NumPy's calls over rows are faster
 # seconds an element, or more
 SAVED = {
     "maxima": 0.5e-9,
@@ -77,20 +77,14 @@ class Loops:
             return None
         if call.layout != "channels_last":
             return None
-        dense = name == "maxima" and LEAST > 1 and windows.lines[-1].stride == 1
         room = call.options.room // 2  # other work arrays are small beside a row of the images
-        if dense or windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
+        if windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
             return None
         if not serves(name, call, windows, *arrays):
             return None
         return Loops(
             name, build.NAMES[arrays[0].dtype], windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines)
         )
-
-    def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
-        """(N, *I, C) -> y (N, *O, C) in a region of windows."""
-        row, places = self._row(work, x), self._place(region)
-        self._run(four(x), four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
 
     def places(self, work: BufferedWorkspace, region: Region, x: Array, spots: Array) -> None:
         """(N, *I, C) -> spots (N, *O, C), the place of each maximum, in a region of windows."""
@@ -120,9 +114,6 @@ class Loops:
     def _run(self, *arguments: Any) -> None:
         build.get(self.name, self.dtype)(*arguments)
 
-    def _row(self, work: BufferedWorkspace, x: Array) -> Array:
-        return work.buffer("row", (self.columns.size * x.shape[-1],), x.dtype)
-
     @staticmethod
     def _rows(region: Region) -> tuple[int, int]:
         return region[1] if len(region) == 3 else (0, 1)
@@ -145,6 +136,18 @@ def images_each(windows: Windows, threads: int) -> int:
     pieces = max(1, min(PARTS, math.prod(windows.input_shape) // ENOUGH))
     pieces = -(-pieces // threads) * threads if threads > 1 else 1
     return max(1, -(-windows.batch // pieces))
+
+
+def share(call: Call, windows: Windows, cuts: Cut, step: Step) -> None:
+    """Take a pooling at once on the calling thread, or where more than one pays, tile by tile."""
+    if cuts.workers > 1 or cuts.channels < windows.channels:
+        sweep(call, windows, cuts, step, 4)
+        return
+    work = BufferedWorkspace(call.space, call.arithmetic)
+    try:
+        step(work, tuple((0, n) for n in cuts.shape), slice(0, windows.channels), windows)
+    finally:
+        work.release()
 
 
 def rows_apart(call: Call, windows: Windows) -> Cut:
@@ -170,11 +173,9 @@ def four(array: Array) -> Array:
     return array if array.ndim == 4 else array[:, None]
 
 
-@lru_cache(maxsize=256)
-def _order(line: Strided) -> Array:
-    """Give the taps in the order in which `Reading` has them."""
-    taps = sorted(range(line.kernel), key=lambda tap: line.full and tap != line.least)
-    return np.array(taps, np.intp)
+def five(array: Array) -> Array:
+    """(N, *spatial, C) -> (N, D, H, W, C)."""
+    return array.reshape(array.shape[0], *(1,) * (5 - array.ndim), *array.shape[1:])
 
 
 @lru_cache(maxsize=1024)
