@@ -17,21 +17,20 @@ Array = Any
 WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
 
 
-def forward(
-    x: Array, y: Array, place: Array, deep: Array, rows: Array, columns: Array, row: Array, taps: Array
-) -> None:
+def forward(x: Array, y: Array, place: Array, lists: Array, row: Array, taps: Array) -> None:
     """(N, D, H, W, C) -> y (N, OD, OH, OW, C): the means, of images, planes and rows ``place`` (first, after the last).
 
     ``row`` has room for one of pixels and channels; ``taps`` holds the taps of the windows of each axis, which sums are
     divided by.
     """
     channels, length, zero = x.shape[4], x.shape[3] * x.shape[4], x.dtype.type(0)
+    deep, rows, columns = lists, lists[place[6] :], lists[place[7] :]
     source, target = x.reshape(-1), y.reshape(-1)
     for n in range(place[0], place[1]):
         for a in range(place[2], place[3]):
             for i in range(place[4], place[5]):
                 planes, lines = deep[deep[a] : deep[a + 1]], rows[rows[i] : rows[i + 1]]
-                _rows(row, source, n * x.shape[1], x.shape[2], length, planes, lines)
+                _rows(row, source, (n * x.shape[1], x.shape[2], length), planes, lines)
                 beside = taps[a] * taps[y.shape[1] + i]
                 for j in range(y.shape[3]):
                     begin, end = columns[j] + 1, columns[j + 1]
@@ -66,11 +65,12 @@ def forward(
                         target[to + b] = s / number
 
 
-def _rows(row: Array, source: Array, image: int, height: int, length: int, planes: Array, lines: Array) -> None:
-    """Sum up rows, so long, of an image, which begins with the plane ``image``: over some planes, then over the rows.
+def _rows(row: Array, source: Array, sizes: tuple[int, int, int], planes: Array, lines: Array) -> None:
+    """Sum up some rows, over some planes and then over the rows.
 
-    The lists begin with whether a sum begins with 0.
+    The lists begin with whether a sum begins with 0; ``sizes``: the image's first plane, rows of a plane, their length.
     """
+    image, height, length = sizes
     zero = row.dtype.type(0)
     first, start = zero if planes[0] != 0 else -zero, zero if lines[0] != 0 else -zero
     inner, none, single = fill(row, first), fill(row, start), planes.size == 2 and planes[0] == 0

@@ -17,20 +17,19 @@ Array = Any
 WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
 
 
-def forward(
-    x: Array, y: Array, place: Array, deep: Array, rows: Array, columns: Array, row: Array, least: float
-) -> None:
+def forward(x: Array, y: Array, place: Array, lists: Array, row: Array, least: float) -> None:
     """(N, D, H, W, C) -> y (N, OD, OH, OW, C), of images, planes and rows ``place`` (first, after the last of each).
 
     Axis by axis a list of the pixels of each window, as in `averages`; ``row`` has room for one of pixels and channels.
     """
     channels, length, lowest = x.shape[4], x.shape[3] * x.shape[4], x.dtype.type(least)
+    deep, rows, columns = lists, lists[place[6] :], lists[place[7] :]
     source, target, none = x.reshape(-1), y.reshape(-1), fill(row, least)
     for n in range(place[0], place[1]):
         for a in range(place[2], place[3]):
             for i in range(place[4], place[5]):
                 planes, lines = deep[deep[a] + 1 : deep[a + 1]], rows[rows[i] + 1 : rows[i + 1]]
-                _rows(row, source, n * x.shape[1], x.shape[2], length, planes, lines, lowest)
+                _rows(row, source, (n * x.shape[1], x.shape[2], length), planes, lines, lowest)
                 for j in range(y.shape[3]):
                     begin, end = columns[j] + 1, columns[j + 1]
                     to = (((n * y.shape[1] + a) * y.shape[2] + i) * y.shape[3] + j) * channels
@@ -63,10 +62,9 @@ def forward(
                         target[to + b] = m
 
 
-def _rows(
-    row: Array, source: Array, first: int, height: int, length: int, planes: Array, lines: Array, least: float
-) -> None:
-    """Take the maxima of some rows, so long, of some planes of an image, which begins with the plane ``first``."""
+def _rows(row: Array, source: Array, sizes: tuple[int, int, int], planes: Array, lines: Array, least: float) -> None:
+    """Take the maxima of rows of some planes; ``sizes``: the image's first plane, rows of a plane, their length."""
+    first, height, length = sizes
     none, u = fill(row, least), 0
     while u < length and length >= WIDE:
         u = min(u, length - WIDE)  # the last ones may take some numbers again
@@ -122,155 +120,6 @@ def places(x: Array, spots: Array, place: Array, best: Array) -> None:
                             keep = (p <= m) | (m != m)
                             best[c] = m if keep else p
                             o[c] = o[c] if keep else at
-
-
-def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Array, sums: Array) -> None:
-    """(N, H, W, C), (N, OH, OW, C) -> dx (N, H, W, C): each window's gradient to its first maximum, or first NaN.
-
-    Of the tile's rows of windows ``place[11]`` to ``place[12]`` of ``place[13]`` images, all of a row. What they give
-    is added to the first ``place[14]`` of the rows that they reach, from ``place[15]`` up to ``place[16]``, and put
-    into the others. Work arrays: ``tops`` (rows reached, OW, C), the largest pixel of a window in each row that the
-    tile reads; ``found`` (rows reached + OH, OW, C), its column, then the first row of each window that has its
-    maximum; ``sums`` (OW, C), the gradients of a row. From ``place[17]`` on stand the kernel's sizes and which taps of
-    each axis are the first to reach their pixels, (rows + columns).
-    """
-    width, channels = x.shape[2], x.shape[3]
-    first, step_h, gap_h, before_h = place[0], place[2], place[3], place[4]
-    step_w, gap_w, before_w = place[7], place[8], place[9]
-    top, bottom, written, low, high = place[11], place[12], place[14], place[15], place[16]
-    heads = place[17:]
-    columns, high_k, wide_k = g.shape[2], heads[0], heads[1]
-    # taps have the width of pixels, so that both fill a register alike
-    zero, number = x.dtype.type(0), found.dtype.type
-    none, once, twice = number(-1), number(1), number(2)
-    length = columns * channels
-    firsts = found[(high - low) * length :]
-    for n in range(first, first + place[13]):
-        for v in range(low, high):
-            source = x[n, v].reshape(-1)
-            for j in range(columns):
-                at = ((v - low) * columns + j) * channels
-                o, own = tops[at : at + channels], found[at : at + channels]
-                u = j * step_w - before_w
-                if wide_k > 1 and u >= 0 and u + (wide_k - 1) * gap_w < width:
-                    p0 = source[u * channels : (u + 1) * channels]
-                    p1 = source[(u + gap_w) * channels : (u + gap_w + 1) * channels]
-                    if wide_k == 2:
-                        for c in range(channels):
-                            m, t = p0[c], p1[c]
-                            keep = (t <= m) | (m != m)
-                            o[c] = m if keep else t
-                            own[c] = number(0) if keep else once
-                        continue
-                    p2 = source[(u + 2 * gap_w) * channels : (u + 2 * gap_w + 1) * channels]
-                    for c in range(channels):
-                        m, t, p = p0[c], p1[c], p2[c]
-                        keep = (t <= m) | (m != m)
-                        m = m if keep else t
-                        stay = (p <= m) | (m != m)
-                        o[c] = m if stay else p
-                        own[c] = (number(0) if keep else once) if stay else twice
-                    for k in range(3, wide_k):
-                        tap = number(k)
-                        pixel = source[(u + k * gap_w) * channels : (u + k * gap_w + 1) * channels]
-                        for c in range(channels):
-                            m, t = o[c], pixel[c]
-                            keep = (t <= m) | (m != m)
-                            o[c] = m if keep else t
-                            own[c] = own[c] if keep else tap
-                    continue
-                for c in range(channels):
-                    o[c] = zero
-                    own[c] = none
-                for k in range(wide_k):
-                    tap = number(k)
-                    u = j * step_w + k * gap_w - before_w
-                    if u < 0 or u >= width:
-                        continue
-                    pixel = source[u * channels : (u + 1) * channels]
-                    for c in range(channels):
-                        m, t = o[c], pixel[c]
-                        keep = (own[c] >= 0) & ((t <= m) | (m != m))
-                        o[c] = m if keep else t
-                        own[c] = own[c] if keep else tap
-        for i in range(top, bottom):
-            own = firsts[(i - top) * length : (i - top + 1) * length]
-            begun = False
-            for k in range(high_k):
-                tap = number(k)
-                v = i * step_h + k * gap_h - before_h
-                if v < low or v >= high:
-                    continue
-                row = tops[(v - low) * length : (v - low + 1) * length]
-                if not begun:
-                    for c in range(length):
-                        sums[c] = row[c]
-                        own[c] = tap
-                    begun = True
-                    continue
-                for c in range(length):
-                    m, t = sums[c], row[c]
-                    keep = (t <= m) | (m != m)
-                    sums[c] = m if keep else t
-                    own[c] = own[c] if keep else tap
-            if not begun:
-                for c in range(length):
-                    own[c] = none
-        for v in range(low, high):
-            begun = False
-            for k in range(high_k):
-                tap = number(k)
-                i = v + before_h - k * gap_h
-                if i < 0 or i % step_h != 0:
-                    continue
-                i = i // step_h
-                if i < top or i >= bottom:
-                    continue
-                share, own = g[n, i].reshape(-1), firsts[(i - top) * length : (i - top + 1) * length]
-                if begun:
-                    for c in range(length):
-                        sums[c] = sums[c] + (share[c] if own[c] == tap else zero)
-                elif heads[2 + k] != 0:
-                    for c in range(length):
-                        sums[c] = share[c] if own[c] == tap else zero
-                else:
-                    for c in range(length):
-                        sums[c] = zero + (share[c] if own[c] == tap else zero)
-                begun = True
-            if not begun:
-                for c in range(length):
-                    sums[c] = zero
-            target, part = dx[n, v].reshape(-1), tops[:channels]  # whose first row is not needed any more
-            for u in range(width):
-                o = target[u * channels : (u + 1) * channels]
-                a = part if v - low < written else o
-                begun = False
-                for k in range(wide_k):
-                    tap = number(k)
-                    j = u + before_w - k * gap_w
-                    if j < 0 or j % step_w != 0:
-                        continue
-                    j = j // step_w
-                    if j >= columns:
-                        continue
-                    at = ((v - low) * columns + j) * channels
-                    share, own = sums[j * channels : (j + 1) * channels], found[at : at + channels]
-                    if begun:
-                        for c in range(channels):
-                            a[c] = a[c] + (share[c] if own[c] == tap else zero)
-                    elif heads[2 + high_k + k] != 0:
-                        for c in range(channels):
-                            a[c] = share[c] if own[c] == tap else zero
-                    else:
-                        for c in range(channels):
-                            a[c] = zero + (share[c] if own[c] == tap else zero)
-                    begun = True
-                if not begun:
-                    for c in range(channels):
-                        a[c] = zero
-                if v - low < written:
-                    for c in range(channels):
-                        o[c] = o[c] + part[c]
 
 
 PARTS = (_rows,)  # that the loops call

@@ -98,18 +98,26 @@ class Loops:
         """
         windows = self._rows(region)
         low, high = self.rows.pixels(windows)
+        ring, kept = self._kept(windows[1] - windows[0], high - low)
         length = self.columns.count * x.shape[-1]
-        tops = work.buffer("tops", ((high - low) * length,), x.dtype)
-        found = work.buffer("found", ((high - low + windows[1] - windows[0]) * length,), np.dtype(np.int32))
+        tops = work.buffer("tops", (ring * length,), x.dtype)
+        found = work.buffer("found", ((ring + kept) * length,), np.dtype(np.int32))
         sums = work.buffer("sums", (length,), x.dtype)
-        place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
+        axes = [(line.kernel, line.stride, line.dilation, line.before) for line in (self.rows, self.columns)]
+        numbers = *axes[0], *axes[1], *region[0], *windows, low, high, written, ring, kept
+        place = np.array([*numbers, *_heads(self.rows, self.columns, windows)], np.intp)
         self._run(four(x), four(dy), four(dx), place, tops, found, sums)
 
     def needs(self, tile: Ints) -> int:
         """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
         length, size = self.columns.count * self.channels, np.dtype(self.dtype).itemsize
         count = tile[1] if len(tile) == 3 else 1
-        return length * (self.rows.most_pixels(count) * (size + 4) + count * 4 + size)
+        ring, kept = self._kept(count, self.rows.most_pixels(count))
+        return length * (ring * (size + 4) + kept * 4 + size)
+
+    def _kept(self, windows: int, pixels: int) -> tuple[int, int]:
+        """Count the rows of pixels and of windows that are kept until no other window reads them."""
+        return min(self.rows.span, pixels), min((self.rows.span - 1) // self.rows.stride + 1, windows)
 
     def _run(self, *arguments: Any) -> None:
         build.get(self.name, self.dtype)(*arguments)
@@ -180,11 +188,11 @@ def five(array: Array) -> Array:
 
 @lru_cache(maxsize=1024)
 def _heads(rows: Strided, columns: Strided, windows: tuple[int, int]) -> Ints:
-    """Give the kernel's sizes, and which taps are the first of a tile to reach their pixels."""
+    """Say which taps of the rows, and of the columns, are the first of a tile to reach their pixels."""
     flags: list[int] = []
     for line, range_of in ((rows, windows), (columns, (0, columns.count))):
         first: dict[int, int] = {}
         for tap in line.reading(range_of).in_order():
             first.setdefault(tap.pixels.start % line.stride, tap.number)
         flags += [int(tap in first.values()) for tap in range(line.kernel)]
-    return (rows.kernel, columns.kernel, *flags)
+    return tuple(flags)

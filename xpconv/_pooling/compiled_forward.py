@@ -28,7 +28,9 @@ class Forward:
     def __init__(self, windows: Windows, dtype: Any) -> None:
         self.windows, self.dtype = windows, dtype
         self.lines = (ONE,) * (3 - windows.rank) + windows.lines
-        self.lists = tuple(map(pixels_of, self.lines))
+        lists = list(map(pixels_of, self.lines))
+        self.lists = np.concatenate(lists)
+        self.begins = lists[0].size, lists[0].size + lists[1].size  # of the rows' and the columns'
         self.row = (windows.lines[-1].size * windows.channels,)
 
     @staticmethod
@@ -57,9 +59,9 @@ class Forward:
 
     def _run(self, name: str, work: BufferedWorkspace, region: Region, x: Array, y: Array, more: Any) -> None:
         axes = ((0, 1),) * (3 - self.windows.rank) + region[1:]
-        place = np.array([*region[0], *axes[0], *axes[1]], np.intp)
+        place = np.array([*region[0], *axes[0], *axes[1], *self.begins], np.intp)
         row = work.buffer("row", self.row, self.dtype)
-        build.get(name, build.NAMES[self.dtype])(five(x), five(y), place, *self.lists, row, more)
+        build.get(name, build.NAMES[self.dtype])(five(x), five(y), place, self.lists, row, more)
 
 
 _of = lru_cache(maxsize=64)(Forward)
