@@ -43,7 +43,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s"),
     "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s"),
     "averages": ("averages", "forward", "5r 5w 1i 1i 1w 1r"),
-    "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r"),
+    "averages gradient": ("averages", "gradient", "5r 5w 1i 1i 1w 1w 1r"),
     "first along": ("lines", "first", "3r 3w 3s 1i"),
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),

@@ -10,10 +10,10 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.compiled import ONE, four
-from xpconv._pooling.compiled_lists import short, taps_of, windows_of
-from xpconv._pooling.lines import Windows
-from xpconv._shapes.geometry import Interval, Region
+from xpconv._pooling.compiled import ONE, five
+from xpconv._pooling.compiled_lists import kept_of, short, taps_of, windows_of
+from xpconv._pooling.lines import Strided, Windows
+from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
 
 Array = np.ndarray[Any, Any]
@@ -22,17 +22,17 @@ GRADIENT = "averages gradient"
 
 
 class Averages:
-    """The loops of one pooling, for windows on two axes."""
+    """The loops of one pooling."""
 
     def __init__(self, windows: Windows, padded: bool, dtype: Any) -> None:
-        self.dtype, self.channels = dtype, windows.channels
-        self.rows, self.columns = (ONE,) * (2 - windows.rank) + windows.lines
-        self.taps = np.concatenate([taps_of(line, padded, dtype.name) for line in (self.rows, self.columns)])
+        self.dtype, self.channels, self.rank = dtype, windows.channels, windows.rank
+        self.lines = (ONE,) * (3 - windows.rank) + windows.lines
+        self.taps = np.concatenate([taps_of(line, padded, dtype.name) for line in self.lines])
 
     @staticmethod
     def of(call: Call, windows: Windows, padded: bool, *arrays: Array) -> Averages | None:
         """Give the loops if they serve the arrays and are to be taken."""
-        if windows.rank > 2 or windows.channels < max(compiled.LEAST, 2) or call.layout != "channels_last":
+        if windows.channels < max(compiled.LEAST // 2, 2) or call.layout != "channels_last":
             return None
         if not short(windows):
             return None
@@ -43,21 +43,29 @@ class Averages:
 
     def serves(self, readers: Region, box: Region) -> bool:
         """Say whether a tile of the gradient is whole rows."""
-        return readers[-1] == (0, self.columns.count) and box[-1] == (0, self.columns.size)
+        columns = self.lines[-1]
+        return readers[-1] == (0, columns.count) and box[-1] == (0, columns.size)
 
     def gradient(self, work: BufferedWorkspace, readers: Region, box: Region, dy: Array, dx: Array) -> None:
         """(N, *O, C) -> dx (N, *I, C) in a box of pixels, which are whole rows, from the windows that read them."""
-        windows, pixels = _rows(readers), _rows(box)
-        size = (windows[1] - windows[0]) * self.columns.size + self.columns.count
-        shares = work.buffer("shares", (size * self.channels,), self.dtype)
-        place = np.array([*box[0], *pixels, *windows], np.intp)
-        columns = (0, self.columns.count), (0, self.columns.size)
-        lists = windows_of(self.rows, windows, pixels), windows_of(self.columns, *columns)
-        build.get(GRADIENT, build.NAMES[self.dtype])(four(dy), four(dx), place, *lists, shares, self.taps)
+        ones = ((0, 1),) * (3 - self.rank)
+        numbers, lists, (planes, rows) = _plan(self.lines, (*ones, *readers[1:]), (*ones, *box[1:]))
+        row = self.lines[-1].size * self.channels
+        shares = work.buffer("shares", (rows * row + self.lines[-1].count * self.channels,), self.dtype)
+        kept = work.buffer("planes", (planes * row if self.rank == 3 else 1,), self.dtype)
+        place = np.array([*box[0], *numbers], np.intp)
+        build.get(GRADIENT, build.NAMES[self.dtype])(five(dy), five(dx), place, lists, shares, kept, self.taps)
+
+
+@lru_cache(maxsize=256)
+def _plan(lines: tuple[Strided, ...], windows: Region, pixels: Region) -> tuple[Ints, Array, tuple[int, int]]:
+    """Say where a tile lies, what its pixels are the sums of, and how many rows are kept, those of planes and alone."""
+    ranges = list(zip(lines, windows, pixels, strict=True))
+    lists = [windows_of(*axis) for axis in ranges]
+    planes, rows = (kept_of(*axis) for axis in ranges[:2])
+    begins = lists[0].size, lists[0].size + lists[1].size
+    numbers = (*pixels[0], *pixels[1], *windows[0], *windows[1], *begins, planes, rows)
+    return numbers, np.concatenate(lists), (planes * (pixels[1][1] - pixels[1][0]), rows)
 
 
 _of = lru_cache(maxsize=64)(Averages)
-
-
-def _rows(region: Region) -> Interval:
-    return region[1] if len(region) == 3 else (0, 1)

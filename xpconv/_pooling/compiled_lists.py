@@ -55,6 +55,23 @@ def windows_of(line: Strided, windows: Interval, pixels: Interval) -> Array:
 
 
 @lru_cache(maxsize=256)
+def kept_of(line: Strided, windows: Interval, pixels: Interval) -> int:
+    """Count the neighbouring windows that are made at most, of those that a pixel or one after it reads."""
+    lists = windows_of(line, windows, pixels)
+    made, spans_of = windows[0], []
+    for p in range(pixels[1] - pixels[0]):
+        own = lists[lists[p] + 1 : lists[p + 1]]
+        if own.size:
+            made = max(made, int(own.max()) + 1)
+            spans_of.append((int(own.min()), made))
+    least, most = windows[1], 1
+    for low, stop in reversed(spans_of):
+        least = min(least, low)
+        most = max(most, stop - least)
+    return most
+
+
+@lru_cache(maxsize=256)
 def taps_of(line: Strided, padded: bool, dtype: str) -> Array:
     """Count the taps of each window."""
     lengths = line.lengths((0, line.count), padded)
