@@ -185,7 +185,7 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
             for i in range(high):
                 for j in range(wide):
                     box = ends[a], ends[deep + a], rows[i], rows[high + i], columns[j], columns[wide + j]
-                    _count(best, part, pixels, image, (height, width, channels), box, some, split)
+                    _count(room, pixels, image, (height, width, channels), box, some, split)
                     for c in range(some):
                         part[c] = shares[share + c] / (max(part[c], one) if split else one) + more
                     share += channels
@@ -207,9 +207,10 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
 
 
 def _count(
-    best: Array, many: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box: Any, some: int, counts: bool
+    room: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box: Any, some: int, counts: bool
 ) -> None:
-    """Find the maxima of a window, and if ``counts`` how many pixels are."""
+    """Find the maxima of a window, and if ``counts`` how many pixels are: ``room`` gets the two."""
+    best, many = room[0], room[1]
     height, width, channels = sizes
     d0, d1, v0, v1, u0, u1 = box
     if d0 >= d1 or v0 >= v1 or u0 >= u1:

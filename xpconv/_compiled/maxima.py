@@ -1,9 +1,7 @@
-"""Loops of max pooling on images of two axes: the innermost one runs over neighbouring channels.
+"""Loops of max pooling and of the places of maxima; of a window those of its rows first, pixel by pixel.
 
-Axes are taken in the order in which NumPy's calls take them, and of two equal values, zeros of either sign, the second,
-as its ``maximum`` does: so results are the same bits. ``place`` holds the first image; and of each axis the first
-window of the tile, the stride, the dilation, the padding before, and whether every window has a tap inside; ``order_h``
-and ``order_w`` the taps of each axis in order. Arrays are contiguous, results those of the tile alone unless said.
+Of two equal values, zeros of either sign, the second is taken, and of NaNs the first, as NumPy's ``maximum`` does, and
+taps are taken in the order in which NumPy's calls take them: so results are the same bits. Arrays are contiguous.
 """
 
 from __future__ import annotations
@@ -20,7 +18,8 @@ WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can withou
 def forward(x: Array, y: Array, place: Array, lists: Array, row: Array, least: float) -> None:
     """(N, D, H, W, C) -> y (N, OD, OH, OW, C), of images, planes and rows ``place`` (first, after the last of each).
 
-    Axis by axis a list of the pixels of each window, as in `averages`; ``row`` has room for one of pixels and channels.
+    The lists are those of `averages`, and after ``place`` stands where those of rows and of columns begin; ``row`` has
+    room for one of pixels and channels. A window without pixels gives ``least``.
     """
     channels, length, lowest = x.shape[4], x.shape[3] * x.shape[4], x.dtype.type(least)
     deep, rows, columns = lists, lists[place[6] :], lists[place[7] :]
@@ -89,7 +88,12 @@ def _rows(row: Array, source: Array, sizes: tuple[int, int, int], planes: Array,
 
 
 def places(x: Array, spots: Array, place: Array, best: Array) -> None:
-    """(N, H, W, C) -> spots (N, OH, OW, C): the first maximum of each window, or first NaN; -1 for none."""
+    """(N, H, W, C) -> spots (N, OH, OW, C): the first maximum of each window, or first NaN; -1 for none.
+
+    ``place`` holds the first image; and of each axis the first window, the stride, the dilation, the padding
+    before, and whether every window has a tap inside; at 11 the first row of windows, the one after the last, how many
+    images, and the taps of either axis.
+    """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     first, step_h, gap_h, before_h = place[0], place[2], place[3], place[4]
     step_w, gap_w, before_w = place[7], place[8], place[9]

@@ -41,8 +41,8 @@ SAVED = {
 }
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
 # elements, times the work on each, from which a second thread pays: waking it takes as long as half a million of them,
-# and of two million elements two threads made 0.5 to 0.9 times the speed of one, of three 1.7 times
-WAKING = 1 << 22
+# and of one to five million elements two threads took 1.2 to 1.7 times as long as one
+WAKING = 1 << 23
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
