@@ -102,7 +102,7 @@ def norms(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
     shape, window, options = case
     x = images(shape, kind, dtype)
     with np.errstate(all="ignore"):
-        for p in (1, 2, math.inf):
+        for p in (1, 2, 3, math.inf):
             y = xc.lp_pool(x, p, window, **options)
             yield from (y, xc.lp_pool_vjp(gradient(y.shape, kind, dtype), x, p, window, **options))
 

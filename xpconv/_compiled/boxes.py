@@ -15,6 +15,8 @@ from xpconv._compiled.lanes import LANES, above, add, choose, fill, load, same, 
 
 Array = Any
 
+WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
+
 
 def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
     """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C): each gradient goes to its window's first maximum."""
@@ -67,9 +69,10 @@ def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box
         return
     corner, c = (d0 * height + v0) * width + u0, 0
     lead, tap = image + corner * channels, fill(at, corner)
-    while c < some and some >= 2 * LANES:
-        c = min(c, some - 2 * LANES)
-        m0, m1, s0, s1 = load(pixels, lead + c), load(pixels, lead + c + LANES), tap, tap
+    while c < some and some >= WIDE:
+        c = min(c, some - WIDE)
+        m0, m1, s0, s1, s2, s3 = load(pixels, lead + c), load(pixels, lead + c + LANES), tap, tap, tap, tap
+        m2, m3 = load(pixels, lead + c + 2 * LANES), load(pixels, lead + c + 3 * LANES)
         for d in range(d0, d1):
             for v in range(v0, v1):
                 line = (d * height + v) * width
@@ -78,9 +81,14 @@ def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box
                     t0, t1 = load(pixels, spot), load(pixels, spot + LANES)
                     k0, k1 = above(t0, m0), above(t1, m1)
                     m0, m1, s0, s1 = choose(k0, t0, m0), choose(k1, t1, m1), choose(k0, own, s0), choose(k1, own, s1)
+                    t2, t3 = load(pixels, spot + 2 * LANES), load(pixels, spot + 3 * LANES)
+                    k2, k3 = above(t2, m2), above(t3, m3)
+                    m2, m3, s2, s3 = choose(k2, t2, m2), choose(k3, t3, m3), choose(k2, own, s2), choose(k3, own, s3)
         store(at, c, s0)
         store(at, c + LANES, s1)
-        c += 2 * LANES
+        store(at, c + 2 * LANES, s2)
+        store(at, c + 3 * LANES, s3)
+        c += WIDE
     while c < some and some >= LANES:
         c = min(c, some - LANES)
         m0, s0 = load(pixels, lead + c), tap
