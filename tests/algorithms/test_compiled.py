@@ -13,6 +13,7 @@ import pytest
 
 import xpconv as xc
 from tests import backends, cases
+from tests.definition import ORACLE
 from tests.memory import beside
 from xpconv import _options
 from xpconv._compiled import build
@@ -24,7 +25,6 @@ from xpconv.verify.catalogue import cases as catalogue
 from xpconv.verify.catalogue.setups import Conv
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 
 MIB = 1 << 20
 # layers of both kinds of loops; rows and channels that are no multiple of what is taken together
@@ -84,7 +84,6 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_options, "find_spec", lambda name: build)
 
 
-ORACLE = Oracle(0)
 CASES = list(tasks(("float32",), ("conv", "conv_input_grad", "conv_weight_grad"), core=True))
 SMALL = {t.case: t for t in CASES if t.algorithm == "gemm" and t.setup.dtype is None and not t.setup.only}
 

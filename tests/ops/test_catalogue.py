@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests import backends, cases
+from tests.definition import ORACLE
 from tests.sizes import FULL, NIGHTLY, share
 from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify.catalogue import cases as catalogue
@@ -18,9 +19,7 @@ from xpconv.verify.catalogue.dtypes import DTYPES
 from xpconv.verify.catalogue.tasks import EXACT, OPERATIONS, Task, tasks
 from xpconv.verify.catalogue.tasks import NAMES as OPERATION_NAMES
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 
-ORACLE = Oracle(0)
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
 # what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
 PARTS = {"jax": (32, 16), "jax-jit": (8, 3), "jax-x64": (64, 24), "dask": (8, 1)}
