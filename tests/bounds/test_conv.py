@@ -131,8 +131,9 @@ def test_other_dtypes(algorithm: str, dtype: str) -> None:
 @pytest.mark.parametrize("backend", LIBRARIES, indirect=True)
 def test_other_libraries(backend: Backend, algorithm: str) -> None:
     """Some flush denormal numbers to zero, and some cannot compute again what is not finite."""
-    for data in (one_sign, exponents, near_overflow, huge_pixels, denormals, vanishing):
-        for name in ("1-d", "7x7 depthwise"):
+    names = ("1-d", "7x7 depthwise")
+    for place, data in enumerate((one_sign, exponents, near_overflow, huge_pixels, denormals, vanishing)):
+        for name in names if FULL else names[place % 2 :][:1]:
             found = attack(name, data, "float32", algorithm, backend)
             assert max(found.values()) <= 1, (name, data.__name__, found)
 

@@ -27,6 +27,7 @@ COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backwa
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")
 LARGE = ("many-tiles", "large")  # seconds of the definition; seams between tiles are looked at by slices as well
+TURNS = ("strict", "cupy", "dpnp")
 GUISES = ("numpy-readonly", "strict-device1", "strict-no-float64")  # for what the library itself does not show
 MORE = (
     (catalogue.CONV, cases.MORE_CONV),
@@ -112,8 +113,9 @@ def chosen(name: str) -> list[Task]:
         [*tasks(first), *more()] if FULL else [t for t in tasks(first, core=True) if takes_its_turn(t, REAL_KINDS[:2])]
     )
     found += share(tasks(others, core=not NIGHTLY), 1, 6 if FULL else 12)
-    # a processor's driver compiles each kernel at its first use; all core cases are in the evidence
-    return share(found, 0, 2) if name == "dpnp" and not FULL else found
+    # arrays that are not written into go one way through the engine, whatever their library: these take turns; and a
+    # processor's driver compiles each kernel at its first use, all core cases are in the evidence
+    return share(found, TURNS.index(name) % 2, 2) if name in TURNS and not FULL else found
 
 
 HAS_BFLOAT16 = backends.usable("ml_dtypes")
