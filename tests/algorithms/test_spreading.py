@@ -274,9 +274,11 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 }
 
 
+PAIRS = list(itertools.product(LAYERS, ALGORITHMS))
+
+
 @pytest.mark.parametrize("most", [pytest.param(64 * MIB, marks=pytest.mark.slow), 8 * MIB if sizes.FULL else 2 * MIB])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("name", "algorithm"), sizes.full(PAIRS, PAIRS[::2]))
 def test_memory(name: str, algorithm: str, most: int) -> None:
     """A layer that does not fit is refused with the reason."""
     x_shape, w_shape, options = LAYERS[name]

@@ -26,6 +26,7 @@ PARTS = {"jax": (32, 16), "jax-jit": (8, 3), "jax-x64": (64, 24), "dask": (8, 1)
 COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")
+FEW = 4  # cases of a test
 LARGE = ("many-tiles", "large")  # seconds of the definition; seams between tiles are looked at by slices as well
 TURNS = ("strict", "cupy", "dpnp")
 GUISES = ("numpy-readonly", "strict-device1", "strict-no-float64")  # for what the library itself does not show
@@ -123,12 +124,14 @@ NAMES = backends.names()
 
 
 def groups() -> Iterator[tuple[str, list[Task]]]:
-    """Give each backend with the checks of one operation, NumPy case by case; side by side what has one definition."""
-    found: dict[tuple[str, str, str], list[Task]] = {}
+    """Give each backend with the checks of an operation, on NumPy of a few cases; in a row what has one definition."""
+    found: dict[tuple[str, str, int], list[Task]] = {}
     for name in NAMES:
+        places: dict[tuple[str, str], int] = {}  # of the cases of an operation
         for task in chosen(name):
-            case = task.operation.label(task.case) if name == "numpy" else ""
-            found.setdefault((name, task.operation.name, case), []).append(task)
+            operation = task.operation.name
+            place = places.setdefault((operation, task.operation.label(task.case)), len(places))
+            found.setdefault((name, operation, place // FEW if name == "numpy" else 0), []).append(task)
     for (name, _, _), checks in sorted(found.items(), key=lambda item: OPERATION_NAMES.index(item[0][1])):
         yield name, checks
 
@@ -143,8 +146,8 @@ def title(value: object) -> str:
     """Name a group."""
     if isinstance(value, str):
         return value
-    labels = {task.operation.label(task.case) for task in value}
-    return f"{value[0].operation.name}/{labels.pop() if len(labels) == 1 else ''}"
+    labels = list(dict.fromkeys(task.operation.label(task.case) for task in value))
+    return f"{value[0].operation.name}/{','.join(labels) if len(labels) <= FEW else ''}"
 
 
 @pytest.mark.parametrize(("backend", "found"), list(groups()), ids=title)
