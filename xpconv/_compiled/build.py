@@ -29,9 +29,12 @@ LITTLE = "not taken: saves too little of a call to wait for it; set_options(comp
 WORTH = 1e-3  # seconds that one call saves
 LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to compile it
 
-# name: module, function, arguments (of an array the number of axes; "r" read, "w" written, "a" written with gaps,
-# "i" integers, "s" short, "l" long ones; "f" a number); nothing is reordered but what `lanes` says
+# name: module, function, arguments (of an array the number of axes; "r" read, "v" read in any order, "w" written, "a"
+# written with gaps, "i" integers, "s" short, "l" long ones; "f" a number); nothing is reordered but what `lanes` says
 _KERNELS: dict[str, tuple[str, str, str]] = {
+    "weight": ("rows", "pack", "5v 5w i"),
+    "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
+    "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 5w 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -110,7 +113,8 @@ def _compile(name: str, dtype: str) -> Kernel:
         if word in scalars:
             return scalars[word]
         axes, kind = int(word[0]), word[1]
-        return numba.types.Array(arrays.get(kind, real), axes, "A" if kind == "a" else "C", readonly=kind == "r")
+        order, readonly = "A" if kind in "av" else "C", kind in "rv"
+        return numba.types.Array(arrays.get(kind, real), axes, order, readonly=readonly)
 
     signature = numba.types.void(*map(type_of, arguments.split()))
     _teach()

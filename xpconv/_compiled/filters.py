@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled.lanes import LANES, add, flat, fma, load, splat, store, zeros
-from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, list_taps, row_of
+from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, lay_gradient, list_taps, row_of
 
 Array = Any
 
@@ -160,14 +160,7 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
                 group, number = block // blocks, block % blocks
                 real = min(BLOCK, own - number * BLOCK)
                 given = (line * rows + i) * columns * filters + group * own + number * BLOCK
-                for j in range(columns):
-                    if real == BLOCK:
-                        store(room, j * BLOCK, load(grads, given))
-                        store(room, j * BLOCK + LANES, load(grads, given + LANES))
-                    else:
-                        for f in range(BLOCK):
-                            room[j * BLOCK + f] = grads[given + f] if f < real else 0
-                    given += filters
+                lay_gradient(room, grads, given, columns, filters, real)
                 for e in range(many):
                     for first in range(0, run, 4):
                         at0, left = ring + group * fan + taps[e] + first, run - first

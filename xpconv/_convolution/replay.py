@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._compiled import build
 from xpconv._convolution.repeat import WORKSPACE, serves
+from xpconv._convolution.straight import Loops, plain
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.jobs import SMALL
 from xpconv._engine.results import Written
@@ -27,7 +27,7 @@ from xpconv._work import threads
 from xpconv._work.memory import Lasting
 from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, five
+from xpconv.algorithms.compiled import Compiled, whole
 
 MOST_FLOPS = 1 << 22  # of a task that is noted: one thread does these in less time than it takes to find arrays
 Array = np.ndarray[Any, Any]
@@ -83,14 +83,11 @@ class Straight(Small):
     def __init__(self, task: Task, algorithm: Compiled) -> None:
         super().__init__(task)
         self._idle: list[Array] = []  # work memory
-        self._output = task.plan.geometry.output_shape
-        bias = np.zeros(self._output[-1], self._dtype) if task.b is None else task.b
-        self._weight, self._bias = task.ready[0], np.ascontiguousarray(bias, self._dtype)
-        self._pieces = algorithm.pieces(task.plan.geometry, self._dtype.itemsize)
-        self._workers = min(task.call.options.threads, len(self._pieces))
-        self._flat = self._pieces[0].flat
-        self._room = max(piece.room for piece in self._pieces)
-        self._loops = build.get(algorithm.kernel(task.plan.geometry), self._dtype.name)
+        geometry = self._geometry = task.plan.geometry
+        self._weight: Array = task.ready[0]  # type: ignore[assignment]
+        self._bias = np.zeros(geometry.filters, self._dtype) if task.b is None else whole(task.b, self._dtype)
+        pieces, self._room = algorithm.pieces(geometry, self._dtype.itemsize)
+        self._workers = min(task.call.options.threads, len(pieces))
 
     @property
     def workspace(self) -> int:
@@ -108,16 +105,11 @@ class Straight(Small):
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Convolve; give a new array, or `out`."""
-        plain = out is not None and out.flags.c_contiguous and out.flags.aligned
-        target = out if out is not None and plain else np.empty(self._output, self._dtype)
-        images, result = five(x, self._flat), five(target, self._flat)
-
-        def compute(number: int, room: Array) -> None:
-            piece = self._pieces[number]
-            self._loops(images, self._weight, self._bias, result[piece.where], piece.numbers, room)
-
-        threads.run(compute, len(self._pieces), self._taken, self._given, self._workers, collect=False)
-        if out is None or plain:
+        given = out is not None and plain(out, self._dtype)
+        target = out if out is not None and given else np.empty(self._geometry.output_shape, self._dtype)
+        loops = Loops.on(self._geometry, x, self._weight, self._bias, target)
+        threads.run(loops.job, len(loops.pieces), self._taken, self._given, self._workers, collect=False)
+        if out is None or given:
             return target
         np.copyto(out, target)
         return out
