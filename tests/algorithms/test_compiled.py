@@ -281,6 +281,7 @@ def test_a_call_is_given_a_kernel_for_what_itself_saves() -> None:
 def test_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "installed", lambda: False)
     monkeypatch.setattr(_options, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     remedy = r'python -m pip install "xpconv\[fast\]"'
     before = repr(xc.set_options())
     with pytest.raises(ImportError, match=rf"^set_options: compiled=True needs Numba.*{remedy}"):
