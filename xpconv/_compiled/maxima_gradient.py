@@ -179,7 +179,7 @@ def _gather(sums: Array, shares: Array, firsts: Array, length: int, terms: Array
 
 
 def give_along(target: Array, to: int, sums: Array, found: Array, begins: Array, readers: Array, more: Any) -> None:
-    """Sum up along a row what pixels get; if ``held`` is 1, the sum is added to what they hold, if 2, begins with it."""
+    """Sum up along a row what pixels get; if ``held`` is 1, it is added to what they hold, if 2, begins with it."""
     channels, before, held, heads = more
     zero = sums.dtype.type(0)
     nothing = fill(sums, zero)
