@@ -99,7 +99,9 @@ def test_tiers_and_dtypes():
     assert by_dtype["complex64"] == set(NAMES) - ordered - course
 
 
-@pytest.mark.parametrize(("seed", "core"), [(0, False), (1, True), pytest.param(12345, True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("seed", "core"), [(0, False), *(pytest.param(seed, True, marks=pytest.mark.slow) for seed in (1, 12345))]
+)
 def test_what_is_called_exact_is_representable(seed, core):
     """Data and results of the exact tier are whole and fit; sums of absolute values stay below float32's 2**24."""
     oracle = Oracle(seed) if seed else ORACLE
