@@ -198,6 +198,34 @@ def test_weights_that_nodes_of_the_model_hold_are_its_own_as_well(prepared: list
     assert prepared == [(1, 4, 1)]
 
 
+MADE_WEIGHT = """
+<ir_version: 10, opset_import: ["": 21]>
+graph (float[N, 1, L] x, float scale) => (float[N, 1, M] y) {
+    w = DequantizeLinear (q, scale)
+    z = Identity (x)
+    y = Conv (z, w)
+}
+"""
+
+
+def test_weights_that_are_made_of_the_models_own_are_made_once(prepared: list[tuple[int, ...]]) -> None:
+    (onnx,) = packages("onnx")
+    model = parse(MADE_WEIGHT)
+    quantised, scale = np.array([[[1, 2, 3]]], np.int8), np.array(2, np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(quantised, "q"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(scale, "scale"))
+    runner = evaluator(model)
+    made = [runner.run(None, {"x": X}, intermediate=True) for _ in range(2)]
+    assert made[0]["w"] is made[1]["w"]
+    assert made[1]["y"].ravel().tolist() == [16, 28]
+    assert prepared == [(1, 4, 1)]
+    other = runner.run(None, {"x": X, "scale": scale / 2}, intermediate=True)  # another scale makes another weight
+    assert other["y"].ravel().tolist() == [8, 14]
+    (again,) = runner.run(None, {"x": 2 * X})
+    assert again.ravel().tolist() == [32, 56]
+    assert prepared == [(1, 4, 1)]
+
+
 CHAIN = """
 <ir_version: 10, opset_import: ["": 21]>
 graph (float[N, 2, H, W] x, float[4, 3, 2, 2] u) => (float[N, 3, I, J] d, float[N, 3, 1, 1] e, float[N, 4, P, Q] z) {

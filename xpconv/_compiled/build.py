@@ -35,6 +35,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "weight": ("rows", "pack", "5v 5w i"),
     "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
     "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 5w 1i 1w"),
+    "channels": ("channels", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -51,8 +52,8 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
     "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i"),
-    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w"),
-    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w"),
+    "norms": ("norms", "forward", "5r 5w 1i 1i 5w"),
+    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i 1i 5w 5w"),
 }
 
 DTYPES = ("float32", "float64")
@@ -132,10 +133,10 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, rows
+    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, norms, rows
 
     lanes.teach()
-    for module in (rows, averages, boxes, maxima, maxima_gradient):
+    for module in (rows, averages, boxes, maxima, maxima_gradient, norms):
         for part in module.PARTS:
             register_jitable(part)
 

@@ -120,13 +120,18 @@ def _lay_fours(room: Array, target: int, pixels: Array, source: int, step: int, 
 
 def lay_gradient(room: Array, grads: Array, given: int, columns: int, filters: int, real: int) -> None:
     """Lay a row of the output's gradient out at the beginning: a block of filters of each window, zeros behind them."""
+    zero = zeros(room)
     for j in range(columns):
         if real == BLOCK:
             store(room, j * BLOCK, load(grads, given))
             store(room, j * BLOCK + LANES, load(grads, given + LANES))
+        elif real == LANES:
+            store(room, j * BLOCK, load(grads, given))
+            store(room, j * BLOCK + LANES, zero)
         else:
-            for f in range(BLOCK):
-                room[j * BLOCK + f] = grads[given + f] if f < real else 0
+            store(room, j * BLOCK, zero)
+            store(room, j * BLOCK + LANES, zero)
+            copy(room, j * BLOCK, grads, given, real)
         given += filters
 
 

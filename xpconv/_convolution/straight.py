@@ -72,9 +72,8 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Ar
     geometry, sums = plan.geometry, call.arithmetic.sums
     if not (_serves(call, plan) and geometry.positions and plain(x, sums)):
         return None
-    shape = _LOOPS.packed_shape(geometry)
     with Held() as held:
-        weight = _LOOPS.packed(w, geometry, held.empty(shape, sums))
+        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty)
         target = np.empty(geometry.output_shape, sums)
         loops = Loops.on(geometry, x, weight, b, target)
         if not _fits([loops], [weight], plan.workers, plan.workspace):
@@ -103,7 +102,7 @@ def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | N
                 place[...] = 0 if b is None else b
                 continue
             kernel = swapped(np, w[phase.flipped], geometry)
-            weight = _LOOPS.packed(kernel, one.geometry, held.empty(_LOOPS.packed_shape(one.geometry), sums))
+            weight = _LOOPS.packed(kernel, one.geometry, np.dtype(sums), held.empty)
             loops = Loops.on(one.geometry, dz, weight, b, place)
             weights.append(weight)
             every.append(loops)

@@ -9,13 +9,14 @@ added to it in a fixed order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpconv._arrays.types import Array
-from xpconv._compiled import build
+from xpconv._compiled import build, channels
 from xpconv._compiled.filters import EDGE, SIDE
 from xpconv._compiled.lanes import LANES
 from xpconv._compiled.rows import BLOCK, TOGETHER
@@ -68,25 +69,28 @@ class Compiled(Algorithm):
 
     def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
         """Name the loops."""
-        return _kind(geometry) + " gradient" * gradient
+        return _kind(geometry, gradient) + " gradient" * gradient
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read and write once."""
-        return self._work(geometry)
+        return self._work(geometry, _kind(geometry))
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read twice."""
-        return self._work(geometry)
+        return self._work(geometry, _kind(geometry, gradient=True))
 
-    def _work(self, geometry: Geometry) -> Work:
-        c, f, kind = geometry.channels, geometry.filters, _kind(geometry)
+    def _work(self, geometry: Geometry, kind: str) -> Work:
+        c, f = geometry.channels, geometry.filters
         fan, steps = c // geometry.groups, math.prod(geometry.stride[-2:])
-        size, pixels = math.prod(_packed(geometry)), min(steps, geometry.taps)  # pixels that are read for a window
+        size = math.prod(_packed(geometry, kind))
+        pixels = min(steps, geometry.taps)  # that are read for a window
         blocks = size // (geometry.products * BLOCK)
         if kind == "depthwise":
             fused = (GROUPS if _side_by_side(geometry) else SINGLE) * size + BEGUN * blocks
         elif kind == "groups":
             fused = GROUPS * size + LAID_OUT * fan * blocks * BLOCK * pixels + BEGUN * blocks
+        elif kind == "channels":
+            fused = FILTERS * size + LAID_OUT * c * pixels + 2 * BEGUN
         else:
             own = f // geometry.groups
             half = geometry.groups * geometry.products * LANES if 0 < own % BLOCK <= LANES else 0
@@ -100,7 +104,7 @@ class Compiled(Algorithm):
             moved=c * (pixels if kind == "depthwise" else 1) + f,
             runs=1,
             calls=1,
-            pays=PAY_FILTERS if kind == "filters" else PAYS,
+            pays=PAYS if kind in ("depthwise", "groups") else PAY_FILTERS,
             fused=fused,
             read=max(fan * BLOCK - c, 0) if kind == "groups" else 0,
             prepared=size,
@@ -109,24 +113,27 @@ class Compiled(Algorithm):
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C/G, F) -> the form of `packed`."""
-        return self.packed(w, geometry, np.empty(self.packed_shape(geometry), np.dtype(work.sums)))
+        return self.packed(w, geometry, np.dtype(work.sums), np.empty)
 
-    def packed_shape(self, geometry: Geometry) -> Ints:
-        """Give the shape of a weight as the loops take it."""
-        return _packed(geometry)
-
-    def packed(self, w: Array, geometry: Geometry, target: Array) -> Array:
+    def packed(
+        self, w: Array, geometry: Geometry, dtype: np.dtype[Any], make: Callable[[Ints, np.dtype[Any]], Array]
+    ) -> Array:
         """(*kernel, C/G, F) -> (KD, KH, KW, 1, C) where channels are alone, itself if it is in order.
 
-        Else in `target`, blocks of filters (B, KD, KH, KW, C/G·16), zeros behind the last of a group.
+        Else in an array that is made: three filters (3, KD, KH, KW, C), or blocks of filters (B, KD, KH, KW, C/G·16),
+        zeros behind the last.
         """
         kernel, kind = _three(geometry.kernel, 1), _kind(geometry)
         if kind == "depthwise":
-            return whole(w, target.dtype).reshape((*kernel, 1, geometry.channels))
-        if w.dtype != target.dtype or not w.flags.aligned:
-            w = np.array(w, target.dtype)
-        groups, _ = _parts(geometry, kind)
-        build.get("weight", build.NAMES[target.dtype])(w.reshape((*kernel, *w.shape[-2:])), target, groups)
+            return whole(w, dtype).reshape((*kernel, 1, geometry.channels))
+        if w.dtype != dtype or not w.flags.aligned:
+            w = np.array(w, dtype)
+        w, target = w.reshape((*kernel, *w.shape[-2:])), make(_packed(geometry, kind), dtype)
+        if kind == "channels":
+            target[: geometry.filters] = w.transpose((4, 0, 1, 2, 3))
+            target[geometry.filters :] = 0
+        else:
+            build.get("weight", build.NAMES[dtype])(w, target, _parts(geometry, kind)[0])
         return target
 
     def correlate(
@@ -194,7 +201,7 @@ class Compiled(Algorithm):
 
     def finish(self, work: Workspace | None, total: Array, geometry: Geometry) -> Array:
         """(…, C/G, 16) or (KD, KH, KW, 1, V·8) -> (*kernel, C/G, F)."""
-        kind = _kind(geometry)
+        kind = _kind(geometry, gradient=True)
         if kind == "depthwise":  # the last vector holds the last channels
             rest = geometry.channels % LANES
             if rest:
@@ -226,13 +233,16 @@ def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
     return groups, geometry.filters // groups
 
 
-def _kind(geometry: Geometry) -> str:
-    """Name the loops of a geometry and of its weight's gradient."""
+def _kind(geometry: Geometry, gradient: bool = False) -> str:
+    """Name the loops of a geometry, or of its weight's gradient."""
     alone = geometry.depthwise and geometry.channels >= BLOCK
     # elsewhere a pixel meets so many taps that it pays to lay it out, in one piece with its neighbours
     if alone and (_side_by_side(geometry) or geometry.taps <= FEW * math.prod(geometry.stride)):
         return "depthwise"
-    return "groups" if geometry.groups > 1 and geometry.filters // geometry.groups < MANY else "filters"
+    if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
+        return "groups"
+    handful = geometry.groups == 1 and geometry.filters <= channels.MOST and geometry.channels % LANES == 0
+    return "channels" if handful and not gradient else "filters"
 
 
 def _side_by_side(geometry: Geometry) -> bool:
@@ -240,18 +250,20 @@ def _side_by_side(geometry: Geometry) -> bool:
     return geometry.kernel[-1] == 3 and geometry.stride[-1] == geometry.dilation[-1] == 1
 
 
-def _packed(geometry: Geometry) -> Ints:
-    """Give the shape of a weight as the loops take it."""
-    kind, kernel = _kind(geometry), _three(geometry.kernel, 1)
+def _packed(geometry: Geometry, kind: str) -> Ints:
+    """Give the shape of a weight as the loops take it, or of its gradient but for the end of the last vector."""
+    kernel = _three(geometry.kernel, 1)
     if kind == "depthwise":
         return *kernel, 1, geometry.channels
+    if kind == "channels":
+        return channels.MOST, *kernel, geometry.channels
     groups, own = _parts(geometry, kind)
     return groups * -(-own // BLOCK), *kernel, geometry.channels // geometry.groups * BLOCK
 
 
 def _summed(geometry: Geometry) -> Ints:
     """Give the shape of a part of a weight's gradient as the loops sum it: of whole vectors."""
-    *axes, last = _packed(geometry)
+    *axes, last = _packed(geometry, _kind(geometry, gradient=True))
     return *axes, -(-last // LANES) * LANES
 
 
@@ -315,26 +327,26 @@ def _layout(
     fan, own = geometry.channels // geometry.groups, geometry.filters // geometry.groups
     lines, tail = deep * ((high - 1) * gaps[1] + 1), (wide - 1) * gaps[2]
     chunk, ring, before = 0, 0, LANES
-    kind = _kind(geometry)
+    kind = _kind(geometry, gradient)
     if kind == "groups":
         across = -(-columns // TOGETHER) * TOGETHER + tail // strides[2]
         row = lines * strides[2] * across * fan * BLOCK  # of a block
         blocks = min(-(-geometry.filters // BLOCK), max(1, RING // (row * itemsize)))
         chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
-    elif kind == "filters":
+    elif kind != "depthwise":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
         ring, before = lines * across * geometry.channels, BLOCK + SIDE
     axes = zip(_three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk], np.intp)
     if gradient and kind != "depthwise":
-        before = columns * BLOCK
+        before = columns * BLOCK + SIDE
     return _Layout(numbers, ring + before, flat)
 
 
 @lru_cache(maxsize=1024)
 def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
-    pays = (PAY_FILTERS if _kind(geometry) == "filters" else PAYS) // 2
+    pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
     count = min(max(geometry.flops // pays, 1), MOST)
     alone = -(-geometry.batch // count)  # images of a piece
     along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
