@@ -213,7 +213,7 @@ class _Sums:
         if self.call.measures:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
         if self.algorithm.clips and cut.geometry.mode == "zeros":
-            pixels, place = inside(work, x, cut.geometry, region, lens=lens)
+            pixels, place = inside(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
             return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place)
         if not self.plan.single_taps:
             behind = self.algorithm.behind(cut.geometry)
