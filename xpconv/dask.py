@@ -39,6 +39,7 @@ from xpconv._shapes.chunks import output_bounds as _output_bounds
 from xpconv._shapes.read import Windowing as _Windowing
 from xpconv.nn.layers import ReLU as _ReLU
 from xpconv.nn.model import Sequential
+from xpconv.nn.model import value_of as _value_of
 from xpconv.nn.windowed import AvgPool as _AvgPool
 from xpconv.nn.windowed import Conv as _Conv
 from xpconv.nn.windowed import MaxPool as _MaxPool
@@ -125,7 +126,8 @@ def predict(
     Notes
     -----
     What a block needs is followed back through the layers to the image; a layer's padding is put only where its windows
-    leave the image. A convolution is planned for the whole image, and a block computes in full each of that plan's
+    leave the image. It goes band by band where what lies between two layers would take more than ``max_workspace``
+    bytes. A convolution is planned for the whole image, and a block computes in full each of that plan's
     tiles that it meets, so that BLAS makes the same products of the same shapes. So the result has the bits of
     ``model.predict(parameters, x)`` on the whole of x, floats included, on the same kind of machine. (Where an image
     has an infinity or a NaN, pixels beside it can differ in the last digits. So can those of CuPy's chunks: a tile of a
@@ -146,8 +148,12 @@ def predict(
     dask.array<..., shape=(1, 32, 32, 4), dtype=float32, chunksize=(1, 16, 16, 4), chunktype=numpy.ndarray>
 
     """
-    asked = _Asked(predict, {"x": x}, halo, chunks)
-    like = _meta(asked["x"])
+    return _predicted(_Asked(predict, {"x": x}, halo, chunks), model, parameters)
+
+
+def _predicted(asked: _Asked, model: Sequential, parameters: Mapping[str, Array]) -> Array:
+    x = asked["x"]
+    like = _meta(x)
     asked.outline = model.predict(dict(parameters), _space_of(like).empty((0, *x.shape[1:]), like.dtype))
     if not x.shape[0]:
         return asked.nothing()
@@ -155,7 +161,7 @@ def predict(
     links = _links(model, parameters, asked, like)
     if links is None:
         return _chain.of_images(asked, model, parameters)
-    return _chain.predict(asked, links, parameters)
+    return _chain.predict(asked, links, parameters, _value_of)
 
 
 def _links(model: Sequential, parameters: Mapping[str, Array], asked: _Asked, like: Array) -> list[_Link] | None:
@@ -267,10 +273,15 @@ def explain(
 
     """
     name = operation if isinstance(operation, str) else operation.__name__
-    if name not in _NAMES:
-        raise ValueError(f"explain: operation is one of {', '.join(_NAMES)}; got {name!r}")
-    asked = _asked(name, arguments, options, halo, chunks)
-    found = _BUILDERS[name](asked)
+    if name not in (*_NAMES, "predict"):
+        raise ValueError(f"explain: operation is one of {', '.join(_NAMES)} or predict; got {name!r}")
+    if name == "predict":
+        given = inspect.signature(predict).bind(*arguments, **options).arguments
+        asked = _Asked(predict, {"x": given["x"]}, halo, chunks)
+        found = _predicted(asked, given["model"], given["parameters"])
+    else:
+        asked = _asked(name, arguments, options, halo, chunks)
+        found = _BUILDERS[name](asked)
     results = found if isinstance(found, tuple) else (found,)
     largest = max(math.prod(max(sizes) for sizes in array.chunks) * array.dtype.itemsize for array in results)
     graphs = asked.graphs

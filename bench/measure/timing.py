@@ -50,6 +50,11 @@ class Timing:
         return self.scale * statistics.median(self.samples)
 
     @property
+    def least(self) -> float:
+        """Seconds for the case in the fastest round, which others on the machine disturbed least."""
+        return self.scale * min(self.samples)
+
+    @property
     def after_pause(self) -> float | None:
         """First call after a pause, in measured ones; None where there was no pause."""
         return statistics.median(self.first) / statistics.median(self.samples) if self.first else None
@@ -58,6 +63,7 @@ class Timing:
         """List everything for JSON."""
         return {
             "median": self.seconds,
+            "least": self.least,
             "samples": self.samples,
             "calls_per_sample": self.calls,
             "after_pause": self.first,

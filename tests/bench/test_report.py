@@ -163,14 +163,17 @@ def test_the_chart_of_scaling_has_what_one_costs_and_what_threads_gain(monkeypat
 
 def test_trees_are_told_by_mean_and_worst():
     def measured(case, old, new, difference):
-        timings = {name: Timing(1, samples=[value]) for name, value in (("old", old), ("new", new))}
+        timings = {name: Timing(1, samples=samples) for name, samples in (("old", old), ("new", new))}
         return Measurement(case, FORWARD, timings, {"difference": difference}, "new", ("old",))
 
-    found = [measured("a", 1e-3, 2e-3, 0.0), measured("b", 2e-3, 1e-3, 1e-6)]
+    found = [measured("a", [1e-3], [2e-3], 0.0), measured("b", [3e-3, 2e-3, 1e-3], [1e-3, 4e-3, 5e-4], 1e-6)]
     table = lay_out(found, trees.COLUMNS)
-    assert table.columns == ["case", "pass", "old\nms", "new\nms", "new ÷\nold", "bits"]
-    assert [row[-2:] for row in table.rows] == [("2.00", "same"), ("0.500", "1.0e-06")]
-    assert trees.summary(found) == ["new ÷ old, forward: geometric mean 1.00, worst 2.00: a, 2 cases"]
+    assert table.columns == ["case", "pass", "old\nms", "new\nms", "new ÷\nold", "least ÷\nleast", "bits"]
+    assert [row[-3:] for row in table.rows] == [("2.00", "2.00", "same"), ("0.500", "0.500", "1.0e-06")]
+    assert trees.summary(found) == [
+        "new ÷ old, forward: geometric mean 1.00, worst 2.00: a, 2 cases",
+        "least new ÷ least old, forward: geometric mean 1.00, worst 2.00: a, 2 cases",
+    ]
     assert trees.example_line(found[1:]) == (
         "the course's (2, 5, 7, 4) example, forward: old 2000.0 µs, new 1000.0 µs, new ÷ old 0.500"
     )

@@ -9,6 +9,7 @@ import pytest
 import xpconv as xc
 from tests.chunks.drawn import Draw
 from xpconv import nn
+from xpconv._chunks.tasks import Block
 from xpconv._convolution import inside
 from xpconv._plan.tiles import LONGEST
 
@@ -146,3 +147,39 @@ def test_predict_without_much_workspace_has_the_bits_of_the_whole() -> None:
         got, want = found.compute(scheduler="synchronous"), model.predict(parameters, x)
     np.testing.assert_array_equal(got, want)
     assert math.prod(found.numblocks) > 4
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "circular"])
+def test_blocks_with_large_results_between_their_layers_go_band_by_band(mode: Any, layout: Any) -> None:
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    model = nn.Sequential(
+        nn.ReLU(),
+        nn.Conv(24, 5, stride=2, padding=2, padding_mode=mode, layout=layout),
+        nn.ReLU(),
+        nn.MaxPool(3, 2, padding=1, layout=layout),
+        nn.AvgPool(2, 1, layout=layout),
+        nn.Conv(3, 3, padding=1, padding_mode=mode, layout=layout),
+    )
+    shape, chunks = (2, 290, 310, 3), (2, 200, 256, 3)
+    if layout == "channels_first":
+        shape, chunks = (2, 3, 290, 310), (2, 3, 200, 256)
+    rng = np.random.default_rng(1)
+    parameters, x = model.init(rng, shape[1:]), rng.standard_normal(shape).astype("float32")
+    given = x.copy()
+    with xc.set_options(max_workspace=1 << 20):
+        found = module.predict(model, parameters, da.from_array(x, chunks=chunks))
+        got, want = found.compute(scheduler="synchronous"), model.predict(parameters, x)
+        explained = module.explain("predict", model, parameters, da.from_array(x, chunks=chunks))
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(x, given)
+    blocks = [getattr(task, "func", None) for task in dict(found.__dask_graph__()).values()]
+    bands = [block.settings["bands"] for block in blocks if isinstance(block, Block) and block.settings]
+    assert max(map(len, bands)) > 3
+    between = max(band.between for those in bands for band in those)
+    # halos of ten rows of some bands' fifteen; at the border circular windows span the image
+    assert 1 << 18 < between < (3 << 20 if mode != "circular" else 7 << 20)
+    assert explained.worker_bytes > between + x[:, :200, :256].nbytes

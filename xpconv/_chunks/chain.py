@@ -1,16 +1,22 @@
 """A chain of layers in one task for each block of its result: what the block needs is followed back to the image.
 
-Zeros are put only where a layer's windows leave the image, so the result is that of the whole image.
+Zeros are put only where a layer's windows leave the image, so the result is that of the whole image. A task goes band
+by band along the first spatial axis where what lies between the layers would be larger than ``max_workspace``.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from xpconv import _options
+from xpconv._arrays.dtypes import itemsize
+from xpconv._arrays.space import space_of
 from xpconv._arrays.types import Array
+from xpconv._arrays.views import contiguous
 from xpconv._chunks import local
 from xpconv._chunks.asked import Asked
 from xpconv._chunks.grid import Grid, Line, line, lines, slab
@@ -50,6 +56,19 @@ class Step(NamedTuple):
     windows: Windows | None = None
 
 
+class Band(NamedTuple):
+    """A part of a block, along the first spatial axis."""
+
+    between: int  # bytes that a layer takes from the one before and gives to the next, at most
+    source: tuple[slice, ...]  # of what the block needs of the image
+    part: tuple[slice, ...]  # of the block
+    steps: tuple[Step, ...]
+
+
+# what a layer gives for its parameters and images, which nobody else holds if the last argument is True
+Value = Callable[[Any, dict[str, Array], Array, bool], Array]
+
+
 class Need(NamedTuple):
     """What a block needs of the images that a layer gets, along an axis."""
 
@@ -72,7 +91,7 @@ class Need(NamedTuple):
         return repr(found)
 
 
-def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]) -> Array:
+def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array], value: Value) -> Array:
     """Make the graph; the layers with windows say how the image is cut."""
     windowed = [link for link in links if link.geometry is not None]
     geometries = [link.geometry for link in windowed if link.geometry is not None]
@@ -97,15 +116,17 @@ def predict(asked: Asked, links: Sequence[Link], parameters: Mapping[str, Array]
     grid = Grid([lines(source, 0, first), *axes, [everything]], source.order)
     known = graph.small(dict(parameters))
     name = graph.name()
-    steps: dict[Any, tuple[Step, ...]] = {}
+    bands: dict[Any, tuple[Band, ...]] = {}
     forms = [[(one, one.form(axis, windowed)) for one in those] for axis, those in enumerate(needs)]
     taken = itertools.product(lines(source, 0, first), *forms)
     for (place, chosen), (batch, *those) in zip(grid, taken, strict=True):
         arguments, laid = slab(graph, source, chosen)
         form = (batch.own, *[own for _, own in those])
-        if form not in steps:
-            steps[form] = steps_of(asked, links, batch.own, [one for one, _ in those])
-        block = asked.block(run, (laid, None), {"steps": steps[form]})
+        if form not in bands:
+            bands[form] = bands_of(asked, links, batch.own, [one for one, _ in those])
+        settings = {"bands": bands[form], "shape": grid.shape(chosen), "value": value}
+        block = asked.block(run, (laid, None), settings)
+        graph.count(max(band.between for band in bands[form]))
         graph.add((name, *place), block, *arguments, known)
     return graph.array(name, grid.chunks, asked.like)
 
@@ -128,6 +149,38 @@ def reaches(links: Sequence[Link], bounds: Sequence[Ints]) -> bool:
     """Say whether every block between bounds of the result meets the image in every layer."""
     found = (need(links, axis, own) for axis, cuts in enumerate(bounds) for own in blocks(cuts))
     return all(one.size for each in found for one in each.reads)
+
+
+def bands_of(asked: Asked, links: Sequence[Link], images: Interval, needs: Sequence[Need]) -> tuple[Band, ...]:
+    """Cut a block into bands between whose layers there are at most ``max_workspace`` bytes, halos aside."""
+    windowed = [link for link in links if link.geometry is not None]
+    (start, stop), rest = needs[0].own, needs[1:]
+    found = [needs[0]]
+    if asked.call("x").traits.threads:
+        between = _between(asked, windowed, images, needs)
+        count = min(max(-(-between // _options.current().max_workspace), 1), stop - start)
+        cuts = tuple(start + (stop - start) * number // count for number in range(count + 1))
+        if reaches(windowed, [cuts]):
+            found = [need(windowed, 0, own) for own in blocks(cuts)]
+    axis, axes = asked.order(len(needs))[1], len(needs) + 2
+    bands = []
+    for one in found:
+        source, part = [slice(None)] * axes, [slice(None)] * axes
+        source[axis] = slice(*(pixel - needs[0].first[0] for pixel in one.first))
+        part[axis] = slice(*(pixel - start for pixel in one.own))
+        steps = steps_of(asked, links, images, [one, *rest])
+        bands.append(Band(_between(asked, windowed, images, [one, *rest]), tuple(source), tuple(part), steps))
+    return tuple(bands)
+
+
+def _between(asked: Asked, windowed: Sequence[Link], images: Interval, needs: Sequence[Need]) -> int:
+    sizes = []
+    for number, link in enumerate(windowed[:-1]):
+        assert link.geometry is not None
+        pixels = math.prod(high - low for low, high in (one.wanted[number] for one in needs))
+        sizes.append((images[1] - images[0]) * pixels * link.geometry.filters)
+    largest = max(a + b for a, b in itertools.pairwise((0, *sizes, 0)))
+    return largest * itemsize(space_of(asked.like).xp, asked.like.dtype)
 
 
 def steps_of(asked: Asked, links: Sequence[Link], images: Interval, needs: Sequence[Need]) -> tuple[Step, ...]:
@@ -182,19 +235,34 @@ def _repeated(asked: Asked, geometry: Geometry, images: int, reads: Sequence[Rea
     return Slab(tuple(shape[order.index(axis)] for axis in range(len(order))), tuple(places))
 
 
-def run(x: Array, parameters: Mapping[str, Array], *, steps: Sequence[Step]) -> Array:
+def run(x: Array, parameters: Mapping[str, Array], *, bands: Sequence[Band], shape: Ints, value: Value) -> Array:
     """Run the layers on what a block needs."""
+    if len(bands) == 1:
+        return _run_band(x, parameters, bands[0].steps, value)
+    space, block = space_of(x), None
+    for band in bands:
+        # in order, as it is after a journey: how some sums are taken depends on it
+        found = _run_band(contiguous(space.xp, x[band.source]), parameters, band.steps, value)
+        if block is None:
+            block = space.empty(shape, found.dtype)
+        block[band.part] = found
+    return block
+
+
+def _run_band(x: Array, parameters: Mapping[str, Array], steps: Sequence[Step], value: Value) -> Array:
+    spare = False  # whether nobody else holds x
     for step in steps:
         if step.laid is not None:
             x = step.laid.lay((x,) * len(step.laid.places))
-        own = {key.partition(".")[2]: value for key, value in parameters.items() if key.startswith(f"{step.name}.")}
+        own = {key.partition(".")[2]: array for key, array in parameters.items() if key.startswith(f"{step.name}.")}
         if step.windows is not None:
             x = local.averaged(x, step.layer, step.windows)
         elif step.plan is None:
-            x = step.layer.forward(own, x)[0]
+            x = value(step.layer, own, x, spare)
         else:
             weight, bias, layout = own["weight"], own["bias"], step.layer.layout
             x = local.within(x, weight, bias, name=step.name, layout=layout, plan=step.plan, places=step.places)
+        spare = True
     return x
 
 

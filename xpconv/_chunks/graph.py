@@ -191,6 +191,10 @@ class Graph:
             found.append(ref(key))
         return found, layout.slab
 
+    def count(self, size: int) -> None:
+        """Count bytes that the next task has beside what it lays side by side."""
+        self._pending += size
+
     def _count(self, source: Source, layout: _Layout) -> None:
         self.moved += layout.moved
         self._pending += layout.moved + layout.laid

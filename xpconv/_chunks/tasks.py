@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from xpconv._arrays.space import space_of
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import contiguous
 from xpconv._options import Options, limited
+from xpconv._work.memory import Held
 
 
 class Place(NamedTuple):
@@ -35,8 +37,14 @@ class Slab:
     def lay(self, pieces: tuple[Array, ...]) -> Array:
         """Lay the pieces side by side; a single one is a view.
 
-        Their memory is in order, as it is after a journey: how some sums are taken depends on it.
+        Their memory is in order, as it is after a journey: how some sums are taken depends on it. Work memory that is
+        kept for the next call makes room meanwhile, for the pieces may be read from a store.
         """
+        size = math.prod(self.shape) * int(pieces[0].dtype.itemsize) if pieces else 0
+        with Held(beside=2 * size):
+            return self._laid(pieces)
+
+    def _laid(self, pieces: tuple[Array, ...]) -> Array:
         if len(pieces) == 1:
             part = _taken(self.places[0], pieces[0])
             if tuple(part.shape) == self.shape:

@@ -202,13 +202,8 @@ class Sequential:
         spare = False  # whether x is not the caller's
         for number, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
             own = _own(params, name)
-            y = None
-            if type(layer) is Conv:
-                y = prepared.forward(number, layer, own, x)
-                y = layer.values(own, x) if y is None else y
-            elif type(layer) is MaxPool:
-                y = layer.values(x)  # where they are is for the gradient
-            x = _step(layer, "forward", spare)(own, x)[0] if y is None else y
+            y = prepared.forward(number, layer, own, x) if type(layer) is Conv else None
+            x = value_of(layer, own, x, spare) if y is None else y
             spare = _promises_new(layer)
         return x
 
@@ -234,6 +229,14 @@ def _step(layer: Layer, name: str, spare: bool) -> Any:
     own, over = vars(type(layer)), f"{name}_over"
     both = name in own and over in own and name not in getattr(layer, "__dict__", {})
     return getattr(layer, over if spare and both else name)
+
+
+def value_of(layer: Layer, params: Params, x: Array, spare: bool) -> Array:
+    """Run a layer for its output alone; `spare`: x is in no cache and not the caller's."""
+    if type(layer) in (Conv, MaxPool):
+        return layer.values(params, x)  # type: ignore[attr-defined]
+    y: Array = _step(layer, "forward", spare)(params, x)[0]
+    return y
 
 
 def _own(params: Params, name: str) -> Params:

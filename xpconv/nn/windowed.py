@@ -179,11 +179,11 @@ class MaxPool:
     def forward(self, params: Params, x: Array) -> tuple[Array, Cache]:
         """``(N, *spatial, C) -> (N, *out, C)``; the cache is x, or its shape and the places of the maxima."""
         if not keeps_indices(x, self.window, self.stride, self.dilation):
-            return self.values(x), x
+            return self.values(params, x), x
         y, indices = max_pool(x, self.window, return_indices=True, **self._options())
         return y, (tuple(x.shape), indices)
 
-    def values(self, x: Array) -> Array:
+    def values(self, params: Params, x: Array) -> Array:
         """``(N, *spatial, C) -> (N, *out, C)``, without a cache."""
         y: Array = max_pool(x, self.window, **self._options())
         return y
