@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bench.errors import UsageError
 from bench.layers import Case, Layer, Pool
@@ -58,6 +61,34 @@ def read(name: str) -> Network:
     }
     nodes = [node for node in graph.node if node.op_type == "Conv" or node.op_type in POOLS]
     return Network(name, path, tuple(_case(onnx, node, shapes) for node in nodes))
+
+
+def weighted(network: Network) -> Any:
+    """Load a model with drawn weights of its convolutions, which the file makes of one number in each run."""
+    onnx = importlib.import_module("onnx")
+    model = onnx.load(network.path)
+    shapes = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    wanted = {name for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:]}
+    rng = np.random.default_rng(1)
+    kept = []
+    for node in model.graph.node:
+        if node.op_type != "ConstantOfShape" or node.output[0] not in wanted:
+            kept.append(node)
+            continue
+        shape = tuple(map(int, shapes[node.input[0]]))
+        weight = rng.standard_normal(shape, np.float32) / np.float32(max(1, prod(shape[1:])) ** 0.5)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return model
+
+
+def image(model: Any) -> dict[str, Any]:
+    """Draw the one input of a model that is not a weight, of numbers from 0 to 1."""
+    weights = {one.name for one in model.graph.initializer}
+    (wanted,) = (one for one in model.graph.input if one.name not in weights)
+    shape = [size.dim_value for size in wanted.type.tensor_type.shape.dim]
+    return {wanted.name: np.random.default_rng(1).random(shape, np.float32)}
 
 
 def _case(onnx: Any, node: Any, shapes: dict[str, tuple[int, ...]]) -> Case:

@@ -110,6 +110,19 @@ SINGLE = (
     depthwise(28, 58, 3, batch=1),  # ShuffleNetV2
     depthwise(14, 116, 3, batch=1),
 )
+# one image, which is what people run ONNX's reference evaluator on
+EVALUATED = (
+    Layer(1, 64, 64, 1, 1, 3),  # onnx#5069
+    Layer(1, 192, 192, 2, 32, 1),  # onnxscript#3003
+    Layer(1, 28, 28, 1, 8, 5, padding="same"),  # MNIST
+    Layer(1, 14, 14, 8, 16, 5, padding="same"),
+    Layer(1, 224, 224, 3, 64, 7, 2, 3),  # ResNet-50
+    Layer(1, 56, 56, 64, 64, 3, padding=1),
+    Layer(1, 56, 56, 64, 256, 1),
+    Layer(1, 14, 14, 256, 256, 3, padding=1),
+    Layer(1, 13, 13, 64, 256, 3, padding=1),  # SqueezeNet
+    depthwise(28, 192, 3, batch=1),  # MobileNetV2
+)
 
 # the same kinds of layer as the first ones, each done in well under a millisecond
 QUICK = (
@@ -160,4 +173,5 @@ QUICK_POOLS = (
     Pool("average", 2, 8, 8, 4, 3, 1, 1),
     Pool("average", 2, 4, 4, 8, 4, 4),
 )
+EVALUATOR = CaseSet(EVALUATED, QUICK_GROUPED)
 POOL_SETS = {"pools": CaseSet(POOLS, QUICK_POOLS)}

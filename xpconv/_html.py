@@ -22,4 +22,4 @@ def table(
 
 def _cell(tag: str, text: str, *, bold: bool = False) -> str:
     inner = f"<strong>{escape(text)}</strong>" if bold and text else escape(text)
-    return f'<{tag} style="text-align: left">{inner}</{tag}>'
+    return f'<{tag} style="text-align: left; padding: 0.2em 0.6em">{inner}</{tag}>'

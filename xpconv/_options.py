@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def _compiled(value: object) -> bool:
     """Check the choice of compiled kernels; nothing is imported."""
     if not isinstance(value, bool):
         raise ValueError(f"set_options: compiled is None, False or True; got {value!r}")
-    if value and find_spec("numba") is None:
+    if value and "numba" not in sys.modules and find_spec("numba") is None:  # to look for it takes a hundred µs
         raise ImportError(
             'set_options: compiled=True needs Numba, which is not installed: python -m pip install "xpconv[fast]"'
         )

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.peers.peer import Peer
 
-OTHERS = ("course", "torch", "onnx", "jax", "im2col", "fast")  # in the order of turns and columns, before our own
+OTHERS = (
+    "course",
+    "torch",
+    "onnx",
+    "jax",
+    "im2col",
+    "evaluator",
+    "fast",
+)  # in the order of turns and columns, before our own
 OWN = "own"
 
 

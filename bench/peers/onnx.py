@@ -27,15 +27,7 @@ class Onnx(Peer):
 
     def conv(self, layer: Layer, data: Data, where: Where) -> list[Entry]:
         """Run `Conv`."""
-        constants = {"w": data.w.transpose(3, 2, 0, 1), "b": data.b}  # (K, K, C/G, F) -> (F, C/G, K, K)
-        attributes = {
-            "kernel_shape": [layer.kernel] * 2,
-            "strides": [layer.stride] * 2,
-            "dilations": [layer.dilation] * 2,
-            "pads": [*(before for before, _ in layer.pads), *(after for _, after in layer.pads)],
-            "group": layer.groups,
-        }
-        return [self._entry("Conv", data.x, constants, attributes, where)]
+        return [self._entry("Conv", data.x, *of_layer(layer, data), where)]
 
     def pool(self, pool: Pool, data: Data, where: Where) -> list[Entry]:
         """Run `MaxPool` or `AveragePool`; one over the whole image is the global operator."""
@@ -54,8 +46,8 @@ class Onnx(Peer):
     def _entry(
         self, operator: str, images: Array, constants: Mapping[str, Array], attributes: Mapping[str, Any], where: Where
     ) -> Entry:
-        x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
-        session = self._session(_model(operator, x, constants, attributes), where)
+        x = first(images)
+        session = self._session(single(operator, x, constants, attributes), where)
 
         def forward() -> Any:
             return session.run(None, {"x": x})[0]
@@ -76,7 +68,26 @@ class Onnx(Peer):
         return self.module.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _model(operator: str, x: Array, constants: Mapping[str, Array], attributes: Mapping[str, Any]) -> bytes:
+def first(images: Array) -> Array:
+    """Copy images to channels first."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))  # (N, H, W, C) -> (N, C, H, W)
+
+
+def of_layer(layer: Layer, data: Data) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Give the constants and the attributes of a layer's `Conv`."""
+    constants = {"w": data.w.transpose(3, 2, 0, 1), "b": data.b}  # (K, K, C/G, F) -> (F, C/G, K, K)
+    attributes = {
+        "kernel_shape": [layer.kernel] * 2,
+        "strides": [layer.stride] * 2,
+        "dilations": [layer.dilation] * 2,
+        "pads": [*(before for before, _ in layer.pads), *(after for _, after in layer.pads)],
+        "group": layer.groups,
+    }
+    return constants, attributes
+
+
+def single(operator: str, x: Array, constants: Mapping[str, Array], attributes: Mapping[str, Any]) -> bytes:
+    """Make a model of one operator, whose input is x and whose output is z."""
     helper, numbers = (importlib.import_module(f"onnx.{name}") for name in ("helper", "numpy_helper"))
     kind = helper.np_dtype_to_tensor_dtype(x.dtype)
     graph = helper.make_graph(

@@ -31,6 +31,7 @@ TINY = {
     "grad": (*ALONE, "--set", "mobilenetv2"),
     "pool": (*ALONE, "--without", "jax"),
     "network": ALONE,
+    "onnx": ALONE,
     "memory": ALONE,
     "scale": ALONE,
     "train": ALONE,
@@ -59,7 +60,7 @@ def test_every_command_has_a_tiny_run():
     assert {*TINY, "gpu_all"} == set(commands.names())
 
 
-NEEDS = {"chunks": ("dask", "zarr", "distributed"), "network": ("onnx",)}
+NEEDS = {"chunks": ("dask", "zarr", "distributed"), "network": ("onnx",), "onnx": ("onnx",)}
 
 
 @pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.needs(*NEEDS.get(c, ()))) for c in TINY])
@@ -177,7 +178,7 @@ def test_wrong_gradients_are_not_timed(command, name, capsys, monkeypatch):
         (["conv", "--set", "vgg"], "argument --set: invalid choice: 'vgg'"),
         (
             ["conv", "--without", "torch,mxnet"],
-            "wants names of course, torch, onnx, jax, im2col, fast; got 'mxnet'",
+            "wants names of course, torch, onnx, jax, im2col, evaluator, fast; got 'mxnet'",
         ),
         (["conv", "--colour"], "unrecognized arguments: --colour"),
         (["conv", "--json", "no/such/folder/file"], "there is no folder"),

@@ -2,6 +2,7 @@
 
 import importlib
 from contextlib import nullcontext
+from math import prod
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from bench.commands.scale import channels_first
 from bench.contest.check import agree, relative
 from bench.errors import ResultError
 from bench.layers import BOTH, FORWARD, INPUT, RESULTS, WEIGHT, Layer, Pool, draw
+from bench.networks import image, read, weighted
 from bench.peers.course import CourseLoops, Part
+from bench.peers.evaluator import LOOPS, _part
 from bench.peers.own import Own
 from bench.peers.peer import Where
 from bench.peers.torch import limited
-from bench.sets import QUICK, QUICK_GROUPED, QUICK_POOLS
+from bench.sets import EVALUATOR, QUICK, QUICK_GROUPED, QUICK_POOLS
 
 PASSES = (FORWARD, BOTH, INPUT, WEIGHT)
 DILATED = Layer(2, 9, 8, 4, 6, 3, stride=2, padding=2, groups=2, dilation=2)
@@ -72,6 +75,42 @@ def compare(peer, name):
             ):
                 assert relative(got, wanted) < 1e-5, (case.name, entry.name, what)
         agree(case.name, [*own, *theirs], theirs[0].name if theirs else "", (1e-5, 1e-5, 1e-5))
+
+
+@pytest.mark.needs("onnx")
+@pytest.mark.parametrize("layer", [QUICK[3], *QUICK_GROUPED, DILATED], ids=lambda layer: layer.name)
+def test_evaluators_have_the_right_results(layer):
+    peer, data = loaded("evaluator"), draw(layer)
+    (exact,) = (entry for entry in Own().enter(layer, data, (FORWARD,), Where()))
+    entries = {entry.name: entry for entry in peer.enter(layer, data, PASSES, Where())}
+    assert {"theirs", "ours"} <= set(entries) <= set(peer.titles)
+    plain = entries.pop("plain", None)  # of onnx up to version 1.22
+    for entry in entries.values():
+        assert entry.passes == FORWARD
+        assert relative(entry.results()[0], exact.results()[0]) < 1e-5
+    if plain is not None:
+        part = plain.call()
+        assert plain.scale * part.shape[1] == layer.filters
+        assert relative(part.transpose(0, 2, 3, 1), exact.call()[..., : part.shape[1]]) < 1e-5
+
+
+def test_few_filters_stand_for_slow_loops():
+    for layer in EVALUATOR.cases:
+        part = _part(layer)
+        assert part.groups == 1
+        assert part.filters == 1 or prod(part.output_shape) * part.channels <= LOOPS
+
+
+@pytest.mark.needs("onnx")
+def test_the_nodes_of_a_model_run_by_themselves():
+    network = read("squeezenet")
+    model = weighted(network)
+    entries = {entry.name: entry for entry in loaded("evaluator").nodes(model, image(model))}
+    ours, theirs = (entries[name].results() for name in ("ours", "theirs"))
+    assert len(ours) == len(theirs) == len(network.cases)
+    for got, wanted, case in zip(ours, theirs, network.cases, strict=True):
+        assert got.shape == (1, case.output_shape[-1], *case.output_shape[1:3])
+        assert relative(got, wanted) < 1e-4
 
 
 @pytest.mark.parametrize("layer", [*QUICK, *QUICK_GROUPED, DILATED], ids=lambda layer: layer.name)

@@ -40,10 +40,18 @@ def test_the_cells_of_a_page_run(path: Path, tmp_path: Path, monkeypatch: pytest
     namespace: dict[str, Any] = {"__name__": path.stem}
     with matplotlib.rc_context():
         for match in CELL.finditer(text):
-            source = re.sub(r"^(:tags:.*\n)+", "", match.group(1))
+            source = re.sub(r"^(:\w+:.*\n)+", "", match.group(1))
             line = text.count("\n", 0, match.end(1)) - source.count("\n")
             exec(compile("\n" * line + source, str(path), "exec"), namespace)
         importlib.import_module("matplotlib.pyplot").close("all")
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=named(path)) for path in EXECUTED])
+def test_pictures_are_described(path: Path) -> None:
+    """For those who do not see them; without it the name of a file would be read out."""
+    for match in CELL.finditer(path.read_text(encoding="utf-8")):
+        drawn = re.search(r"^(fig|_).*subplots\(", match.group(1), re.MULTILINE)
+        assert not drawn or re.search(r'^:mystnb: \{image: \{alt: ".+"\}\}$', match.group(1), re.MULTILINE)
 
 
 def test_every_page_is_in_a_list_of_contents() -> None:

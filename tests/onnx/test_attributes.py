@@ -130,6 +130,38 @@ def test_qlinear_conv(w_dtype: str, bias: bool, many: bool) -> None:
     assert (ours != theirs).mean() < 0.01
 
 
+QUANTISED: dict[str, Case] = {
+    "1d": (X1, (6, 4, 3), {"strides": [2], "pads": [1, 0]}),
+    "pads": (X2, (6, 4, 3, 2), {"pads": [1, 0, 2, 3]}),
+    "strides and dilations": (X2, (6, 4, 3, 3), {"strides": [2, 3], "dilations": [2, 1], "pads": [1, 1, 1, 1]}),
+    "group": (X2, (6, 2, 3, 3), {"group": 2, "kernel_shape": [3, 3]}),
+    "depthwise": (X2, (4, 1, 3, 3), {"group": 4, "auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+    "same lower": (X2, (6, 4, 2, 4), {"auto_pad": "SAME_LOWER"}),
+    "3d": (X3, (2, 4, 2, 3, 3), {"strides": [1, 2, 2], "pads": [0, 1, 1, 1, 1, 0]}),
+}
+
+
+@pytest.mark.parametrize(("x_dtype", "w_dtype"), [("uint8", "uint8"), ("uint8", "int8"), ("int8", "int8")])
+@pytest.mark.parametrize("name", QUANTISED)
+def test_qlinear_conv_with_exact_scales(name: str, x_dtype: str, w_dtype: str) -> None:
+    """Products with powers of two are exact, so ties too: half to even, then the zero point, then the limits."""
+    x_shape, w_shape, attributes = QUANTISED[name]
+    rng = np.random.default_rng(0)
+    lowest = np.iinfo(x_dtype).min
+    x = (rng.integers(0, 256, x_shape) + lowest).astype(x_dtype)
+    w_zero = np.array(64 if w_dtype == "uint8" else 0, w_dtype)  # of int8 ONNX Runtime takes 0 alone
+    w = (rng.integers(-64, 65, w_shape) + int(w_zero)).astype(w_dtype)
+    x_zero, y_zero = (np.array(n + lowest, x_dtype) for n in (120, 100))
+    scales = [np.float32(2.0**power) for power in (-2, -4, 0)]
+    bias = rng.integers(-300, 300, w_shape[0]).astype("int32")
+    quantised = [np.asarray(a) for a in (x, scales[0], x_zero, w, scales[1], w_zero, scales[2], y_zero, bias)]
+    ours, theirs = (by("QLinearConv", *quantised, **attributes) for by in (by_us, by_runtime))
+    limits = np.iinfo(x_dtype)
+    assert {int(limits.min), int(limits.max)} < set(theirs.ravel().tolist())
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+
+
 POOLS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strides": {"strides": [2, 3]},

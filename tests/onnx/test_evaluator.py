@@ -94,9 +94,18 @@ def test_operators_of_ones_own_come_first(text: str) -> None:
 
 def test_the_operators_go_into_onnxs_evaluator(used: list[str]) -> None:
     reference, ours = packages("onnx.reference", "xpconv.onnx")
-    runner = reference.ReferenceEvaluator(parse(BRANCH), new_ops=ours.OPERATORS)
-    assert runner.run(None, {"x": X, "largest": np.array(True)})[0].ravel().tolist() == [1, 3]
-    assert used == ["max_pool"]
+    for operators in (ours.OPERATORS, list(ours.OPERATORS)):
+        runner = reference.ReferenceEvaluator(parse(BRANCH), new_ops=operators)
+        assert runner.run(None, {"x": X, "largest": np.array(True)})[0].ravel().tolist() == [1, 3]
+    assert used == ["max_pool"] * 2
+
+
+def test_in_onnxs_evaluator_our_conv_comes_before_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference, ours = packages("onnx.reference", "xpconv.onnx")
+    monkeypatch.setattr(xc, "conv", lambda *_, **__: "ours")
+    runner = reference.ReferenceEvaluator(parse(OWN_WEIGHTS.replace(", b)", ")")), new_ops=ours.OPERATORS)
+    (node,) = runner.rt_nodes_
+    assert node._run(X, X, kernel_shape=[], strides=[], auto_pad="NOTSET", pads=[], dilations=[], group=1) == ("ours",)
 
 
 def test_any_batch_and_size() -> None:
@@ -139,6 +148,13 @@ OWN_WEIGHTS = """
 <ir_version: 10, opset_import: ["": 21]>
 graph (float[N, 2, H, W] x, float[3, 2, 3, 3] w) => (float[N, 3, H, W] y) { y = Conv <pads = [1, 1, 1, 1]> (x, w, b) }
 """
+WEIGHT_IN_A_NODE = """
+<ir_version: 10, opset_import: ["": 21]>
+graph (float[N, 1, L] x) => (float[N, 1, M] y) {
+    w = Constant <value = float[1, 1, 3] {1, 2, 3}> ()
+    y = Conv (x, w)
+}
+"""
 
 
 @pytest.fixture
@@ -171,6 +187,15 @@ def test_a_models_own_weights_are_prepared_once_for_each_size(prepared: list[tup
         wanted = xc.conv(x, w, b, padding=1, layout="channels_first")
         np.testing.assert_array_equal(runner.run(None, {"x": x})[0], wanted)
     assert prepared == [(1, 2, 6, 5), (1, 2, 7, 7)]
+
+
+def test_weights_that_nodes_of_the_model_hold_are_its_own_as_well(prepared: list[tuple[int, ...]]) -> None:
+    model = parse(WEIGHT_IN_A_NODE)
+    runner = evaluator(model)
+    for _ in range(2):
+        (y,) = runner.run(None, {"x": X})
+        assert y.ravel().tolist() == [8, 14]
+    assert prepared == [(1, 1, 4)]
 
 
 def test_an_input_that_stands_for_a_weight_is_seen_each_time(prepared: list[tuple[int, ...]]) -> None:

@@ -8,24 +8,12 @@ import pytest
 
 import xpconv as xc
 from tests import cases
+from tests.graphs import counted
 
 pytestmark = pytest.mark.needs("jax")
 
 INFINITY = float("inf")
 SHAPE = (2, 28, 26, 3)
-
-
-def counted(jaxpr: Any) -> int:
-    """Count the equations of a graph and of the loops and calls within."""
-    total = 0
-    for equation in jaxpr.eqns:
-        total += 1
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (list, tuple)) else [value]:
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    total += counted(inner)
-    return total
 
 
 def operations(window: tuple[int, int], stride: Any, x: Any, dy: Any) -> dict[str, tuple[Callable[..., Any], Any]]:
@@ -57,7 +45,7 @@ def test_the_graph_does_not_grow_with_the_window(stride: int, least: int) -> Non
         dy = np.ones(xc.max_pool(x, window, stride=stride, padding=1).shape, np.float32)
         for name, (function, arguments) in operations(window, stride, x, dy).items():
             jaxpr = jax.make_jaxpr(function)(*map(jax.numpy.asarray, arguments))
-            sizes.setdefault(name, set()).add(counted(jaxpr.jaxpr))
+            sizes.setdefault(name, set()).add(counted(jaxpr))
     assert len(sizes) == 11
     assert all(len(found) == 1 for found in sizes.values()), sizes
 
@@ -68,7 +56,7 @@ def test_a_graph_with_a_tap_more_is_seen() -> None:
 
     x = jax.numpy.ones(SHAPE)
     grown = [jax.make_jaxpr(lambda x, k=k: xc.avg_pool(x, k, stride=1))(x) for k in (3, 12)]
-    assert counted(grown[0].jaxpr) < counted(grown[1].jaxpr)
+    assert counted(grown[0]) < counted(grown[1])
 
 
 GEOMETRIES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {

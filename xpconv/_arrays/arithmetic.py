@@ -114,7 +114,8 @@ def _decide(xp: Namespace, dtype: DType, wanted: DType, double: bool) -> Arithme
     if is_kind(xp, inputs, "integral") and is_kind(xp, sums, "integral"):
         exact = _exact(xp, inputs, sums, double)
     if exact is None:
-        return Arithmetic(xp, inputs, sums, sums, sums, result, wanted, double=double)
+        found, plain = Arithmetic(xp, inputs, sums, sums, sums, result, wanted, double=double), _plain(xp, dtype)
+        return plain if found == plain else found
     factors = real_types(xp, exact)[0] if exact.pieces == 1 else sums
     return Arithmetic(xp, inputs, inputs, factors, sums, result, wanted, exact, double)
 

@@ -92,7 +92,8 @@ class Call:
 
     def in_dtype(self, dtype: DType) -> Call:
         """Give the same call with arrays and results of one dtype, in which all is done."""
-        return replace(self, arithmetic=Arithmetic.plain(self.xp, native(dtype)))
+        arithmetic = Arithmetic.plain(self.xp, native(dtype))
+        return self if arithmetic is self.arithmetic else replace(self, arithmetic=arithmetic)
 
     def conjugated(self) -> Call:
         """Give the same call with its images seen conjugate, if they are complex."""

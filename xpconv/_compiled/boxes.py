@@ -11,82 +11,99 @@ from __future__ import annotations
 
 from typing import Any
 
+from xpconv._compiled.lanes import LANES, above, add, choose, fill, load, same, store, zeros
+
 Array = Any
 
 
 def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
     """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C): each gradient goes to its window's first maximum."""
-    best, at = room[0], numbers[0]
-    height, width, channels = x.shape[2], x.shape[3], x.shape[4]
+    at, channels, shared = numbers[0], x.shape[4], place[4]
+    height, width, first, some = x.shape[2], x.shape[3], place[2], place[3] - place[2]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
-    first, last, shared, gaps = place[2], place[3], place[4], place[5]
     rows, columns = ends[2 * deep :], ends[2 * (deep + high) :]
-    zero, number = x.dtype.type(0), at.dtype.type
-    some, more = last - first, zero if place[7] > 0 else -zero
+    pixels, shares, target = x.reshape(-1), g.reshape(-1), dx.reshape(-1)
+    zero, number, nothing = x.dtype.type(0), at.dtype.type, zeros(room)
+    more = zero if place[7] > 0 else -zero
+    extra = fill(room, more)
     for n in range(place[0], place[1]):
-        pixels, target = x[n].reshape(-1), dx[n].reshape(-1)
-        if shared + gaps > 0:
-            for p in range(target.size // channels):
-                own = target[p * channels + first : p * channels + last]
-                for c in range(some):
-                    own[c] = zero
+        image, share = n * x.shape[1] * height * width * channels + first, n * deep * high * wide * channels + first
+        if shared + place[5] > 0:
+            _clear(target, image, x.shape[1] * height * width, channels, some)
         for a in range(deep):
             for i in range(high):
                 for j in range(wide):
-                    begun = False
-                    start, stop = columns[j], columns[wide + j]
-                    for d in range(ends[a], ends[deep + a]):
-                        for v in range(rows[i], rows[high + i]):
+                    box = ends[a], ends[deep + a], rows[i], rows[high + i], columns[j], columns[wide + j]
+                    _find(at, pixels, image, (height, width, channels), box, some)
+                    for c in range(some if shared > 0 else 0):
+                        target[image + at[c] * channels + c] += shares[share + c]
+                    for d in range(box[0], box[1] if shared == 0 else box[0]):
+                        for v in range(box[2], box[3]):
                             line = (d * height + v) * width
-                            u = start
-                            if not begun and u < stop:
-                                p0 = pixels[(line + u) * channels + first : (line + u) * channels + last]
-                                s0 = number(line + u)
-                                for c in range(some):
-                                    best[c] = p0[c]
-                                    at[c] = s0
-                                u += 1
-                                begun = True
-                            while u + 2 < stop:  # three pixels for one reading and writing of the best
-                                base = (line + u) * channels + first
-                                p0, p1 = pixels[base : base + some], pixels[base + channels : base + channels + some]
-                                p2 = pixels[base + 2 * channels : base + 2 * channels + some]
-                                s0, s1, s2 = number(line + u), number(line + u + 1), number(line + u + 2)
-                                for c in range(some):
-                                    m, s, t = best[c], at[c], p0[c]
-                                    keep = (t <= m) | (m != m)
-                                    m = m if keep else t
-                                    s = s if keep else s0
-                                    t = p1[c]
-                                    keep = (t <= m) | (m != m)
-                                    m = m if keep else t
-                                    s = s if keep else s1
-                                    t = p2[c]
-                                    keep = (t <= m) | (m != m)
-                                    best[c] = m if keep else t
-                                    at[c] = s if keep else s2
-                                u += 3
-                            while u < stop:
-                                p0 = pixels[(line + u) * channels + first : (line + u) * channels + last]
-                                s0 = number(line + u)
-                                for c in range(some):
-                                    m, t = best[c], p0[c]
-                                    keep = (t <= m) | (m != m)
-                                    best[c] = m if keep else t
-                                    at[c] = at[c] if keep else s0
-                                u += 1
-                    share = g[n, a, i, j][first:last]
-                    if shared > 0:
-                        for c in range(some):
-                            target[at[c] * channels + first + c] += share[c]
-                        continue
-                    for d in range(ends[a], ends[deep + a]):
-                        for v in range(rows[i], rows[high + i]):
-                            for u in range(start, stop):
-                                p = (d * height + v) * width + u
-                                own, s0 = target[p * channels + first : p * channels + last], number(p)
-                                for c in range(some):
-                                    own[c] = share[c] + more if at[c] == s0 else zero
+                            for p in range(line + box[4], line + box[5]):
+                                own, tap, c = image + p * channels, fill(at, p), 0
+                                while c < some and some >= LANES:
+                                    c = min(c, some - LANES)
+                                    value = add(load(shares, share + c), extra)
+                                    store(target, own + c, choose(same(load(at, c), tap), value, nothing))
+                                    c += LANES
+                                for b in range(c, some):
+                                    target[own + b] = shares[share + b] + more if at[b] == number(p) else zero
+                    share += channels
+
+
+def _clear(target: Array, image: int, count: int, channels: int, some: int) -> None:
+    """Fill some channels of so many pixels with zeros."""
+    for p in range(count):
+        for c in range(some):
+            target[image + p * channels + c] = 0
+
+
+def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box: Any, some: int) -> None:
+    """Find the pixels that are the first maxima of a window, which begins and ends at ``box`` along each axis."""
+    height, width, channels = sizes
+    d0, d1, v0, v1, u0, u1 = box
+    if d0 >= d1 or v0 >= v1 or u0 >= u1:
+        return
+    corner, c = (d0 * height + v0) * width + u0, 0
+    lead, tap = image + corner * channels, fill(at, corner)
+    while c < some and some >= 2 * LANES:
+        c = min(c, some - 2 * LANES)
+        m0, m1, s0, s1 = load(pixels, lead + c), load(pixels, lead + c + LANES), tap, tap
+        for d in range(d0, d1):
+            for v in range(v0, v1):
+                line = (d * height + v) * width
+                for p in range(line + u0, line + u1):
+                    spot, own = image + p * channels + c, fill(at, p)
+                    t0, t1 = load(pixels, spot), load(pixels, spot + LANES)
+                    k0, k1 = above(t0, m0), above(t1, m1)
+                    m0, m1, s0, s1 = choose(k0, t0, m0), choose(k1, t1, m1), choose(k0, own, s0), choose(k1, own, s1)
+        store(at, c, s0)
+        store(at, c + LANES, s1)
+        c += 2 * LANES
+    while c < some and some >= LANES:
+        c = min(c, some - LANES)
+        m0, s0 = load(pixels, lead + c), tap
+        for d in range(d0, d1):
+            for v in range(v0, v1):
+                line = (d * height + v) * width
+                for p in range(line + u0, line + u1):
+                    t0 = load(pixels, image + p * channels + c)
+                    k0 = above(t0, m0)
+                    m0, s0 = choose(k0, t0, m0), choose(k0, fill(at, p), s0)
+        store(at, c, s0)
+        c += LANES
+    for b in range(c, some):
+        m, s = pixels[lead + b], at.dtype.type(corner)
+        for d in range(d0, d1):
+            for v in range(v0, v1):
+                line = (d * height + v) * width
+                for p in range(line + u0, line + u1):
+                    t = pixels[image + p * channels + b]
+                    keep = (t <= m) | (m != m)
+                    m = m if keep else t
+                    s = s if keep else at.dtype.type(p)
+        at[b] = s
 
 
 def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
@@ -155,47 +172,81 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
     """
     height, width, channels = x.shape[2], x.shape[3], x.shape[4]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
-    first, last, best, part = place[2], place[3], room[0], room[1]
-    rows, columns = ends[2 * deep :], ends[2 * (deep + high) :]
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    some, more = last - first, zero if place[7] > 0 else -zero
+    first, some, best, part = place[2], place[3] - place[2], room[0], room[1]
+    rows, columns, split = ends[2 * deep :], ends[2 * (deep + high) :], place[6] > 0
+    pixels, shares, target = x.reshape(-1), g.reshape(-1), dx.reshape(-1)
+    zero, one, nothing = x.dtype.type(0), x.dtype.type(1), zeros(room)
+    more = zero if place[7] > 0 else -zero
     for n in range(place[0], place[1]):
-        pixels, target = x[n].reshape(-1), dx[n].reshape(-1)
-        for p in range(target.size // channels if place[5] > 0 else 0):
-            own = target[p * channels + first : p * channels + last]
-            for c in range(some):
-                own[c] = zero
+        image, share = n * x.shape[1] * height * width * channels + first, n * deep * high * wide * channels + first
+        if place[5] > 0:
+            _clear(target, image, x.shape[1] * height * width, channels, some)
         for a in range(deep):
             for i in range(high):
                 for j in range(wide):
-                    share, begun = g[n, a, i, j][first:last], False
-                    for turn in range(3):  # the maximum, how many there are, what each gets
-                        if turn == 1:
-                            for c in range(some):
-                                part[c] = zero if place[6] > 0 else one
-                        elif turn == 2:
-                            for c in range(some):
-                                part[c] = share[c] / max(part[c], one) + more
-                        for d in range(ends[a], ends[deep + a] if turn != 1 or place[6] > 0 else 0):
-                            for v in range(rows[i], rows[high + i]):
-                                for u in range(columns[j], columns[wide + j]):
-                                    at = ((d * height + v) * width + u) * channels
-                                    pixel = pixels[at + first : at + last]
-                                    if turn == 0 and not begun:
-                                        for c in range(some):
-                                            best[c] = pixel[c]
-                                        begun = True
-                                    elif turn == 0:
-                                        for c in range(some):
-                                            m, t = best[c], pixel[c]
-                                            best[c] = m if (t <= m) | (m != m) else t
-                                    elif turn == 1:
-                                        for c in range(some):
-                                            part[c] += one if pixel[c] == best[c] else zero
-                                    else:
-                                        own = target[at + first : at + last]
-                                        for c in range(some):
-                                            own[c] = part[c] if pixel[c] == best[c] else zero
-                    for c in range(some if begun else 0):
+                    box = ends[a], ends[deep + a], rows[i], rows[high + i], columns[j], columns[wide + j]
+                    _count(room, pixels, image, (height, width, channels), box, some, split)
+                    for c in range(some):
+                        part[c] = shares[share + c] / (max(part[c], one) if split else one) + more
+                    share += channels
+                    for d in range(box[0], box[1]):
+                        for v in range(box[2], box[3]):
+                            line = (d * height + v) * width
+                            for p in range(line + box[4], line + box[5]):
+                                own, c = image + p * channels, 0
+                                while c < some and some >= LANES:
+                                    c = min(c, some - LANES)
+                                    hit = same(load(pixels, own + c), load(best, c))
+                                    store(target, own + c, choose(hit, load(part, c), nothing))
+                                    c += LANES
+                                for b in range(c, some):
+                                    target[own + b] = part[b] if pixels[own + b] == best[b] else zero
+                    for c in range(some if box[0] < box[1] and box[2] < box[3] and box[4] < box[5] else 0):
                         if best[c] != best[c]:
                             numbers[0, 0] = 1
+
+
+def _count(
+    room: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box: Any, some: int, counts: bool
+) -> None:
+    """Find the maxima of a window, and if ``counts`` how many pixels are: ``room`` gets the two."""
+    best, many = room[0], room[1]
+    height, width, channels = sizes
+    d0, d1, v0, v1, u0, u1 = box
+    if d0 >= d1 or v0 >= v1 or u0 >= u1:
+        return
+    lead, c, zero = image + ((d0 * height + v0) * width + u0) * channels, 0, best.dtype.type(0)
+    one, nothing = fill(best, 1), zeros(best)
+    while c < some and some >= LANES:
+        c = min(c, some - LANES)
+        m, s = load(pixels, lead + c), nothing
+        for turn in range(2 if counts else 1):
+            for d in range(d0, d1):
+                for v in range(v0, v1):
+                    line = image + (d * height + v) * width * channels + c
+                    for p in range(line + u0 * channels, line + u1 * channels, channels):
+                        t = load(pixels, p)
+                        if turn == 0:
+                            m = choose(above(t, m), t, m)
+                        else:
+                            s = add(s, choose(same(t, m), one, nothing))
+        store(best, c, m)
+        store(many, c, s)
+        c += LANES
+    for b in range(c, some):
+        top, total = pixels[lead + b], zero
+        for turn in range(2 if counts else 1):
+            for d in range(d0, d1):
+                for v in range(v0, v1):
+                    line = image + (d * height + v) * width * channels + b
+                    for p in range(line + u0 * channels, line + u1 * channels, channels):
+                        value = pixels[p]
+                        if turn == 0:
+                            top = top if (value <= top) | (top != top) else value
+                        else:
+                            total += best.dtype.type(1) if value == top else zero
+        best[b] = top
+        many[b] = total
+
+
+PARTS = _clear, _count, _find  # that the loops call

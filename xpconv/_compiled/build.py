@@ -40,14 +40,14 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "tiles": ("tiles", "forward", "4r 4r,4w 1r 4a 1i 1r 1w"),
     "tiles gradient": ("tiles", "weight_grad", "4r 4r 3w 1i 1r 1w"),
     "tiles weight": ("tiles", "prepare", "4r 4w 1i 1r 1w"),
-    "maxima": ("maxima", "forward", "4r 4w 1i 1i 1i 1w f"),
+    "maxima": ("maxima", "forward", "5r 5w 1i 1i 1w f"),
     "places": ("maxima", "places", "4r 4l 1i 1w"),
-    "maxima gradient": ("maxima", "gradient", "4r 4r 4w 1i 1w 1s 1w"),
+    "maxima gradient": ("maxima_gradient", "gradient", "4r 4r 4w 1i 1w 1s 1w"),
     "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s"),
     "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s"),
     "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s"),
-    "averages": ("averages", "forward", "4r 4w 1i 1i 1i 1w 1r"),
-    "averages gradient": ("averages", "gradient", "4r 4w 1i 1i 1i 1w 1r"),
+    "averages": ("averages", "forward", "5r 5w 1i 1i 1w 1r"),
+    "averages gradient": ("averages", "gradient", "5r 5w 1i 1i 1w 1w 1r"),
     "first along": ("lines", "first", "3r 3w 3s 1i"),
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
@@ -134,11 +134,12 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import lanes, rows, tiles
+    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, rows, tiles
 
     lanes.teach()
-    for part in (*rows.PARTS, *tiles.PARTS):
-        register_jitable(part)
+    for module in (rows, tiles, averages, boxes, maxima, maxima_gradient):
+        for part in module.PARTS:
+            register_jitable(part)
 
 
 class Ledger:

@@ -12,6 +12,7 @@ import numpy as np
 
 Array = Any
 Vector = Any
+Mask = Any
 
 LANES = 8
 
@@ -57,9 +58,39 @@ def add(x: Vector, y: Vector) -> Vector:
     return x + y
 
 
+def divide(x: Vector, y: Vector) -> Vector:
+    """Divide."""
+    return x / y
+
+
 def zeros(array: Array) -> Vector:
     """Begin a sum, in the dtype of an array."""
     return np.zeros(LANES, array.dtype)
+
+
+def fill(array: Array, number: Any) -> Vector:
+    """Give a number in every lane, in the dtype of an array."""
+    return np.full(LANES, number, array.dtype)
+
+
+def larger(x: Vector, y: Vector) -> Vector:
+    """Take the larger one in each lane: of equal ones the second, of NaNs the first, as NumPy's ``maximum`` does."""
+    return np.where((y < x) | (x != x), x, y)
+
+
+def above(x: Vector, y: Vector) -> Mask:
+    """Say in which lanes a number is greater than the first maximum so far, or the first NaN."""
+    return ~((x <= y) | (y != y))
+
+
+def same(x: Vector, y: Vector) -> Mask:
+    """Say which lanes are equal."""
+    return x == y
+
+
+def choose(mask: Mask, x: Vector, y: Vector) -> Vector:
+    """Take the first vector's number where the mask says so, the second one's elsewhere."""
+    return np.where(mask, x, y)
 
 
 def teach() -> None:
@@ -82,6 +113,19 @@ def teach() -> None:
 
         def __init__(self, manager: Any, kind: Any) -> None:
             super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.dtype).get_value_type(), LANES))
+
+    class MaskType(types.Type):  # type: ignore[misc]
+        """Numba's name of what a comparison of vectors gives."""
+
+        def __init__(self) -> None:
+            super().__init__("Mask")
+
+    @register_model(MaskType)
+    class MaskModel(models.PrimitiveModel):  # type: ignore[misc]
+        """An LLVM vector of bits."""
+
+        def __init__(self, manager: Any, kind: Any) -> None:
+            super().__init__(manager, kind, ir.VectorType(ir.IntType(1), LANES))
 
     def pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
         data = context.make_array(kind)(context, builder, array).data
@@ -160,6 +204,54 @@ def teach() -> None:
         return x(x, y), build
 
     @intrinsic  # type: ignore[untyped-decorator]
+    def _divide(typing: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.fdiv(*arguments)
+
+        return x(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _fill(typing: Any, array: Any, number: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return spread(builder, context.cast(builder, arguments[1], number, array.dtype))
+
+        return VectorType(array.dtype)(array, number), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _larger(typing: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            one, other = arguments
+            found = builder.select(builder.fcmp_ordered(">", one, other), one, other)
+            return builder.select(builder.fcmp_unordered("uno", one, one), one, found)
+
+        return x(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _above(typing: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            one, other = arguments
+            number = builder.fcmp_ordered("ord", other, other)
+            return builder.and_(builder.fcmp_unordered(">", one, other), number)
+
+        return MaskType()(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _same(typing: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            if isinstance(x.dtype, types.Integer):
+                return builder.icmp_signed("==", *arguments)
+            return builder.fcmp_ordered("==", *arguments)
+
+        return MaskType()(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _choose(typing: Any, mask: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.select(*arguments)
+
+        return x(mask, x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
     def _zeros(typing: Any, array: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return ir.Constant(context.get_value_type(signature.return_type), [0.0] * LANES)
@@ -175,4 +267,10 @@ def teach() -> None:
     overload(halves)(lambda array, at, other: lambda array, at, other: _halves(array, at, other))
     overload(fma)(lambda x, y, total: lambda x, y, total: _fma(x, y, total))
     overload(add)(lambda x, y: lambda x, y: _add(x, y))
+    overload(divide)(lambda x, y: lambda x, y: _divide(x, y))
+    overload(fill)(lambda array, number: lambda array, number: _fill(array, number))
+    overload(larger)(lambda x, y: lambda x, y: _larger(x, y))
+    overload(above)(lambda x, y: lambda x, y: _above(x, y))
+    overload(same)(lambda x, y: lambda x, y: _same(x, y))
+    overload(choose)(lambda mask, x, y: lambda mask, x, y: _choose(mask, x, y))
     overload(zeros)(lambda array: lambda array: _zeros(array))

@@ -34,12 +34,12 @@ TOGETHER = 1 << 20  # of all that are kept
 COUNT = 256  # passes that are remembered, most of which came once
 
 
-def serves(plan: Plan) -> bool:
-    """Say whether a plan is small, one tile, and of calls that can be noted."""
+def serves(plan: Plan, flops: int = SMALL, workspace: int = WORKSPACE) -> bool:
+    """Say whether a plan is small, one tile of at most so many flops and bytes, and of calls that can be noted."""
     geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
     noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
     one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
-    return noted and one and geometry.mode == "zeros" and 0 < geometry.flops <= SMALL and plan.workspace <= WORKSPACE
+    return noted and one and geometry.mode == "zeros" and 0 < geometry.flops <= flops and plan.workspace <= workspace
 
 
 def weight_of(call: Call, plan: Plan, notes: Notes, w: Array) -> Array | None:

@@ -12,7 +12,7 @@ from xpconv._arrays.space import is_chunked
 from xpconv._arrays.views import window_steps
 from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
-from xpconv._pooling import portable
+from xpconv._pooling import looped, portable
 from xpconv._pooling.lines import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
@@ -20,6 +20,7 @@ from xpconv._shapes.geometry import Geometry, Ints, Region
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size
 from xpconv._shapes.read import Windowing
+from xpconv._work import traced
 from xpconv._work.workspace import Workspace
 
 Array = Any
@@ -114,7 +115,10 @@ def _unfold(call: Call, geometry: Geometry, x: Array) -> Array:
         slab, output = portable.slab(work, windows, region, x[..., own]), sizes(region)
         if call.traits.strided:
             return [call.space.windows(slab, geometry.kernel, output, geometry.stride, geometry.dilation)]
-        found = call.xp.stack(list(portable.each_tap(work, windows, region, slab)), axis=geometry.rank + 1)
+        if work.space.loops:
+            found = traced.columns(work.space, slab, geometry, output, 1)
+        else:
+            found = call.xp.stack(list(portable.each_tap(work, windows, region, slab)), axis=geometry.rank + 1)
         return [call.xp.reshape(found, (slab.shape[0], *output, *geometry.kernel, slab.shape[-1]))]
 
     found = portable.over_output(call, windows, tile, [result], geometry.taps)[0]
@@ -182,6 +186,8 @@ def _fold(call: Call, windows: Windows, cols: Array) -> Array:
     """(N, *O, *K, C) -> (N, *I, C)."""
     if call.traits.buffers and _lie_apart(windows):
         return _fold_apart(call, windows, cols)
+    if looped.serves(call, windows):
+        return looped.fold(call, windows, cols)
 
     def tile(work: Workspace, readers: Region, own: slice) -> portable.Gradient:
         def gradient(pixels: portable.Pixels) -> Array:

@@ -13,8 +13,9 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
-from xpconv._pooling.compiled import images_each, rows_apart, threads_for
-from xpconv._pooling.compiled_averages import FORWARD, GRADIENT, Averages
+from xpconv._pooling.compiled import images_each, threads_for
+from xpconv._pooling.compiled_averages import Averages
+from xpconv._pooling.compiled_forward import AVERAGES, Forward
 from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
 from xpconv._pooling.spread import spread_sum
@@ -68,13 +69,8 @@ def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
     if not windows.batch:
         return y
     windows, (pixels, target) = images_apart(call, windows, x, y)
-    if (loops := Averages.of(FORWARD, call, windows, padded, pixels, target)) is not None:
-
-        def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
-            assert isinstance(work, BufferedWorkspace)
-            loops.means(work, region, pixels, target)
-
-        sweep(call, windows, rows_apart(call, windows), compiled, 2)
+    if (loops := Forward.of(AVERAGES, call, windows, pixels, target)) is not None:
+        loops.means(call, pixels, target, padded)
         return y
     rule = Rule(np.add, sums, absolute=absolute)
     cuts = cut(call, windows, *reducing(windows, x.dtype.itemsize, sums.itemsize, absolute))
@@ -101,7 +97,7 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
     meeting = windows.overlap
     needs = Footprint(pixels=wide, stages=wide, largest=largest, last_first=True, gradient=True, meeting=meeting)
     cuts = cut(call, windows, needs)
-    loops = Averages.of(GRADIENT, call, windows, padded, grads, target) if cuts.channels == windows.channels else None
+    loops = Averages.of(call, windows, padded, grads, target) if cuts.channels == windows.channels else None
     if loops is not None:  # in which a thread pays earlier than in calls
         threads = threads_for(windows, call.options.threads)
         tile = (min(cuts.tile[0], images_each(windows, threads)), *cuts.tile[1:])

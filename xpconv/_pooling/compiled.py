@@ -16,7 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling.lines import Strided, Windows
-from xpconv._pooling.sweep import Cut
+from xpconv._pooling.sweep import Cut, Step, sweep
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
@@ -24,7 +24,7 @@ from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
-LEAST = 16  # channels: with fewer, and where maxima are taken at every pixel, NumPy's calls over rows are faster
+LEAST = 16  # channels: with fewer NumPy's calls over rows are faster
 # seconds an element, or more
 SAVED = {
     "maxima": 0.5e-9,
@@ -41,8 +41,8 @@ SAVED = {
 }
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
 # elements, times the work on each, from which a second thread pays: waking it takes as long as half a million of them,
-# and of two million elements two threads made 0.5 to 0.9 times the speed of one, of three 1.7 times
-WAKING = 1 << 22
+# and of one to five million elements two threads took 1.2 to 1.7 times as long as one
+WAKING = 1 << 23
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
@@ -77,20 +77,14 @@ class Loops:
             return None
         if call.layout != "channels_last":
             return None
-        dense = name == "maxima" and LEAST > 1 and windows.lines[-1].stride == 1
         room = call.options.room // 2  # other work arrays are small beside a row of the images
-        if dense or windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
+        if windows.lines[-1].size * windows.channels * arrays[0].itemsize > room:
             return None
         if not serves(name, call, windows, *arrays):
             return None
         return Loops(
             name, build.NAMES[arrays[0].dtype], windows.channels, *((ONE,) * (2 - windows.rank) + windows.lines)
         )
-
-    def maxima(self, work: BufferedWorkspace, region: Region, x: Array, y: Array, fill: Any) -> None:
-        """(N, *I, C) -> y (N, *O, C) in a region of windows."""
-        row, places = self._row(work, x), self._place(region)
-        self._run(four(x), four(y), places, _order(self.rows), _order(self.columns), row, float(fill))
 
     def places(self, work: BufferedWorkspace, region: Region, x: Array, spots: Array) -> None:
         """(N, *I, C) -> spots (N, *O, C), the place of each maximum, in a region of windows."""
@@ -104,24 +98,29 @@ class Loops:
         """
         windows = self._rows(region)
         low, high = self.rows.pixels(windows)
+        ring, kept = self._kept(windows[1] - windows[0], high - low)
         length = self.columns.count * x.shape[-1]
-        tops = work.buffer("tops", ((high - low) * length,), x.dtype)
-        found = work.buffer("found", ((high - low + windows[1] - windows[0]) * length,), np.dtype(np.int32))
+        tops = work.buffer("tops", (ring * length,), x.dtype)
+        found = work.buffer("found", ((ring + kept) * length,), np.dtype(np.int32))
         sums = work.buffer("sums", (length,), x.dtype)
-        place = self._place(region, written, low, high, *_heads(self.rows, self.columns, windows))
+        axes = [(line.kernel, line.stride, line.dilation, line.before) for line in (self.rows, self.columns)]
+        numbers = *axes[0], *axes[1], *region[0], *windows, low, high, written, ring, kept
+        place = np.array([*numbers, *_heads(self.rows, self.columns, windows)], np.intp)
         self._run(four(x), four(dy), four(dx), place, tops, found, sums)
 
     def needs(self, tile: Ints) -> int:
         """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
         length, size = self.columns.count * self.channels, np.dtype(self.dtype).itemsize
         count = tile[1] if len(tile) == 3 else 1
-        return length * (self.rows.most_pixels(count) * (size + 4) + count * 4 + size)
+        ring, kept = self._kept(count, self.rows.most_pixels(count))
+        return length * (ring * (size + 4) + kept * 4 + size)
+
+    def _kept(self, windows: int, pixels: int) -> tuple[int, int]:
+        """Count the rows of pixels and of windows that are kept until no other window reads them."""
+        return min(self.rows.span, pixels), min((self.rows.span - 1) // self.rows.stride + 1, windows)
 
     def _run(self, *arguments: Any) -> None:
         build.get(self.name, self.dtype)(*arguments)
-
-    def _row(self, work: BufferedWorkspace, x: Array) -> Array:
-        return work.buffer("row", (self.columns.size * x.shape[-1],), x.dtype)
 
     @staticmethod
     def _rows(region: Region) -> tuple[int, int]:
@@ -147,6 +146,18 @@ def images_each(windows: Windows, threads: int) -> int:
     return max(1, -(-windows.batch // pieces))
 
 
+def share(call: Call, windows: Windows, cuts: Cut, step: Step) -> None:
+    """Take a pooling at once on the calling thread, or where more than one pays, tile by tile."""
+    if cuts.workers > 1 or cuts.channels < windows.channels:
+        sweep(call, windows, cuts, step, 4)
+        return
+    work = BufferedWorkspace(call.space, call.arithmetic)
+    try:
+        step(work, tuple((0, n) for n in cuts.shape), slice(0, windows.channels), windows)
+    finally:
+        work.release()
+
+
 def rows_apart(call: Call, windows: Windows) -> Cut:
     """Cut the windows into whole rows, for loops to whose results the cut makes no difference."""
     return _rows_apart(windows, call.options.threads, call.options.room)
@@ -170,20 +181,18 @@ def four(array: Array) -> Array:
     return array if array.ndim == 4 else array[:, None]
 
 
-@lru_cache(maxsize=256)
-def _order(line: Strided) -> Array:
-    """Give the taps in the order in which `Reading` has them."""
-    taps = sorted(range(line.kernel), key=lambda tap: line.full and tap != line.least)
-    return np.array(taps, np.intp)
+def five(array: Array) -> Array:
+    """(N, *spatial, C) -> (N, D, H, W, C)."""
+    return array.reshape(array.shape[0], *(1,) * (5 - array.ndim), *array.shape[1:])
 
 
 @lru_cache(maxsize=1024)
 def _heads(rows: Strided, columns: Strided, windows: tuple[int, int]) -> Ints:
-    """Give the kernel's sizes, and which taps are the first of a tile to reach their pixels."""
+    """Say which taps of the rows, and of the columns, are the first of a tile to reach their pixels."""
     flags: list[int] = []
     for line, range_of in ((rows, windows), (columns, (0, columns.count))):
         first: dict[int, int] = {}
         for tap in line.reading(range_of).in_order():
             first.setdefault(tap.pixels.start % line.stride, tap.number)
         flags += [int(tap in first.values()) for tap in range(line.kernel)]
-    return (rows.kernel, columns.kernel, *flags)
+    return tuple(flags)

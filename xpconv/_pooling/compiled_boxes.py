@@ -11,7 +11,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.compiled import ONE, images_each, serves
+from xpconv._pooling.compiled import ONE, five, images_each, serves
 from xpconv._pooling.lines import Parts, Strided, Windows
 from xpconv._pooling.sweep import Cut
 from xpconv._shapes.geometry import Region
@@ -75,16 +75,11 @@ class Boxes:
         room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
         room[1][0, 0] = 0
         place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps, self.split, held], np.intp)
-        build.get(self.name, build.NAMES[x.dtype])(*map(_five, arrays), place, self.ends, *room)
+        build.get(self.name, build.NAMES[x.dtype])(*map(five, arrays), place, self.ends, *room)
         return self.name != "ties in boxes" or room[1][0, 0] == 0
 
 
 _of = lru_cache(maxsize=256)(Boxes)
-
-
-def _five(array: Array) -> Array:
-    """(N, *spatial, C) -> (N, D, H, W, C)."""
-    return array.reshape(array.shape[0], *(1,) * (5 - array.ndim), *array.shape[1:])
 
 
 def _ends(line: Strided) -> Array:

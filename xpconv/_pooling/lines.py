@@ -377,37 +377,37 @@ class Windows:
         """The number of spatial axes."""
         return len(self.lines)
 
-    @property
+    @cached_property
     def input(self) -> Ints:
         """The spatial sizes of the images."""
         return tuple(line.size for line in self.lines)
 
-    @property
+    @cached_property
     def output(self) -> Ints:
         """The spatial sizes of the result."""
         return tuple(line.count for line in self.lines)
 
-    @property
+    @cached_property
     def input_shape(self) -> Ints:
         """The whole shape of the images, channels last."""
         return (self.batch, *self.input, self.channels)
 
-    @property
+    @cached_property
     def output_shape(self) -> Ints:
         """The whole shape of the result, channels last."""
         return (self.batch, *self.output, self.channels)
 
-    @property
+    @cached_property
     def units(self) -> Ints:
         """The units of pixels along each axis."""
         return tuple(line.units for line in self.lines)
 
-    @property
+    @cached_property
     def stride(self) -> Ints:
         """The pixels of a unit along each axis."""
         return tuple(line.stride for line in self.lines)
 
-    @property
+    @cached_property
     def taps(self) -> int:
         """The taps of the longest window."""
         return math.prod(line.kernel for line in self.lines)

@@ -19,7 +19,7 @@ from xpconv._pooling.loops import tap_at, tap_starts
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
 
-Share = Callable[[Sequence[Array]], Array]  # of the pixels of a tap: what each window sends there
+Share = Callable[[Any, Sequence[Array]], Array]  # of a tap's number and pixels: what each window sends there
 
 
 def serves(call: Call, windows: Windows) -> bool:
@@ -40,9 +40,10 @@ def spread(call: Call, work: Workspace, windows: Windows, arrays: Sequence[Array
     total = work.space.zeros((windows.batch, *sizes, windows.channels), work.sums)
 
     def step(number: Any, total: Array) -> Array:
-        starts = tap_starts(windows, windows.taps - 1 - number)
+        tap = windows.taps - 1 - number
+        starts = tap_starts(windows, tap)
         values = [tap_at(work, windows, region, array, starts) for array in arrays]
-        own = _apart(work, windows, share(values))
+        own = _apart(work, windows, share(tap, values))
         there = work.space.part(total, starts, own.shape)
         return work.space.put_part(total, there + own, starts)
 
@@ -66,6 +67,20 @@ def _apart(work: Workspace, windows: Windows, share: Array) -> Array:
     return share
 
 
+def fold(call: Call, windows: Windows, cols: Array) -> Array:
+    """(N, *O, *K, C) -> (N, *I, C): add windows up."""
+    work = Workspace(call.space, call.arithmetic)
+    shape = (windows.batch, *windows.output, 1, windows.channels)
+    cols = call.xp.reshape(cols, (*shape[:-2], windows.taps, windows.channels))
+
+    def share(tap: Any, values: Sequence[Array]) -> Array:
+        starts = (*(0 * tap,) * (windows.rank + 1), tap, 0 * tap)
+        part = call.xp.reshape(work.space.part(cols, starts, shape), (*shape[:-2], windows.channels))
+        return cast(call.xp, part, work.sums)
+
+    return spread(call, work, windows, [], share)
+
+
 def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, fill: Any, ties: str) -> Array:
     """(N, *O, C), (N, *I, C) -> (N, *I, C), for ties that are shared; NaN goes to the first of a window."""
     xp, region = call.xp, whole(windows)
@@ -83,7 +98,7 @@ def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, fill: Any, t
         none = work.space.zeros(best.shape, work.sums)
         shares = shares / work.space.clip(portable.fold(work, windows, region, [slab, inside], count, none), 1, None)
 
-    def share(values: Sequence[Array]) -> Array:
+    def share(tap: Any, values: Sequence[Array]) -> Array:
         hit = (values[0] == best) | ((best != best) & (values[1] == spot))
         return xp.where(hit, shares, xp.zeros_like(shares))
 
@@ -106,7 +121,7 @@ def lp_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, p: float, nor
         none = work.space.zeros(largest.shape, work.sums)
         shares = shares / work.space.clip(portable.fold(work, windows, region, [slab], count, none), 1, None)
 
-    def share(values: Sequence[Array]) -> Array:
+    def share(tap: Any, values: Sequence[Array]) -> Array:
         return portable.norm_share(work, values[0], largest, shares, p)
 
     return spread(call, work, windows, [slab], share)

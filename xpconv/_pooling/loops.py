@@ -10,6 +10,7 @@ import numpy as np
 from xpconv._arrays.types import Array
 from xpconv._pooling.lines import Windows
 from xpconv._shapes.geometry import Region
+from xpconv._work import traced
 from xpconv._work.workspace import Workspace
 
 State = tuple[Array, ...]
@@ -17,19 +18,13 @@ State = tuple[Array, ...]
 
 def tap_starts(windows: Windows, number: Any) -> tuple[Any, ...]:
     """Give where the pixels of a tap of windows at a stride begin in a slab: (image, *axes, channel)."""
-    starts: list[Any] = [0 * number]
-    for line in reversed(windows.lines):
-        starts.insert(0, number % line.kernel * line.dilation)
-        number = number // line.kernel
-    return (0 * number, *starts)
+    return traced.starts_of([line.kernel for line in windows.lines], [line.dilation for line in windows.lines], number)
 
 
 def tap_at(work: Workspace, windows: Windows, region: Region, slab: Array, starts: Sequence[Any]) -> Array:
     """(n, *slab, C) -> (n, *windows, C): the pixels of a tap, by where they begin."""
     counts = [stop - start for start, stop in region[1:]]
-    reached = [(n - 1) * line.stride + 1 for n, line in zip(counts, windows.lines, strict=True)]
-    part = work.space.part(slab, starts, (slab.shape[0], *reached, slab.shape[-1]))
-    return part[(slice(None), *(slice(None, None, line.stride) for line in windows.lines), slice(None))]
+    return traced.part_at(work.space, slab, starts, counts, windows.stride)
 
 
 def in_a_loop(

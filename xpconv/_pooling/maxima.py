@@ -21,7 +21,8 @@ from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
 from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, rows_apart
+from xpconv._pooling.compiled import Loops, rows_apart, share
+from xpconv._pooling.compiled_forward import MAXIMA, Forward
 from xpconv._pooling.lines import Pick, Windows
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.routes import Routes
@@ -35,7 +36,7 @@ from xpconv._work.workspace import Workspace
 def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> tuple[Array, ...]:
     """(N, *I, C) -> (N, *O, C): the maxima, and with `indices` their places in the plane; -1 where there is none."""
     fill = least(call.xp, native(x.dtype))
-    calls = (call, call.in_dtype(call.space.index_dtype))[: 1 + indices]
+    calls = (call, call.in_dtype(call.space.index_dtype)) if indices else (call,)
     if call.traits.buffers:
         return _on_numpy(calls, windows, x, fill)
     if indices or not windows.strided:
@@ -124,7 +125,7 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     if not windows.batch:
         return found
     windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
-    if (loops := Loops.of("maxima", call, windows, pixels, best)) is not None:
+    if (loops := Forward.of(MAXIMA, call, windows, pixels, best)) is not None:
         spots = None if not indices else Loops.of("places", call, windows, pixels)
         if spots is not None or not indices:
 
@@ -134,7 +135,7 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
                 if spots is not None:
                     spots.places(work, region, pixels, places[0])
 
-            sweep(call, windows, rows_apart(call, windows), compiled, 1)
+            share(call, windows, rows_apart(call, windows), compiled)
             return found
     rule, size = Rule(np.maximum, native(x.dtype), fill), x.dtype.itemsize
     cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))

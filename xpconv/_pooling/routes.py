@@ -17,7 +17,7 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._arrays.scatter import PIECE, put
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, images_each, threads_for
+from xpconv._pooling.compiled import Loops, images_each, share, threads_for
 from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
 from xpconv._pooling.lines import Windows
@@ -101,7 +101,7 @@ class Routes:
             if not boxes.gradient(work, region, own, arrays, held):
                 wrong.append(region)
 
-        sweep(self.call, self.windows, boxes.cut(self.call, self.pixels), step, 4)
+        share(self.call, self.windows, boxes.cut(self.call, self.pixels), step)
         return not wrong
 
     def _compiled(self, cuts: Cut) -> Lines | Loops | None:

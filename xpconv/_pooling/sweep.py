@@ -159,7 +159,8 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> N
             step(work, region, own, part)
 
         jobs.append(Jobs(job, Tiles(cuts.shape, cuts.tile)))
-    run(jobs, call.space, call.arithmetic, cuts.workers, math.prod(cuts.shape) * windows.channels * weight)
+    flops = math.prod(cuts.shape) * windows.channels * weight
+    run(jobs, call.space, call.arithmetic, cuts.workers, flops, blas=False)
 
 
 def reducing(windows: Windows, size: int, wide: int, absolute: bool = False) -> tuple[Footprint, int]:

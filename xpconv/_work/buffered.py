@@ -35,6 +35,21 @@ READ_AHEAD = 4_000_000
 _PREDICATES = frozenset({"equal", "not_equal"})
 
 
+CROWDED = 1024  # bytes: planes a multiple of it apart meet in few places of a cache
+FEW = 16  # planes
+
+
+def _by_planes(out: np.ndarray[Any, Any]) -> bool:
+    """Say whether a block is written faster plane by plane than pixel by pixel, of a result whose channels are first.
+
+    Pixel by pixel every plane has a cache line open, which crowd each other out. Measured, 64 channels of 64x64 pixels:
+    1.31 and 0.27 ms; of 56x56, 0.14 and 0.23.
+    """
+    if out.ndim < 3 or abs(out.strides[-1]) <= abs(out.strides[-2]):
+        return False
+    return out.strides[-1] % CROWDED == 0 or out.shape[-1] <= FEW
+
+
 class BufferedWorkspace(Workspace):
     """A workspace for NumPy: one buffer for each name, used again by each tile."""
 
@@ -138,6 +153,10 @@ class BufferedWorkspace(Workspace):
     def store(self, target: Array, region: tuple[slice, ...], block: Array, bias: Array | None) -> None:
         out = target[region]
         if bias is not None:
+            if _by_planes(out):  # (n, *output, F) -> (n, F, *output)
+                axes = (0, out.ndim - 1, *range(1, out.ndim - 1))
+                out, block = out.transpose(axes), block.transpose(axes)
+                bias = bias.reshape(-1, *[1] * (out.ndim - 2))
             self.do(np.add, block, bias, out=out, casting="same_kind")
         elif not np.may_share_memory(out, block):
             self.do(np.copyto, out, block, casting="same_kind")

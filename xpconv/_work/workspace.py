@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from xpconv._arrays.dtypes import cast
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array, DType
 from xpconv._shapes.geometry import Geometry, Ints, Run
+from xpconv._work import traced
 
 FEW = 8  # slices that are joined, rather than gathered by an index
 
@@ -211,6 +213,14 @@ class Workspace:
         self, name: str, slab: Array, w: Array, geometry: Geometry, output: Ints, out: Array | None
     ) -> Array:
         """(n, *slab, C), (*K, C) -> (n, *O, C): each channel's windows times its weight."""
+        if traced.in_a_loop(self.space, geometry):
+            rows = self.xp.reshape(w, (geometry.taps, -1))
+
+            def share(number: Any) -> Array:
+                pixels = cast(self.xp, traced.tap(self.space, slab, geometry, output, number), self.sums)
+                return pixels * rows[number, :]
+
+            return traced.total(self.space, geometry.taps, share)
         total = None
         for tap, offset in geometry.offsets():
             part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
@@ -219,12 +229,19 @@ class Workspace:
 
     def window_products_grad(self, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """(n, *slab, C), (n, *O, C) -> (*K, C): each channel's windows times its gradient, summed over the windows."""
-        taps, dz = [], cast(self.xp, dz, self.sums)
-        for _, offset in geometry.offsets():
-            part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+        dz = cast(self.xp, dz, self.sums)
+
+        def summed(part: Array) -> Array:
             product = cast(self.xp, part, self.sums) * dz
-            taps.append(self.xp.sum(product, axis=tuple(range(geometry.rank + 1)), dtype=self.sums))
-        return self.xp.reshape(self.stack(taps), (*geometry.kernel, -1))
+            return self.xp.sum(product, axis=tuple(range(geometry.rank + 1)), dtype=self.sums)
+
+        if traced.in_a_loop(self.space, geometry):
+            tap = functools.partial(traced.tap, self.space, slab, geometry, output)
+            found = traced.each(self.space, geometry.taps, lambda number: summed(tap(number)))
+        else:
+            slices = (geometry.tap_slices(offset, output) for _, offset in geometry.offsets())
+            found = self.stack([summed(slab[(slice(None), *those, slice(None))]) for those in slices])
+        return self.xp.reshape(found, (*geometry.kernel, -1))
 
     def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
         """(n, *spatial, C) -> (n, *padded, C): lay the runs of each spatial axis side by side."""

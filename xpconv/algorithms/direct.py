@@ -14,11 +14,13 @@ so that the sum over the taps is a sum of shifted planes. Otherwise it is one (s
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import contiguous
 from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work import traced
 from xpconv._work.fused import neighbours
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.base import Algorithm
@@ -94,28 +96,19 @@ class Direct(Algorithm):
             return work.window_products("sum", slab, matrix, geometry, output, out)
         if _is_few(geometry):
             return _sum_of_planes(work, slab, weight, geometry, output)
-        rows = n * math.prod(output)
-        total = None
-        for tap, offset in geometry.offsets():
-            part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
-            matrix = weight[(*tap, ...)]
-            if groups == 1:
-                pixels = work.copy("tap", part, (rows, geometry.channels))
-                total = work.add("sum", total, multiply(work, "product", pixels, matrix))
-            elif not _is_thin(geometry):
-                pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
-                # (n·O, G, C/G) @ (C/G, G, F/G) -> (G, n·O, F/G)
-                product = multiply(
-                    work, "product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2))
-                )
-                total = work.add("sum", total, product)
-            else:
-                if part.dtype != work.sums:
-                    part = work.copy("thin", part, part.shape, work.sums)
-                pixels, matrix = xp.reshape(part, (n, *output, groups, -1)), cast(xp, matrix, work.sums)
-                for channel in range(pixels.shape[-1]):
-                    product = work.call("product", "multiply", pixels[..., channel : channel + 1], matrix[channel, ...])
-                    total = work.add("sum", total, product)
+        if traced.in_a_loop(work.space, geometry):
+            flat = xp.reshape(weight, (geometry.taps, *weight.shape[geometry.rank :]))
+
+            def share(number: Any) -> Array:
+                pixels = traced.tap(work.space, slab, geometry, output, number)
+                return _add_tap(work, None, pixels, flat[number, ...], geometry)
+
+            total = traced.total(work.space, geometry.taps, share)
+        else:
+            total = None
+            for tap, offset in geometry.offsets():
+                part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+                total = _add_tap(work, total, part, weight[(*tap, ...)], geometry)
         if groups > 1 and not _is_thin(geometry):
             total = xp.permute_dims(total, (1, 0, 2))
         return xp.reshape(total, (n, *output, geometry.filters))
@@ -128,22 +121,58 @@ class Direct(Algorithm):
         rows = slab.shape[0] * math.prod(output)
         factors = work.sums if _is_thin(geometry) else work.factors
         gradient = xp.reshape(work.copy("gradient", dz, dz.shape, factors), (rows, groups, -1))
-        taps = []
-        for tap, offset in geometry.offsets():
-            part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
-            pixels = xp.reshape(work.copy("tap", part, part.shape, factors), (rows, groups, -1))
-            if not _is_thin(geometry):
-                # (G, C/G, n·O) @ (G, n·O, F/G) -> (C/G, G, F/G)
-                transposed = xp.permute_dims(pixels, (1, 2, 0))
-                product = multiply(work, f"product {tap}", transposed, xp.permute_dims(gradient, (1, 0, 2)))
-                taps.append(xp.reshape(xp.permute_dims(product, (1, 0, 2)), (-1, geometry.filters)))
-                continue
-            channels = []
-            for channel in range(pixels.shape[-1]):
-                product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)
-                channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
-            taps.append(work.stack(channels))
-        return xp.reshape(work.stack(taps), geometry.kernel_shape)
+        if traced.in_a_loop(work.space, geometry):
+
+            def value(number: Any) -> Array:
+                pixels = traced.tap(work.space, slab, geometry, output, number)
+                return _tap_grad(work, "product", pixels, gradient, geometry)
+
+            found = traced.each(work.space, geometry.taps, value)
+        else:
+            taps = []
+            for tap, offset in geometry.offsets():
+                part = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+                taps.append(_tap_grad(work, f"product {tap}", part, gradient, geometry))
+            found = work.stack(taps)
+        return xp.reshape(found, geometry.kernel_shape)
+
+
+def _add_tap(work: Workspace, total: Array | None, part: Array, matrix: Array, geometry: Geometry) -> Array:
+    """Add the products of a tap's pixels (n, *O, C) to the running sum."""
+    xp, groups = work.xp, geometry.groups
+    rows = math.prod(part.shape[:-1])
+    if groups == 1:
+        pixels = work.copy("tap", part, (rows, geometry.channels))
+        return work.add("sum", total, multiply(work, "product", pixels, matrix))
+    if not _is_thin(geometry):
+        pixels = xp.reshape(work.copy("tap", part, part.shape), (rows, groups, -1))
+        # (n·O, G, C/G) @ (C/G, G, F/G) -> (G, n·O, F/G)
+        product = multiply(work, "product", xp.permute_dims(pixels, (1, 0, 2)), xp.permute_dims(matrix, (1, 0, 2)))
+        return work.add("sum", total, product)
+    if part.dtype != work.sums:
+        part = work.copy("thin", part, part.shape, work.sums)
+    pixels, matrix = xp.reshape(part, (*part.shape[:-1], groups, -1)), cast(xp, matrix, work.sums)
+    for channel in range(pixels.shape[-1]):
+        product = work.call("product", "multiply", pixels[..., channel : channel + 1], matrix[channel, ...])
+        total = work.add("sum", total, product)
+    return total
+
+
+def _tap_grad(work: Workspace, name: str, part: Array, gradient: Array, geometry: Geometry) -> Array:
+    """(n, *O, C), (n·O, G, F/G) -> (C/G, F): correlate a tap's pixels with the gradient."""
+    xp, groups = work.xp, geometry.groups
+    factors = work.sums if _is_thin(geometry) else work.factors
+    pixels = xp.reshape(work.copy("tap", part, part.shape, factors), (gradient.shape[0], groups, -1))
+    if not _is_thin(geometry):
+        # (G, C/G, n·O) @ (G, n·O, F/G) -> (C/G, G, F/G)
+        transposed = xp.permute_dims(pixels, (1, 2, 0))
+        product = multiply(work, name, transposed, xp.permute_dims(gradient, (1, 0, 2)))
+        return xp.reshape(xp.permute_dims(product, (1, 0, 2)), (-1, geometry.filters))
+    channels = []
+    for channel in range(pixels.shape[-1]):
+        product = work.call("product", "multiply", pixels[..., channel : channel + 1], gradient)
+        channels.append(xp.reshape(xp.sum(product, axis=0, dtype=product.dtype), (geometry.filters,)))
+    return work.stack(channels)
 
 
 def _is_thin(geometry: Geometry) -> bool:
@@ -167,9 +196,18 @@ def _sum_of_planes(work: Workspace, slab: Array, weight: Array, geometry: Geomet
     pixels = work.copy("pixels", slab, (math.prod(slab.shape[:-1]), geometry.channels))
     products = multiply(work, "product", weight, xp.permute_dims(pixels, (1, 0)))
     planes = xp.reshape(products, (geometry.taps, geometry.filters, *slab.shape[:-1]))
-    total = None
-    for tap, (_, offset) in enumerate(geometry.offsets()):
-        view = planes[(tap, slice(None), slice(None), *geometry.tap_slices(offset, output))]
-        total = work.add("sum", total, view)
+    if traced.in_a_loop(work.space, geometry):
+        shape = (1, geometry.filters, slab.shape[0], *output)
+
+        def plane(number: Any) -> Array:
+            _, *spots, _ = traced.starts_of(geometry.kernel, geometry.dilation, number)
+            return work.space.part(planes, (number, 0 * number, 0 * number, *spots), shape)[0, ...]
+
+        total = traced.total(work.space, geometry.taps, plane)
+    else:
+        total = None
+        for tap, (_, offset) in enumerate(geometry.offsets()):
+            view = planes[(tap, slice(None), slice(None), *geometry.tap_slices(offset, output))]
+            total = work.add("sum", total, view)
     # (F, n, *O) -> (n, *O, F)
     return xp.permute_dims(total, (*range(1, geometry.rank + 2), 0))

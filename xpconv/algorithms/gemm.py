@@ -16,6 +16,7 @@ import math
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
 from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._work import traced
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work, charged_products
@@ -98,11 +99,14 @@ def columns(work: Workspace, slab: Array, geometry: Geometry, output: Ints) -> A
     xp, groups = work.xp, geometry.groups
     rows = slab.shape[0] * math.prod(output)
     if not work.traits.strided:
-        taps = []
-        for _, offset in geometry.offsets():
-            tap = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
-            taps.append(xp.reshape(tap, (rows, groups, -1)))
-        joined = cast(xp, taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1), work.factors)
+        if work.space.loops and geometry.taps > 1:
+            joined = traced.columns(work.space, cast(xp, slab, work.factors), geometry, output, groups)
+        else:
+            taps = []
+            for _, offset in geometry.offsets():
+                tap = slab[(slice(None), *geometry.tap_slices(offset, output), slice(None))]
+                taps.append(xp.reshape(tap, (rows, groups, -1)))
+            joined = cast(xp, taps[0] if len(taps) == 1 else xp.concat(taps, axis=-1), work.factors)
         # (n·O, G, K·C/G) -> (G, n·O, K·C/G)
         return xp.reshape(joined, (rows, -1)) if groups == 1 else xp.permute_dims(joined, (1, 0, 2))
     if geometry.taps == groups == max(geometry.stride) == 1:

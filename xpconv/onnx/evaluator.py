@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any
 
@@ -31,9 +31,17 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
         **keywords: Any,
     ) -> None:
         super().__init__(proto, *arguments, new_ops=[*(new_ops or ()), *self.operators], **keywords)
+        constants = {**self.rt_inits_, **dict(_constants(self.rt_nodes_))}
         for node in self.rt_nodes_:
             if isinstance(node, Conv):
-                node.constants = self.rt_inits_
+                node.constants = constants
+
+
+def _constants(nodes: Iterable[OpRun]) -> Iterator[tuple[str, Any]]:
+    """Give what the nodes `Constant` give, the same array in each run."""
+    for node in nodes:
+        if (node.domain, node.op_type) == ("", "Constant") and not node.has_linked_attribute:
+            yield node.output[0], node.run()[0]
 
 
 def evaluator(

@@ -16,7 +16,8 @@ from xpconv.onnx.pooling import (
 )
 from xpconv.onnx.rearrangement import Col2Im, Pad
 
-OPERATORS: tuple[type[Any], ...] = (
+# a list: until version 1.22 onnx appends its own Conv, which comes too late to be used
+OPERATORS: list[type[Any]] = [
     Conv,
     ConvTranspose,
     ConvInteger,
@@ -30,4 +31,4 @@ OPERATORS: tuple[type[Any], ...] = (
     MaxUnpool,
     Col2Im,
     Pad,
-)
+]
