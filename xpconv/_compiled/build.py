@@ -39,6 +39,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
     "tiles": ("tiles", "forward", "4r 4r,4w 1r 4a 1i 1r 1w"),
     "tiles gradient": ("tiles", "weight_grad", "4r 4r 3w 1i 1r 1w"),
+    "tiles finish": ("tiles", "finish", "4a 4w 1i 1r 1w"),
     "tiles weight": ("tiles", "prepare", "4r 4w 1i 1r 1w"),
     "maxima": ("maxima", "forward", "5r 5w 1i 1i 1w f"),
     "places": ("maxima", "places", "4r 4l 1i 1w"),

@@ -157,6 +157,29 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, matrices: Array, roo
                     put_four(sums, target, filters, start > 0, (p0, p1, p2, p3))
 
 
+def finish(a: Array, w: Array, place: Array, matrices: Array, room: Array) -> None:
+    """(S, P, C, F) -> w (KH, KW, C, F): partial sums at each point, added up in order, transformed to the taps."""
+    many, points, channels, filters = a.shape
+    high, wide, taps, along = place[3], place[4], place[5], place[6]
+    source, target = flat(a), w.reshape(-1)
+    part, plane, row = a.strides[0] // a.itemsize, a.strides[1] // a.itemsize, a.strides[2] // a.itemsize
+    for c in range(channels):
+        for f in range(0, filters, CHANNELS):
+            some = min(CHANNELS, filters - f)
+            for p in range(points):
+                at = p * plane + c * row + f
+                for q in range(0, some, LANES):
+                    total = load(source, at + q)
+                    for s in range(1, many):
+                        total = add(total, load(source, at + q + s * part))
+                    store(room, WINDOW + p * some + q, total)
+            sizes = (taps, high, wide * some, wide * some, wide, some, some, some, LANES)
+            lines(room, 0, room, WINDOW, matrices, 0, sizes)
+            tap = channels * filters
+            sizes = (along, wide, tap, some, taps, along * tap, wide * some, some, LANES)
+            lines(target, c * filters + f, room, 0, matrices, taps * high, sizes)
+
+
 def put_four(sums: Array, at: int, apart: int, more: bool, four: tuple[Any, Any, Any, Any]) -> None:
     """Write four vectors that lie apart, or add them to what is there."""
     a, b, c, d = four

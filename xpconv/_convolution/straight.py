@@ -20,7 +20,7 @@ from xpconv._engine.jobs import Jobs
 from xpconv._engine.results import Result, Written
 from xpconv._plan.record import Plan
 from xpconv._work.buffered import BufferedWorkspace
-from xpconv._work.memory import Held
+from xpconv._work.memory import UFUNC_BUFFERS, Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled, Piece, five
@@ -79,9 +79,11 @@ def _strips(task: Task, algorithm: CompiledWinograd, result: Result, held: Held)
     if own and not w.flags.c_contiguous:
         w = held.empty(w.shape, sums)
         np.copyto(w, task.w)
-    each = room + (math.prod(shape) if own else 0)
+    each = room + (math.prod(shape) if own else 0) + UFUNC_BUFFERS // sums.itemsize
     fixed = (0 if w is task.w else w.size) if own else math.prod(packed)
-    if (min(plan.workers, len(pieces)) * each + fixed) * sums.itemsize > plan.workspace:
+    fit = (plan.workspace // sums.itemsize - fixed) // each
+    workers = min(call.options.threads if own else plan.workers, len(pieces), fit)
+    if workers < 1:
         return None
     whole: Any = None if own else task.ready[0] if task.ready else prepared(call, plan, task.w, held)
     x, bias = task.x, np.zeros(geometry.filters, sums) if task.b is None else np.ascontiguousarray(task.b, sums)
@@ -104,7 +106,7 @@ def _strips(task: Task, algorithm: CompiledWinograd, result: Result, held: Held)
         if task.b is not None:
             np.add(z, bias[filters], out=z)
 
-    return Jobs(compute, pieces)
+    return Jobs(compute, pieces, workers)
 
 
 def _target(task: Task, result: Result) -> Array | None:

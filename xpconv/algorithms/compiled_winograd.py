@@ -30,14 +30,15 @@ STRIP = 1 << 22  # bytes of a strip's transformed pixels and products
 SHORTEST, LONGEST = 24, 96  # tiles of a strip, multiples of SIDE
 SUMMED = 1 << 18  # bytes of a strip's pixels and gradients at one point, in the weight's gradient
 LARGE = 1 << 24  # bytes of a transformed weight that a cut by filters saves from being written and read as a whole
-NONE, FORWARD = (0, 0), ("pixels", "output", "weight")
+NONE, NOWHERE, FORWARD = (0, 0), (0, (0, 0)), ("pixels", "output", "weight")
 OWN = 128  # filters that a piece has at least then, since each transforms all pixels
 SUMS = 30 << 20  # bytes of partial sums of the weight's gradient, about
 MOST = 16  # pieces of a convolution
 PAYS = 4_000_000  # flops of a piece, some tenths of a millisecond
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops'; as a number of a point,
-# either transform; bytes that take as long as a number of the weight at a point
-MULTIPLIED, TRANSFORMED, PREPARED = 0.16, 2.0, 5
+# either transform; elements that are moved as long as a number of the weight at a point is prepared, or one of a
+# partial sum of its gradient written, read and transformed
+MULTIPLIED, TRANSFORMED, PREPARED, SUMMED_UP = 0.16, 2.0, 5, 6
 
 
 class Strips(NamedTuple):
@@ -83,7 +84,7 @@ class CompiledWinograd(Winograd):
         return replace(
             self._loops_work(geometry, self._gradient_room(geometry)),
             domain=domain,
-            fixed_moved=2 * domain * sums,
+            fixed_moved=SUMMED_UP * domain * sums,
             thick=-(-tiles // sums) * math.prod(step),  # a tile for each partial sum
         )
 
@@ -134,7 +135,7 @@ class CompiledWinograd(Winograd):
         sums = np.dtype(work.sums)
         own = contiguous(work, "kernel", w[..., blocks[0] * BLOCK : blocks[1] * BLOCK])
         scratch = work.buffer("scratch", (SCRATCH,), sums)  # type: ignore[attr-defined]
-        numbers = _numbers(self, geometry, (0, (0, 0)), SIDE, NONE)
+        numbers = _numbers(self, geometry, NOWHERE, SIDE, NONE)
         build.get("tiles weight", sums.name)(own, out, numbers, self.matrices_of(geometry, sums, ("weight",)), scratch)
 
     def matrices_of(self, geometry: Geometry, dtype: Any, names: tuple[str, ...] = FORWARD) -> Array:
@@ -179,19 +180,36 @@ class CompiledWinograd(Winograd):
         )
         return out
 
-    def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
-        """Give the part (P, C, F) that a tile's gradient (n, *output, F) has in the sum."""
+    def clipped_weight_grad(
+        self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place, out: Array | None = None
+    ) -> Array:
+        """Give the part (P, C, F) that a tile's gradient (n, *output, F) has in the sum; in `out`, if there is one."""
         sums = np.dtype(work.sums)
-        total = (math.prod(self.points(geometry)), geometry.channels, geometry.filters)
-        found: Array = work.buffer("weight", total, sums)  # type: ignore[attr-defined]
+        found: Array = work.buffer("weight", self.domain(geometry), sums) if out is None else out  # type: ignore[attr-defined]
         build.get("tiles gradient", sums.name)(
             contiguous(work, "images", x),
             contiguous(work, "gradient", dz),
             found,
-            _numbers(self, geometry, place, _summed_strip(geometry), NONE),
+            _numbers(self, geometry, place, _summed_strip(self, geometry), NONE),
             self.matrices_of(geometry, sums, ("pixels", "output'")),
             work.buffer("strip", (self._gradient_room(geometry),), sums),  # type: ignore[attr-defined]
         )
+        return found
+
+    def domain(self, geometry: Geometry) -> Ints:
+        """Give the shape (P, C, F) of a sum."""
+        return math.prod(self.points(geometry)), geometry.channels, geometry.filters
+
+    def finish_all(self, work: Workspace, parts: Array, geometry: Geometry) -> Array:
+        """(S, P, c, F) -> (KH, KW, c, F): partial sums of some channels, added up in order and transformed."""
+        sums = np.dtype(work.sums)
+        found: Array = work.buffer("taps", (*geometry.kernel, *parts.shape[2:]), sums)  # type: ignore[attr-defined]
+        matrices, numbers = (
+            self.matrices_of(geometry, sums, ("weight'",)),
+            _numbers(self, geometry, NOWHERE, SIDE, NONE),
+        )
+        scratch = work.buffer("scratch", (SCRATCH,), sums)  # type: ignore[attr-defined]
+        build.get("tiles finish", sums.name)(parts, found, numbers, matrices, scratch)
         return found
 
     def strips(self, arrays: tuple[Any, ...], z: Array, geometry: Geometry, piece: Strips, room: Array) -> bool:
@@ -208,7 +226,7 @@ class CompiledWinograd(Winograd):
         return self._room(geometry, _strip_of(self, geometry), _together(geometry))
 
     def _gradient_room(self, geometry: Geometry) -> int:
-        return self._room(geometry, _summed_strip(geometry), geometry.filters)
+        return self._room(geometry, _summed_strip(self, geometry), geometry.filters)
 
     def _room(self, geometry: Geometry, tiles: int, filters: int) -> int:
         total = math.prod(self.points(geometry))
@@ -234,7 +252,8 @@ def _together(geometry: Geometry) -> int:
 
 def _strip_of(algorithm: CompiledWinograd, geometry: Geometry) -> int:
     """Count the tiles of a strip, at most."""
-    return _strip(STRIP // (4 * math.prod(algorithm.points(geometry)) * (geometry.channels + _together(geometry))))
+    most = _strip(STRIP // (4 * math.prod(algorithm.points(geometry)) * (geometry.channels + _together(geometry))))
+    return _even(_tiles(algorithm, geometry)[2], most)
 
 
 def _even(tiles: int, most: int) -> int:
@@ -243,9 +262,10 @@ def _even(tiles: int, most: int) -> int:
     return min(max(-(-each // SIDE), 1) * SIDE, most)
 
 
-def _summed_strip(geometry: Geometry) -> int:
+def _summed_strip(algorithm: CompiledWinograd, geometry: Geometry) -> int:
     """Count the tiles of a strip in the gradient of the weight."""
-    return _strip(SUMMED // (4 * (geometry.channels + geometry.filters)))
+    most = _strip(SUMMED // (4 * (geometry.channels + geometry.filters)))
+    return _even(_tiles(algorithm, geometry)[2], most)
 
 
 def _strip(most: int) -> int:
@@ -279,7 +299,7 @@ def _matrices(points: Ints, kernel: Ints, absolute: bool, names: tuple[str, ...]
 def _pieces(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strips, ...]:
     step, before, found = algorithm.step(geometry), geometry.padding, []
     rows, across, whole = _tiles(algorithm, geometry)
-    if 4 * math.prod(algorithm.packed(geometry)) >= LARGE and whole <= _strip_of(algorithm, geometry):
+    if _is_alone(algorithm, geometry):
         return _by_filters(algorithm, geometry, own=False)
     strip = _strip_of(algorithm, geometry)
     count = min(max(geometry.flops // PAYS, 1), max(whole // strip, 2), MOST)
@@ -298,9 +318,13 @@ def _pieces(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strips, ..
 
 @lru_cache(maxsize=1024)
 def _own_filters(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strips, ...]:
+    return _by_filters(algorithm, geometry, own=True) if _is_alone(algorithm, geometry) else ()
+
+
+def _is_alone(algorithm: CompiledWinograd, geometry: Geometry) -> bool:
+    """Say whether all tiles are one strip, and the weight is most of what is written and read."""
     large = 4 * math.prod(algorithm.packed(geometry)) >= LARGE
-    alone = large and _tiles(algorithm, geometry)[2] <= _strip_of(algorithm, geometry)
-    return _by_filters(algorithm, geometry, own=True) if alone else ()
+    return large and _tiles(algorithm, geometry)[2] <= _strip_of(algorithm, geometry)
 
 
 def _tiles(algorithm: CompiledWinograd, geometry: Geometry) -> Ints:
