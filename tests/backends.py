@@ -196,6 +196,8 @@ def usable(library: str) -> bool:
     stands_in = library == "cupy" and standin.is_installed()
     if library == "nvrtc":
         return nvrtc.path() is not None
+    if library == "cupy itself":
+        return standin.real() is not None
     return stands_in or importlib.util.find_spec(PACKAGES.get(library, library)) is not None
 
 

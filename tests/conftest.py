@@ -1,6 +1,7 @@
 """The backend fixture, the options of the run, and what it leaves out."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 
@@ -22,8 +23,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("xpconv")
 
-# what a test may need beside the extra "test": names for people, what to install
+# what a test may need: names for people, what to install
 OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
+    "test": (
+        {"matplotlib": "Matplotlib", "sklearn": "scikit-learn", "safetensors": "safetensors", "ml_dtypes": "bfloat16"},
+        '"xpconv[test]"',
+    ),
     "backends": ({"torch": "PyTorch", "jax": "JAX", "dask": "Dask"}, '"xpconv[backends]"'),
     "fast": ({"numba": "Numba"}, '"xpconv[fast]"'),
     "clusters": ({"distributed": "Dask's clusters", "zarr": "Zarr"}, '"xpconv[dask]" zarr'),
@@ -37,7 +42,13 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     ),
 }
 # fixtures that are a library
-FIXTURES = {"torch": ("torch",), "jax": ("jax",), "onnx": ("onnx", "onnxruntime"), "cp": ("cupy",)}
+FIXTURES = {
+    "torch": ("torch",),
+    "jax": ("jax",),
+    "onnx": ("onnx", "onnxruntime"),
+    "cp": ("cupy",),
+    "real": ("cupy itself",),
+}
 NORMAL = (
     "what the catalogue has beside each case once and each dtype, library, guise and kind of data in turn; larger: "
     "XPCONV_TEST_SIZE=ci (all) or nightly (more drawn cases)"
@@ -123,6 +134,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out the tests of libraries that are not here, of dtypes that a library has not, and what is slow."""
     items[:] = [i for i in items if usable(i) and (sizes.FULL or i.get_closest_marker("slow") is None)]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look past what is there for good: many tests collect, and each would go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", params=list(backends.BACKENDS))

@@ -118,6 +118,8 @@ def run(options: argparse.Namespace) -> int:
                 complete[LAYERS],
             )
         ]
+        faster = goals.Goal("networks in onnx's evaluator, times faster than with its own", least=LEAST_TIMES[THEIRS])
+        targets += judged(whole, times_faster(THEIRS), faster, complete[NETWORKS])
         limit = goals.Goal("convolutions and pools of networks, to ONNX Runtime's whole run", mean=MOST_TIMES_RUNTIME)
         targets += judged(whole, lambda one: one.ratio, limit, complete[NETWORKS])
         every = [*alone, *whole]

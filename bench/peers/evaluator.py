@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar
@@ -62,7 +62,7 @@ class Evaluator(Peer):
                 for node in runner.rt_nodes_
                 if node.op_type in SLIDING
             ]
-            found.insert(0, Entry(name, FORWARD, _in_turn(calls, name == OURS_FAST), lambda given: given))
+            found.insert(0, Entry(name, FORWARD, *_in_turn(calls, name == OURS_FAST)))
         return found
 
     def _evaluators(self, model: Any) -> dict[str, Any]:
@@ -94,12 +94,19 @@ def _node(node: Any, values: Sequence[Array | None]) -> Call:
     return lambda: node.run(*values)
 
 
-def _in_turn(calls: Sequence[Call], compiled: bool) -> Call:
-    def run() -> list[Array]:
+def _in_turn(calls: Sequence[Call], compiled: bool) -> tuple[Call, Callable[[Any], Sequence[Array]]]:
+    """Give what makes the calls and keeps nothing, so that memory is used again, and what gives the results."""
+
+    def run() -> None:
+        with xc.set_options(compiled=compiled):
+            for call in calls:
+                call()
+
+    def results(_: Any) -> Sequence[Array]:
         with xc.set_options(compiled=compiled):
             return [call()[0] for call in calls]
 
-    return run
+    return run, results
 
 
 def _channels_last(found: Array) -> Sequence[Array]:

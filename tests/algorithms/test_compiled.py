@@ -13,6 +13,7 @@ import pytest
 
 import xpconv as xc
 from tests import backends, cases
+from tests.definition import ORACLE
 from tests.memory import beside
 from xpconv import _options
 from xpconv._compiled import build
@@ -24,7 +25,6 @@ from xpconv.verify.catalogue import cases as catalogue
 from xpconv.verify.catalogue.setups import Conv
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 
 MIB = 1 << 20
 # layers of both kinds of loops; rows and channels that are no multiple of what is taken together
@@ -48,6 +48,8 @@ LAYERS = {
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
     "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),
     "many filters": Conv((50, 51), (3, 3), batch=2, channels=3, filters=37, padding=1, stride=2),
+    "three filters": Conv((30, 31), (4, 3), batch=2, channels=24, filters=3, padding=1),
+    "a filter at a stride": Conv((31, 30), (3, 2), batch=2, channels=16, filters=1, padding=2, stride=2, dilation=2),
     "1-d": Conv((700,), (9,), batch=3, channels=4, filters=4, groups=4, padding=3),
     "3-d": Conv((9, 10, 11), (3, 2, 3), batch=2, channels=6, filters=9, groups=3, padding=1, stride=(1, 2, 1)),
 }
@@ -60,6 +62,13 @@ def drawn(setup: Conv, dtype: str = "float32") -> dict[str, np.ndarray]:
 def passes(setup: Conv, a: dict[str, Any], algorithm: str = "compiled") -> tuple[np.ndarray, ...]:
     options: dict[str, Any] = setup.options() | {"algorithm": algorithm}
     return xc.conv(a["x"], a["w"], a["b"], **options), *xc.conv_vjp(a["dz"], a["x"], a["w"], **options)
+
+
+def kind(setup: Conv) -> str:
+    """Name the loops of a layer."""
+    given = setup.options()
+    words = {("mode" if word == "padding_mode" else word): given[word] for word in given if word != "dtype"}
+    return Compiled().kernel(read.conv("conv", setup.shape("x"), setup.shape("w"), Windowing(**words)))
 
 
 @pytest.fixture
@@ -75,7 +84,6 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_options, "find_spec", lambda name: build)
 
 
-ORACLE = Oracle(0)
 CASES = list(tasks(("float32",), ("conv", "conv_input_grad", "conv_weight_grad"), core=True))
 SMALL = {t.case: t for t in CASES if t.algorithm == "gemm" and t.setup.dtype is None and not t.setup.only}
 
@@ -89,21 +97,57 @@ def test_the_loops_as_plain_python(plain: None, case: str) -> None:
             assert result.passed, f"{result.task.key}: {result.failure}"
 
 
+# by their loops; channels that end inside of a block, rows whose windows are fewer than are taken together, and more
+FEW = {
+    "three taps in a row": Conv((4, 11), (3, 3), channels=21, filters=21, groups=21, padding=1),
+    "windows at the ends alone": Conv((3, 4), (2, 3), channels=16, filters=16, groups=16, padding=(0, 2)),
+    "a stride": Conv((5, 13), (3, 3), channels=16, filters=16, groups=16, padding=1, stride=(1, 3)),
+    "dilated": Conv((4, 9), (2, 2), channels=17, filters=17, groups=17, padding=2, dilation=(1, 4)),
+    "1-d": Conv((9,), (3,), channels=19, filters=19, groups=19),
+    "3-d": Conv((2, 3, 7), (2, 2, 3), channels=16, filters=16, groups=16, padding=1, stride=(2, 1, 1)),
+    "three filters": Conv((4, 7), (3, 3), channels=8, filters=3, padding=1),
+    "two filters at a stride": Conv((4, 9), (2, 3), channels=16, filters=2, padding=1, stride=2, dilation=(1, 2)),
+    "a filter of 3-d": Conv((2, 3, 5), (1, 2, 3), channels=8, filters=1, padding=1),
+}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("name", FEW)
+def test_whole_vectors_of_channels_as_plain_python(name: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    setup = FEW[name]
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    assert kind(setup) == ("channels" if setup.groups == 1 else "depthwise")
+    for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
+        assert np.abs(wanted).max() > 0
+        assert (found == wanted).all()
+
+
 def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the test above is one: the place of a tile off by a pixel, the bias left out, a tap too few."""
     right, module = build.get, importlib.import_module("xpconv.algorithms.compiled")
     place = module._layout
+
+    def planted(change: Any) -> Any:
+        """Change what the loops are given, not what packs the weight."""
+
+        def get(name: str, dtype: str) -> Any:
+            loops = right(name, dtype)
+            return loops if name == "weight" else lambda *arrays: loops(*change(*arrays))
+
+        return get
+
     faults = {
         "place": lambda *a, **k: place(*a, **k)._replace(numbers=place(*a, **k).numbers + np.eye(13, dtype=np.intp)[7]),
-        "bias": lambda name, dtype: lambda x, w, b, *rest: right(name, dtype)(x, w, b * 0, *rest),
-        "tap": lambda name, dtype: lambda x, w, *rest: right(name, dtype)(x, w * (w != w.max()), *rest),
+        "bias": planted(lambda x, w, b, *rest: (x, w, b * 0, *rest)),
+        "tap": planted(lambda x, w, *rest: (x, w * (w != w.max()), *rest)),
     }
     bench = Bench(backends.load("numpy"), ORACLE)  # type: ignore[arg-type]
     conv = [t for t in CASES if t.operation.name == "conv" and t.algorithm == "gemm" and t.tier == "exact"]
     for name, fault in faults.items():
         module._pieces.cache_clear()
-        with monkeypatch.context() as planted:
-            planted.setattr(*((module, "_layout") if name == "place" else (build, "get")), fault)
+        with monkeypatch.context() as patch:
+            patch.setattr(*((module, "_layout") if name == "place" else (build, "get")), fault)
             results = [bench.check(replace(t, algorithm="compiled")) for t in conv if t.case in ("same", "groups-2")]
         assert any(not result.passed and "differ" in result.failure for result in results), name
     module._pieces.cache_clear()
@@ -237,6 +281,7 @@ def test_a_call_is_given_a_kernel_for_what_itself_saves() -> None:
 def test_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "installed", lambda: False)
     monkeypatch.setattr(_options, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     remedy = r'python -m pip install "xpconv\[fast\]"'
     before = repr(xc.set_options())
     with pytest.raises(ImportError, match=rf"^set_options: compiled=True needs Numba.*{remedy}"):
@@ -342,9 +387,9 @@ def test_a_forked_child_has_the_kernels() -> None:
 
 
 def test_the_catalogue_has_every_kind_of_loops() -> None:
-    def kind(setup: Conv) -> str:
-        given = setup.options()
-        words = {("mode" if word == "padding_mode" else word): given[word] for word in given if word != "dtype"}
-        return Compiled().kernel(read.conv("conv", setup.shape("x"), setup.shape("w"), Windowing(**words)))
-
-    assert set(map(kind, [*catalogue.CONV.values(), *LAYERS.values()])) == {"groups", "filters"}
+    assert set(map(kind, [*catalogue.CONV.values(), *LAYERS.values()])) == {
+        "depthwise",
+        "channels",
+        "groups",
+        "filters",
+    }

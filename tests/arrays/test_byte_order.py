@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.definition import ORACLE
 from tests.sizes import FULL, share
 from xpconv import nn
 from xpconv._tools import libraries
@@ -14,7 +15,6 @@ from xpconv._tools.guises import Guise
 from xpconv.verify.catalogue.data import REAL_KINDS
 from xpconv.verify.catalogue.tasks import EXACT, Task, tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 
 ROOM = 8 << 20
 
@@ -32,7 +32,7 @@ class Swapped(Guise):
 
 
 NUMPY = libraries.load("numpy")
-BENCH = Bench(Swapped(NUMPY.name, NUMPY.xp, NUMPY.device, "swapped"), Oracle(0))
+BENCH = Bench(Swapped(NUMPY.name, NUMPY.xp, NUMPY.device, "swapped"), ORACLE)
 DTYPES = ("float32", "float64", "float16", "int16", "uint16", "uint32", "int64", "complex64", "complex128")
 
 

@@ -63,11 +63,14 @@ def test_every_command_has_a_tiny_run():
 NEEDS = {"chunks": ("dask", "zarr", "distributed"), "network": ("onnx",), "onnx": ("onnx",)}
 
 
-@pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.needs(*NEEDS.get(c, ()))) for c in TINY])
+def needed(command):
+    """Name the libraries of a command, and what draws its chart."""
+    return (*NEEDS.get(command, ()), *(["matplotlib"] if command not in WITHOUT_CHART else []))
+
+
+@pytest.mark.parametrize("command", [pytest.param(c, marks=pytest.mark.needs(*needed(c))) for c in TINY])
 def test_a_tiny_run_writes_what_it_measured(command, tmp_path, capsys):
     kinds = ("json", "markdown") if command in WITHOUT_CHART else ("json", "markdown", "png")
-    if "png" in kinds:
-        pytest.importorskip("matplotlib", reason="the chart needs matplotlib")
     files = {kind: tmp_path / f"result.{kind}" for kind in kinds}
     before = repr(xc.set_options())
     assert main([command, *TINY[command], *(f"--{kind}={path}" for kind, path in files.items())]) == 0
@@ -88,8 +91,8 @@ def test_a_tiny_run_writes_what_it_measured(command, tmp_path, capsys):
         assert files["png"].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.needs("matplotlib")
 def test_conv_holds_every_library_against_the_course_s_loops(tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="the chart needs matplotlib")
     files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "markdown", "png")}
     shown = (f"--{kind}={path}" for kind, path in files.items())
     assert main(["conv", *ALONE, "--layers", "8X8x4->4", "--without", "fast", *shown]) == 0
@@ -138,13 +141,11 @@ def test_memory_over_the_time_is_left_out():
     assert late == [layer.name for layer in memory.QUICK_LAYERS["batch"]]
 
 
-@pytest.mark.parametrize("without_torch", [False, True])
+@pytest.mark.parametrize("without_torch", [pytest.param(False, marks=pytest.mark.needs("torch")), True])
 @pytest.mark.parametrize("fault", ["result", "gradient", "nan", "nan in a gradient"])
 def test_wrong_results_are_not_timed(fault, without_torch, capsys, monkeypatch):
     if without_torch:
         missing(monkeypatch)
-    elif Torch.modules() is None:
-        pytest.skip("PyTorch is not installed")
     conv, conv_vjp = xc.conv, xc.conv_vjp
     factor = np.float32({"result": 1.01, "nan": np.nan}.get(fault, 1.0))
     monkeypatch.setattr(xc, "conv", lambda *a, **k: conv(*a, **k) * factor)
@@ -158,10 +159,9 @@ def test_wrong_results_are_not_timed(fault, without_torch, capsys, monkeypatch):
     assert "geometric mean" not in captured.out
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize(("command", "name"), [("grad", "conv_weight_grad"), ("pool", "max_pool_vjp")])
 def test_wrong_gradients_are_not_timed(command, name, capsys, monkeypatch):
-    if Torch.modules() is None:
-        pytest.skip("PyTorch is not installed")
     right = getattr(xc, name)
     monkeypatch.setattr(xc, name, lambda *a, **k: right(*a, **k) * np.float32(1.01))
     assert main([command, *ALONE, "--without", "onnx,jax"]) == 1
@@ -242,13 +242,12 @@ def test_trees_are_compared_before_they_are_timed(tmp_path):
             enter(trees, QUICK[0], (FORWARD,))
 
 
+@pytest.mark.needs("torch")
 def test_another_network_than_xpconvs_is_refused(monkeypatch):
-    modules = Torch.modules()
-    if modules is None:
-        pytest.skip("PyTorch is not installed")
+    (torch,) = Torch.modules()
     monkeypatch.setattr(train.Torch, "_take", lambda self, params: None)
-    with limited(modules[0], 1), pytest.raises(ResultError, match="the losses of torch"):
-        train.steps(train.QUICK_TASKS[0], modules[0])
+    with limited(torch, 1), pytest.raises(ResultError, match="the losses of torch"):
+        train.steps(train.QUICK_TASKS[0], torch)
 
 
 def test_points_that_are_taken_are_better_than_the_textbook_s():

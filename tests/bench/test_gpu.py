@@ -77,14 +77,13 @@ def test_without_a_device_it_says_so(capsys, monkeypatch):
     assert capsys.readouterr().err == "bench gpu: there is no CUDA device\n"
 
 
+@pytest.mark.needs("torch")
 def test_wrong_results_are_refused(monkeypatch):
-    modules = Torch.modules()
-    if modules is None:
-        pytest.skip("PyTorch is not installed")
+    (torch,) = Torch.modules()
     right = xc.conv_vjp
     monkeypatch.setattr(xc, "conv_vjp", lambda *a, **k: tuple(1.1 * g for g in right(*a, **k)))
     with pytest.raises(ResultError, match=r"the input gradient, beside torch contiguous's, is off by 0\.1"):
-        gpu.enter(session("torch"), Host(modules[0], None, FAST), QUICK[0], FLOAT32)
+        gpu.enter(session("torch"), Host(torch, None, FAST), QUICK[0], FLOAT32)
 
 
 def test_sets_of_inputs_outgrow_the_cache():

@@ -33,15 +33,17 @@ ENTERED = {
 }
 
 
+def kind(name):
+    """Give the class of a peer."""
+    return importlib.import_module(f"bench.peers.{name}").PEER
+
+
 def loaded(name):
-    """Load a peer, or skip."""
-    kind = importlib.import_module(f"bench.peers.{name}").PEER
-    modules = kind.modules()
-    if modules is None:
-        pytest.skip(f"{kind.library} is not installed")
-    return kind(*modules[-1:])
+    """Load a peer."""
+    return kind(name)(*kind(name).modules()[-1:])
 
 
+@pytest.mark.needs("numba")
 def test_compiled_kernels_enter_beside_numpy_alone():
     peer = loaded("fast")
     for case in (*QUICK_GROUPED, DILATED, QUICK_POOLS[0]):
@@ -55,7 +57,7 @@ def test_compiled_kernels_enter_beside_numpy_alone():
                 assert relative(got, wanted) < 1e-5
 
 
-@pytest.mark.parametrize("name", ENTERED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.needs(*kind(n).packages)) for n in ENTERED])
 def test_it_enters_with_the_right_results(name):
     peer = loaded(name)
     with limited(peer.module, 1) if name == "torch" else nullcontext():

@@ -125,8 +125,8 @@ def test_a_table_lines_up():
     assert list(table.markdown()) == ["| name | a b |", "| --- | ---: |", "| x | 1 |", "| **mean** | **10** |"]
 
 
+@pytest.mark.needs("matplotlib")
 def test_a_chart_of_nothing_says_so(monkeypatch):
-    pytest.importorskip("matplotlib", reason="the chart needs matplotlib")
     monkeypatch.setattr(charts, "DPI", 20)
     captions = []
     right = charts._png

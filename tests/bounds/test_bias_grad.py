@@ -80,7 +80,7 @@ class Depth:
         (1, 129, 2),
         (2, 300, 3),
         (40, 33, 17, 4),
-        (2, 130, 131, 8),
+        pytest.param((2, 130, 131, 8), marks=pytest.mark.slow),  # a million objects
         (5, 4, 3, 2, 2),
         (3, 200, 600),
         (2, 513, 1),

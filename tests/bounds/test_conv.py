@@ -99,10 +99,13 @@ def attack(name: str, data: Any, dtype: str, algorithm: str, backend: Backend | 
 
 @pytest.mark.parametrize("algorithm", EVERYWHERE)
 def test_float32(algorithm: str, record_property: Any) -> None:
-    """Every kind of data on every layer."""
+    """Every kind of data on every layer, in a normal run in turn."""
     COUNTED[algorithm] = 0
-    found = {(name, data.__name__): attack(name, data, "float32", algorithm) for name in LAYERS for data in DATA}
-    assert COUNTED[algorithm] >= 100_000
+    pairs = [(name, data) for name in LAYERS for data in DATA]
+    if not FULL:
+        pairs = [pair for place, pair in enumerate(pairs) if (place + place // len(DATA)) % 2 == 0]
+    found = {(name, data.__name__): attack(name, data, "float32", algorithm) for name, data in pairs}
+    assert COUNTED[algorithm] >= (100_000 if FULL else 50_000)
     for key in ("z", "dx", "dw"):
         place = max(found, key=lambda at: found[at][key])
         record_property(f"{algorithm} {key}", f"{found[place][key]:.3g} {place}")
@@ -131,8 +134,9 @@ def test_other_dtypes(algorithm: str, dtype: str) -> None:
 @pytest.mark.parametrize("backend", LIBRARIES, indirect=True)
 def test_other_libraries(backend: Backend, algorithm: str) -> None:
     """Some flush denormal numbers to zero, and some cannot compute again what is not finite."""
-    for data in (one_sign, exponents, near_overflow, huge_pixels, denormals, vanishing):
-        for name in ("1-d", "7x7 depthwise"):
+    names = ("1-d", "7x7 depthwise")
+    for place, data in enumerate((one_sign, exponents, near_overflow, huge_pixels, denormals, vanishing)):
+        for name in names if FULL else names[place % 2 :][:1]:
             found = attack(name, data, "float32", algorithm, backend)
             assert max(found.values()) <= 1, (name, data.__name__, found)
 

@@ -86,13 +86,19 @@ MODULES = modules()
 
 
 @functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Parse a file, once for all rules."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports(path: Path, name: str) -> tuple[tuple[str, bool], ...]:
     """Every module that a file imports, by its dotted name, and whether that is at the top of the file."""
     return tuple(_imports(path, name))
 
 
 def _imports(path: Path, name: str) -> Iterator[tuple[str, bool]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     inner = {id(node) for outer in ast.walk(tree) if isinstance(outer, FUNCTIONS) for node in ast.walk(outer)}
     for node in ast.walk(tree):
         at_top = id(node) not in inner

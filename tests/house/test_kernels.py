@@ -18,7 +18,8 @@ ACTED = "tests/standin/"  # where kernels are acted out, and planted wrong
 
 def makers(path: Path) -> Iterator[str]:
     """Name what makes a kernel in a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)) if any(name in text for name in MAKERS) else ():
         if isinstance(node, (ast.Attribute, ast.Name)):
             name = node.attr if isinstance(node, ast.Attribute) else node.id
             if name in MAKERS:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import xpconv as xc
-from tests.house.test_imports import MODULES, ROOT
+from tests.house.test_imports import MODULES, ROOT, tree_of
 
 MOST_PARAMETERS = 7
 MOST_UNFORMATTED = 15
@@ -34,7 +34,7 @@ PUBLIC = {*xc.__all__, *xc.bounds.__all__, "fit"}
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Every function of a file with the number of its parameters, itself or its class apart."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
             yield node.name, len([name for name in names if name not in ("self", "cls")])
@@ -56,7 +56,7 @@ def code(path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     documentation = {
         node.body[0].value.lineno
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
         and ast.get_docstring(node, clean=False)
         and isinstance(node.body[0], ast.Expr)

@@ -19,7 +19,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 EXECUTED = [path for path in PAGES if CELL.search(path.read_text(encoding="utf-8"))]
 # what a page's cells import beside the extra "test"
 NEEDS = {"onnx": "onnx", "text": "faker", "check": "IPython", "chunks": "dask"}
-SLOW = ("network", "text", "denoising", "deconvolution", "edges", "hessian", "chunks")
+SLOW = ("digits", "upsampling", "network", "text", "denoising", "deconvolution", "edges", "hessian", "chunks")
 
 
 def marks(path: Path) -> list[pytest.MarkDecorator]:

@@ -186,7 +186,7 @@ def test_a_models_own_weights_are_prepared_once_for_each_size(prepared: list[tup
         x = rng.standard_normal(shape, np.float32)
         wanted = xc.conv(x, w, b, padding=1, layout="channels_first")
         np.testing.assert_array_equal(runner.run(None, {"x": x})[0], wanted)
-    assert prepared == [(1, 2, 6, 5), (1, 2, 7, 7)]
+    assert prepared == [(1, 6, 5, 2), (1, 7, 7, 2)]  # channels last
 
 
 def test_weights_that_nodes_of_the_model_hold_are_its_own_as_well(prepared: list[tuple[int, ...]]) -> None:
@@ -195,7 +195,89 @@ def test_weights_that_nodes_of_the_model_hold_are_its_own_as_well(prepared: list
     for _ in range(2):
         (y,) = runner.run(None, {"x": X})
         assert y.ravel().tolist() == [8, 14]
-    assert prepared == [(1, 1, 4)]
+    assert prepared == [(1, 4, 1)]
+
+
+MADE_WEIGHT = """
+<ir_version: 10, opset_import: ["": 21]>
+graph (float[N, 1, L] x, float scale) => (float[N, 1, M] y) {
+    w = DequantizeLinear (q, scale)
+    z = Identity (x)
+    y = Conv (z, w)
+}
+"""
+
+
+def test_weights_that_are_made_of_the_models_own_are_made_once(prepared: list[tuple[int, ...]]) -> None:
+    (onnx,) = packages("onnx")
+    model = parse(MADE_WEIGHT)
+    quantised, scale = np.array([[[1, 2, 3]]], np.int8), np.array(2, np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(quantised, "q"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(scale, "scale"))
+    runner = evaluator(model)
+    made = [runner.run(None, {"x": X}, intermediate=True) for _ in range(2)]
+    assert made[0]["w"] is made[1]["w"]
+    assert made[1]["y"].ravel().tolist() == [16, 28]
+    assert prepared == [(1, 4, 1)]
+    other = runner.run(None, {"x": X, "scale": scale / 2}, intermediate=True)  # another scale makes another weight
+    assert other["y"].ravel().tolist() == [8, 14]
+    (again,) = runner.run(None, {"x": 2 * X})
+    assert again.ravel().tolist() == [32, 56]
+    assert prepared == [(1, 4, 1)]
+
+
+CHAIN = """
+<ir_version: 10, opset_import: ["": 21]>
+graph (float[N, 2, H, W] x, float[4, 3, 2, 2] u) => (float[N, 3, I, J] d, float[N, 3, 1, 1] e, float[N, 4, P, Q] z) {
+    a = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+    c = Relu (a)
+    d = POOL (c)
+    e = GLOBAL (d)
+    z = Conv (d, u)
+}
+"""
+
+
+@pytest.mark.parametrize("size", [(7, 6), (2, 1)])
+@pytest.mark.parametrize("kind", ["Max", "Average", "Lp"])
+def test_channels_lie_last_in_memory_from_one_operator_to_the_next(kind: str, size: tuple[int, int]) -> None:
+    (onnx,) = packages("onnx")
+    rng = np.random.default_rng(0)
+    x, u = (rng.integers(-4, 5, shape).astype("f") for shape in ((2, 2, *size), (4, 3, 2, 2)))
+    w, b = rng.integers(-4, 5, (3, 2, 3, 3)).astype("f"), rng.integers(-9, 9, 3).astype("f")
+    pool = f"{kind}Pool <kernel_shape = [2, 2], pads = [1, 1, 0, 1]>"
+    model = parse(CHAIN.replace("POOL", pool).replace("GLOBAL", f"Global{kind}Pool"))
+    model.graph.initializer.extend([onnx.numpy_helper.from_array(w, "w"), onnx.numpy_helper.from_array(b, "b")])
+    values = evaluator(model).run(None, {"x": x, "u": u}, intermediate=True)
+    for name in "acd":
+        assert values[name].transpose(0, 2, 3, 1).flags.c_contiguous
+    first = {"layout": "channels_first"}
+    a = xc.conv(x, w, b, padding=1, **first)
+    options = {"stride": 1, "padding": ((1, 0), (1, 1)), **first}
+    c = np.maximum(a, 0)
+    d, e = {
+        "Max": lambda: (xc.max_pool(c, 2, **options), values["d"].max((2, 3), keepdims=True)),
+        "Average": lambda: (
+            xc.avg_pool(c, 2, count_include_pad=False, **options),
+            xc.avg_pool(values["d"], values["d"].shape[2:], **first),
+        ),
+        "Lp": lambda: (xc.lp_pool(c, 2, 2, **options), xc.lp_pool(values["d"], 2, values["d"].shape[2:], **first)),
+    }[kind]()
+    np.testing.assert_array_equal(values["a"], a)
+    np.testing.assert_array_equal(values["d"], d)
+    np.testing.assert_allclose(values["e"], e, rtol=1e-6)
+    np.testing.assert_array_equal(values["z"], xc.conv(values["d"], u, **first))
+
+
+def test_images_too_large_to_be_copied_are_read_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    (operators,) = packages("xpconv.onnx.convolution")
+    rng = np.random.default_rng(0)
+    w, b = rng.standard_normal((3, 2, 3, 3), np.float32), rng.standard_normal(3, np.float32)
+    x = rng.standard_normal((2, 2, 6, 5), np.float32)
+    copied = with_own_weights(w, b).run(None, {"x": x})[0]
+    monkeypatch.setattr(operators, "COPIED", 0)
+    monkeypatch.setattr(np, "ascontiguousarray", None)
+    np.testing.assert_array_equal(with_own_weights(w, b).run(None, {"x": x})[0], copied)
 
 
 def test_an_input_that_stands_for_a_weight_is_seen_each_time(prepared: list[tuple[int, ...]]) -> None:

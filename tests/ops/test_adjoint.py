@@ -33,7 +33,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "small images, many": ((500, 7, 7, 16), (3, 3, 16, 32), {"padding": "same"}),
 }
 BACKENDS = full(["numpy", "torch", "jax-jit", "cupy", "dpnp"], ["numpy", "cupy", "dpnp"])
-LONG = ("large 3x3", "first layer", "1x1", "3-d", "small images, many")  # on a stand-in
+LONG = ("large 3x3", "first layer", "1x1", "3-d", "small images, many", "dilated", "1-d", "1-d large")  # on a stand-in
 FIRST = ("large 3x3", "stride and dilation", "3-d groups")  # of every backend; in a full run NumPy and CuPy take all
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests import backends, cases
+from tests.definition import ORACLE
 from tests.sizes import FULL, NIGHTLY, share
 from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify.catalogue import cases as catalogue
@@ -18,16 +19,16 @@ from xpconv.verify.catalogue.dtypes import DTYPES
 from xpconv.verify.catalogue.tasks import EXACT, OPERATIONS, Task, tasks
 from xpconv.verify.catalogue.tasks import NAMES as OPERATION_NAMES
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 
-ORACLE = Oracle(0)
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
 # what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
 PARTS = {"jax": (32, 16), "jax-jit": (8, 3), "jax-x64": (64, 24), "dask": (8, 1)}
 COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")
+FEW = 4  # cases of a test
 LARGE = ("many-tiles", "large")  # seconds of the definition; seams between tiles are looked at by slices as well
+TURNS = ("strict", "cupy", "dpnp")
 GUISES = ("numpy-readonly", "strict-device1", "strict-no-float64")  # for what the library itself does not show
 MORE = (
     (catalogue.CONV, cases.MORE_CONV),
@@ -113,8 +114,9 @@ def chosen(name: str) -> list[Task]:
         [*tasks(first), *more()] if FULL else [t for t in tasks(first, core=True) if takes_its_turn(t, REAL_KINDS[:2])]
     )
     found += share(tasks(others, core=not NIGHTLY), 1, 6 if FULL else 12)
-    # a processor's driver compiles each kernel at its first use; all core cases are in the evidence
-    return share(found, 0, 2) if name == "dpnp" and not FULL else found
+    # arrays that are not written into go one way through the engine, whatever their library: these take turns; and a
+    # processor's driver compiles each kernel at its first use, all core cases are in the evidence
+    return share(found, TURNS.index(name) % 2, 2) if name in TURNS and not FULL else found
 
 
 HAS_BFLOAT16 = backends.usable("ml_dtypes")
@@ -122,12 +124,14 @@ NAMES = backends.names()
 
 
 def groups() -> Iterator[tuple[str, list[Task]]]:
-    """Give each backend with the checks of one operation, NumPy case by case; side by side what has one definition."""
-    found: dict[tuple[str, str, str], list[Task]] = {}
+    """Give each backend with the checks of an operation, on NumPy of a few cases; in a row what has one definition."""
+    found: dict[tuple[str, str, int], list[Task]] = {}
     for name in NAMES:
+        places: dict[tuple[str, str], int] = {}  # of the cases of an operation
         for task in chosen(name):
-            case = task.operation.label(task.case) if name == "numpy" else ""
-            found.setdefault((name, task.operation.name, case), []).append(task)
+            operation = task.operation.name
+            place = places.setdefault((operation, task.operation.label(task.case)), len(places))
+            found.setdefault((name, operation, place // FEW if name == "numpy" else 0), []).append(task)
     for (name, _, _), checks in sorted(found.items(), key=lambda item: OPERATION_NAMES.index(item[0][1])):
         yield name, checks
 
@@ -142,8 +146,8 @@ def title(value: object) -> str:
     """Name a group."""
     if isinstance(value, str):
         return value
-    labels = {task.operation.label(task.case) for task in value}
-    return f"{value[0].operation.name}/{labels.pop() if len(labels) == 1 else ''}"
+    labels = list(dict.fromkeys(task.operation.label(task.case) for task in value))
+    return f"{value[0].operation.name}/{','.join(labels) if len(labels) <= FEW else ''}"
 
 
 @pytest.mark.parametrize(("backend", "found"), list(groups()), ids=title)

@@ -60,19 +60,19 @@ def check_pad(backend: Backend, shape: tuple, padding: object, layout: str) -> N
     checks.demand(backend, got, oracle.pad(x, padding, layout=layout))
 
 
-@settings(max_examples=sizes.count(300, 1000, 20_000))
+@settings(max_examples=sizes.count(200, 1000, 20_000))
 @given(strategies.convolutions(), FLOATS, st.sampled_from(ALGORITHMS), strategies.seeds)
 def test_convolutions(numpy_backend: Backend, case: Conv, dtype: str, algorithm: str, seed: int) -> None:
     check_convolution(numpy_backend, case, dtype, algorithm, seed)
 
 
-@settings(max_examples=sizes.count(150, 400, 8_000))
+@settings(max_examples=sizes.count(100, 400, 8_000))
 @given(strategies.pools(), FLOATS, st.sampled_from(["first", "all", "split"]), strategies.seeds)
 def test_max_pools(numpy_backend: Backend, case: Pool, dtype: str, ties: str, seed: int) -> None:
     check_max_pool(numpy_backend, case, dtype, ties, seed)
 
 
-@settings(max_examples=sizes.count(100, 300, 6_000))
+@settings(max_examples=sizes.count(70, 300, 6_000))
 @given(strategies.pools(), st.booleans(), FLOATS, strategies.seeds)
 def test_avg_pools(numpy_backend: Backend, case: Pool, padded: bool, dtype: str, seed: int) -> None:
     check_avg_pool(numpy_backend, case, padded, dtype, seed)
@@ -85,7 +85,7 @@ def test_pads(numpy_backend: Backend, pad: dict) -> None:
 
 
 @pytest.mark.parametrize("name", ["strict-no-float64", "torch"])
-@settings(max_examples=sizes.count(50, 100, 2_000))
+@settings(max_examples=sizes.count(30, 100, 2_000))
 @given(strategies.convolutions(), strategies.pools(), st.sampled_from(["first", "all", "split"]), strategies.seeds)
 def test_other_backends(name: str, case: Conv, pool: Pool, ties: str, seed: int) -> None:
     """Arrays that cannot be strided, and arrays with strides of their own."""

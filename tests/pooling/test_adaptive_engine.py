@@ -84,8 +84,13 @@ def drawn(name: str, dtype: str) -> tuple[np.ndarray, np.ndarray, dict[str, np.n
 
 
 @pytest.mark.usefixtures("way", "tiles")
-@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
-@pytest.mark.parametrize("dtype", full(["float32", "float64", "float16"], ["float32", "float16"]))
+@pytest.mark.parametrize(
+    ("dtype", "layout"),
+    full(
+        itertools.product(["float32", "float64", "float16"], ["channels_last", "channels_first"]),
+        [("float32", "channels_last"), ("float16", "channels_first")],
+    ),
+)
 @pytest.mark.parametrize("name", CUTS)
 def test_every_operation(name: str, dtype: str, layout: str) -> None:
     size, parts = CUTS[name]

@@ -32,8 +32,15 @@ SMALL: dict[str, tuple[Case, set[str]]] = {
     "gaps": (((2, 9, 11, 32), 2, {"stride": 3}), {"boxes"}),
     "rows with gaps": (((2, 13, 14, 3), (2, 3), {"stride": (3, 4), "padding": 1}), {"boxes in rows"}),
     "no tap inside": (((2, 6, 6, 4), 2, {"dilation": 7, "padding": 4}), {"maxima gradient"}),
-    "5x6 stride 1": (((2, 9, 11, 5), (5, 6), {"stride": (1, 2), "padding": ((2, 0), (3, 5))}), LINES),
-    "dilated 5": (((1, 12, 4, 5), (5, 2), {"stride": (2, 1), "padding": (6, 0), "dilation": (2, 1)}), LINES),
+    "5x6 stride 1": (
+        ((2, 9, 11, 5), (5, 6), {"stride": (1, 2), "padding": ((2, 0), (3, 5))}),
+        {"maxima gradient"},
+    ),
+    "dilated 5": (
+        ((1, 12, 4, 5), (5, 2), {"stride": (2, 1), "padding": (6, 0), "dilation": (2, 1)}),
+        {"maxima gradient"},
+    ),
+    "17 stride 2": (((1, 30, 4, 5), (17, 2), {"stride": (2, 1), "padding": (6, 0)}), LINES),
     "long": (((1, 60, 5), 37, {"stride": 2, "padding": (20,)}), {"long first along", "give along"}),
     "long stride 1": (((1, 3, 50, 4), (2, 33), {"stride": 1}), {*LINES, "long first along", "give along"}),
 }
@@ -49,6 +56,7 @@ LARGE: dict[str, Case] = {
     "overlapping": ((2, 64, 60, 24), 5, {"stride": 1, "padding": 2}),
     "global": ((5, 7, 7, 300), 7, {}),
     "13x13": ((3, 40, 41, 24), 13, {"stride": 1, "padding": 6}),
+    "5x20": ((3, 30, 41, 40), (5, 20), {"stride": (2, 1), "padding": (2, 9)}),
     "1-d in pairs": ((2, 9000, 20), 2, {"padding": 1}),
     "1-d long apart": ((2, 3000, 32), 300, {}),
     "1-d long": ((2, 3000, 32), 300, {"stride": 2, "padding": 100}),
@@ -102,7 +110,7 @@ def norms(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
     shape, window, options = case
     x = images(shape, kind, dtype)
     with np.errstate(all="ignore"):
-        for p in (1, 2, math.inf):
+        for p in (1, 2, 3, math.inf):
             y = xc.lp_pool(x, p, window, **options)
             yield from (y, xc.lp_pool_vjp(gradient(y.shape, kind, dtype), x, p, window, **options))
 

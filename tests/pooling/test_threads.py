@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.sizes import full
 from xpconv._pooling import sweep
 
 CASES: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]] = {
@@ -42,7 +43,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sweep._cut.cache_clear()
 
 
-@pytest.mark.parametrize("mebibytes", [1, 64])
+@pytest.mark.parametrize("mebibytes", full([1, 64], [1]))
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_number_of_threads_changes_no_bit(function: str, name: str, mebibytes: int) -> None:

@@ -26,6 +26,8 @@ from typing import Any
 HERE = pathlib.Path(__file__).parent
 _installed = False
 _instead: dict[str, ModuleType] = {}  # what has the names of the stand-in's modules while it is hidden, or these
+_there: list[str] = []  # the names that were put there by the last exchange
+_last = ""  # and the module that was imported last then
 
 
 @functools.cache
@@ -51,14 +53,15 @@ def is_installed() -> bool:
 
 def _exchange() -> None:
     """Take the modules under CuPy's names out of the way, and put those there that were taken before."""
-    global _instead
-    names = [
-        name for name in sys.modules if "cupy" in name
-    ]  # before and after each test, so the dear question is second
-    names = [name for name in names if f"{name}.".startswith(("cupy.", "cupyx.", "array_api_compat.cupy."))]
+    global _instead, _last, _there
+    if next(reversed(sys.modules)) == _last:  # mostly, and there are thousands of modules to look through
+        names = [name for name in _there if name in sys.modules]
+    else:
+        names = [n for n in sys.modules if "cupy" in n]
+        names = [n for n in names if f"{n}.".startswith(("cupy.", "cupyx.", "array_api_compat.cupy."))]
     taken = {name: sys.modules.pop(name) for name in names}
     sys.modules.update(_instead)
-    _instead = taken
+    _instead, _there, _last = taken, list(_instead), next(reversed(sys.modules))
 
 
 @contextlib.contextmanager

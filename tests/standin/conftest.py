@@ -1,5 +1,6 @@
 """The stand-in for its own tests: nothing pending on its devices when a test begins."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -16,6 +17,13 @@ def cp() -> Any:
 
     standin.settle()
     return cupy
+
+
+@pytest.fixture(scope="module")
+def frozen() -> None:
+    """Let the garbage collector look past all that is there, so that each test of a module can collect."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from xpconv._arrays import space
 
 
 @pytest.fixture
-def pool(cp: Any) -> Any:
+def pool(cp: Any, frozen: None) -> Any:
     found = cp.get_default_memory_pool()
     space._KEPT.clear()
     cp.fft.config.get_plan_cache().clear()  # whose plans have work areas

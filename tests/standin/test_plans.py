@@ -27,7 +27,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 
 
 @pytest.fixture
-def cache(cp: Any) -> Iterator[Any]:
+def cache(cp: Any, frozen: None) -> Iterator[Any]:
     """The plans of this thread, none to begin with."""
     found = cp.fft.config.get_plan_cache()
     found.clear()

@@ -1,14 +1,17 @@
 """The pictures of a training run."""
 
+import importlib
+
 import numpy as np
 import pytest
 
 from xpconv._train import plots
 
+pytestmark = pytest.mark.needs("matplotlib")
+
 
 def test_words_above_small_shares_stay_in_the_panel(monkeypatch):
     """Of many classes each has few per cent."""
-    pytest.importorskip("matplotlib", reason="the pictures need matplotlib")
     drawn = []
     monkeypatch.setattr(plots, "_png", drawn.append)
     plots.features(np.zeros((4, 4, 1)), {"conv1": np.ones((4, 4, 2)), "dense1": np.zeros(40)}, 0, 39)
@@ -18,7 +21,7 @@ def test_words_above_small_shares_stay_in_the_panel(monkeypatch):
 
 
 def test_words_stand_above_the_bars_beside_them():
-    figure = pytest.importorskip("matplotlib.figure", reason="the pictures need matplotlib")
+    figure = importlib.import_module("matplotlib.figure")
     axes = figure.Figure().subplots()
     shares = np.linspace(2, 3, 40)
     plots._bars(axes, shares, 0, 39, "dense1")

@@ -14,6 +14,7 @@ from tests.verify.planted import flipped
 from xpconv._tools.libraries import LibraryError
 from xpconv.verify import main
 from xpconv.verify.catalogue import cases
+from xpconv.verify.judge import shrink
 
 
 def test_all_is_well(capsys):
@@ -39,6 +40,7 @@ def test_another_seed_is_other_data(tmp_path, capsys):
 
 def test_a_fault_fails_the_run_and_names_the_operation(monkeypatch, capsys):
     monkeypatch.setattr(xpconv, "conv", flipped)
+    monkeypatch.setattr(shrink, "PATIENCE", 0.5)
     assert main(["--quick", "--backends", "numpy", "--operations", "conv,pad"]) == 1
     found = lines(capsys)
     assert any(re.match(r"numpy +conv .*FAILED", line) for line in found)

@@ -76,10 +76,8 @@ def test_sixteen_callers_at_once() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, if an earlier test has loaded it
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()])
 def test_other_processes(method: str) -> None:
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this system cannot {method}")
     names = list(CALLS)
     with xc.set_options(threads=2):
         expected = [bits(CALLS[name]()) for name in names]
@@ -131,10 +129,8 @@ def test_what_is_not_finite_stays_in_its_windows(algorithm: str, value: float) -
         np.testing.assert_array_equal(np.isfinite(z), ~hit)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".npz", pytest.param(".safetensors", marks=pytest.mark.needs("safetensors"))])
 def test_broken_files_are_refused(tmp_path: Path, suffix: str) -> None:
-    if suffix == ".safetensors" and not storage.has_safetensors():
-        pytest.skip("safetensors is not installed")
     path = tmp_path / f"w{suffix}"
     storage.save_parameters(path, {"w": np.arange(1000.0), "b": np.ones(3)}, {"note": "text"})
     whole = path.read_bytes()

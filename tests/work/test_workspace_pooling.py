@@ -37,7 +37,8 @@ IN_LITTLE: dict[str, tuple[tuple[int, ...], str, Any, dict[str, Any]]] = {
     "as large as the image, padded": ((1, 100, 256, 16), "float32", (100, 256), {"padding": 3, "stride": 5}),
     "int8": ((2, 112, 112, 32), "int8", 3, {"stride": 2, "padding": 1}),
     "float16": ((1, 112, 112, 16), "float16", 3, {"stride": 2, "padding": 1}),
-    "many channels, overlapping": ((1, 4, 4, 60_000), "float32", 3, {"stride": 1, "padding": 1}),
+    "many channels": ((1, 4, 4, 60_000), "float32", 2, {}),
+    "many channels, overlapping": ((1, 3, 3, 60_000), "float32", 3, {"stride": 1, "padding": 1}),
     "no tap inside": ((1, 64, 65, 12), "float32", 2, {"dilation": 40, "padding": 39, "stride": 3}),
 }
 

@@ -3,8 +3,8 @@
 Images have three axes (N, D, H, W, C), some perhaps of one pixel; the innermost loop runs over neighbouring channels.
 ``ends`` holds, axis after axis, the first pixel of each window and then the pixel after its last. ``place`` holds the
 first image and the one after the last, the first channel and the one after the last, whether windows share pixels, and
-whether there are pixels outside of all windows; at 7 whether gradients are added to 0, which makes a 0 of a -0.
-``room`` and ``numbers`` have two rows for the channels.
+whether there are pixels outside of all windows; at 7 whether gradients are added to 0, which makes a 0 of a -0, and
+whether an image is filled with zeros first. ``room`` and ``numbers`` have two rows for the channels.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from xpconv._compiled.lanes import LANES, above, add, choose, fill, load, same, 
 
 Array = Any
 
+WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
+
 
 def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
     """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C): each gradient goes to its window's first maximum."""
-    at, channels, shared = numbers[0], x.shape[4], place[4]
+    at, channels, shared, sparse = numbers[0], x.shape[4], place[4] > 0, place[8] > 0
     height, width, first, some = x.shape[2], x.shape[3], place[2], place[3] - place[2]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
     rows, columns = ends[2 * deep :], ends[2 * (deep + high) :]
@@ -28,16 +30,19 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Arr
     extra = fill(room, more)
     for n in range(place[0], place[1]):
         image, share = n * x.shape[1] * height * width * channels + first, n * deep * high * wide * channels + first
-        if shared + place[5] > 0:
+        if shared or sparse or place[5] > 0:
             _clear(target, image, x.shape[1] * height * width, channels, some)
         for a in range(deep):
             for i in range(high):
                 for j in range(wide):
                     box = ends[a], ends[deep + a], rows[i], rows[high + i], columns[j], columns[wide + j]
                     _find(at, pixels, image, (height, width, channels), box, some)
-                    for c in range(some if shared > 0 else 0):
+                    within = box[0] < box[1] and box[2] < box[3] and box[4] < box[5]
+                    for c in range(some if shared and within else 0):
                         target[image + at[c] * channels + c] += shares[share + c]
-                    for d in range(box[0], box[1] if shared == 0 else box[0]):
+                    for c in range(some if sparse and within else 0):
+                        target[image + at[c] * channels + c] = shares[share + c] + more
+                    for d in range(box[0], box[0] if shared or sparse else box[1]):
                         for v in range(box[2], box[3]):
                             line = (d * height + v) * width
                             for p in range(line + box[4], line + box[5]):
@@ -54,9 +59,11 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Arr
 
 def _clear(target: Array, image: int, count: int, channels: int, some: int) -> None:
     """Fill some channels of so many pixels with zeros."""
-    for p in range(count):
-        for c in range(some):
-            target[image + p * channels + c] = 0
+    if some == channels:
+        target[image : image + count * channels] = 0
+        return
+    for p in range(image, image + count * channels, channels):
+        target[p : p + some] = 0
 
 
 def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box: Any, some: int) -> None:
@@ -67,9 +74,10 @@ def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box
         return
     corner, c = (d0 * height + v0) * width + u0, 0
     lead, tap = image + corner * channels, fill(at, corner)
-    while c < some and some >= 2 * LANES:
-        c = min(c, some - 2 * LANES)
-        m0, m1, s0, s1 = load(pixels, lead + c), load(pixels, lead + c + LANES), tap, tap
+    while c < some and some >= WIDE:
+        c = min(c, some - WIDE)
+        m0, m1, s0, s1, s2, s3 = load(pixels, lead + c), load(pixels, lead + c + LANES), tap, tap, tap, tap
+        m2, m3 = load(pixels, lead + c + 2 * LANES), load(pixels, lead + c + 3 * LANES)
         for d in range(d0, d1):
             for v in range(v0, v1):
                 line = (d * height + v) * width
@@ -78,9 +86,14 @@ def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box
                     t0, t1 = load(pixels, spot), load(pixels, spot + LANES)
                     k0, k1 = above(t0, m0), above(t1, m1)
                     m0, m1, s0, s1 = choose(k0, t0, m0), choose(k1, t1, m1), choose(k0, own, s0), choose(k1, own, s1)
+                    t2, t3 = load(pixels, spot + 2 * LANES), load(pixels, spot + 3 * LANES)
+                    k2, k3 = above(t2, m2), above(t3, m3)
+                    m2, m3, s2, s3 = choose(k2, t2, m2), choose(k3, t3, m3), choose(k2, own, s2), choose(k3, own, s3)
         store(at, c, s0)
         store(at, c + LANES, s1)
-        c += 2 * LANES
+        store(at, c + 2 * LANES, s2)
+        store(at, c + 3 * LANES, s3)
+        c += WIDE
     while c < some and some >= LANES:
         c = min(c, some - LANES)
         m0, s0 = load(pixels, lead + c), tap

@@ -29,10 +29,14 @@ LITTLE = "not taken: saves too little of a call to wait for it; set_options(comp
 WORTH = 1e-3  # seconds that one call saves
 LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to compile it
 
-# name: module, function, arguments (of an array the number of axes; "r" read, "w" written, "a" written with gaps,
-# "i" integers, "s" short, "l" long ones; "f" a number; with commas several as one); nothing is reordered but what
-# `lanes` says
+# name: module, function, arguments (of an array the number of axes; "r" read, "v" read in any order, "w" written, "a"
+# written with gaps, "i" integers, "s" short, "l" long ones; "f" a number; with commas several as one); nothing is
+# reordered but what `lanes` says
 _KERNELS: dict[str, tuple[str, str, str]] = {
+    "weight": ("rows", "pack", "5v 5w i"),
+    "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
+    "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 5w 1i 1w"),
+    "channels": ("channels", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -53,8 +57,8 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
     "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i"),
-    "norms": ("norms", "forward", "5r 5w 1i i 1w 1w"),
-    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i i 5w 5w"),
+    "norms": ("norms", "forward", "5r 5w 1i 1i 5w"),
+    "norms gradient": ("norms", "gradient", "5r 5r 5w 1i 1i 5w 5w"),
 }
 
 DTYPES = ("float32", "float64")
@@ -117,7 +121,8 @@ def _compile(name: str, dtype: str) -> Kernel:
         if word in scalars:
             return scalars[word]
         axes, kind = int(word[0]), word[1]
-        return numba.types.Array(arrays.get(kind, real), axes, "A" if kind == "a" else "C", readonly=kind == "r")
+        order, readonly = "A" if kind in "av" else "C", kind in "rv"
+        return numba.types.Array(arrays.get(kind, real), axes, order, readonly=readonly)
 
     signature = numba.types.void(*map(type_of, arguments.split()))
     _teach()
@@ -135,10 +140,10 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, rows, tiles
+    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, norms, rows, tiles
 
     lanes.teach()
-    for module in (rows, tiles, averages, boxes, maxima, maxima_gradient):
+    for module in (rows, tiles, averages, boxes, maxima, maxima_gradient, norms):
         for part in module.PARTS:
             register_jitable(part)
 

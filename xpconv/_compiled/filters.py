@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled.lanes import LANES, add, flat, fma, load, splat, store, zeros
-from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, list_taps, row_of
+from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, lay_gradient, list_taps, row_of
 
 Array = Any
 
@@ -76,6 +76,16 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                                 p6 = fma(splat(room, c + 6 * step), u, p6)
                                 p7 = fma(splat(room, c + 7 * step), u, p7)
                                 tap += BLOCK
+                        if real == LANES and columns - j >= EDGE:
+                            store(sums, target, p0)
+                            store(sums, target + window, p1)
+                            store(sums, target + 2 * window, p2)
+                            store(sums, target + 3 * window, p3)
+                            store(sums, target + 4 * window, p4)
+                            store(sums, target + 5 * window, p5)
+                            store(sums, target + 6 * window, p6)
+                            store(sums, target + 7 * window, p7)
+                            continue
                         store(room, BLOCK, p0)
                         store(room, BLOCK + 8, p1)
                         store(room, BLOCK + 16, p2)
@@ -142,7 +152,9 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
     run, runs = (wide * fan, 1) if merged else (fan, wide)
     sizes = (slot, 0, channels, run * BLOCK, 0, 1, 1)
     taps, at = np.empty(deep * high * runs, np.intp), np.empty(deep * high * runs, np.intp)
-    ring = columns * BLOCK  # the gradient of a row comes before
+    spots, goals = np.empty(count, np.intp), np.empty(count, np.intp)
+    side = columns * BLOCK  # the gradient of a row comes before, sums of some numbers after it
+    ring = side + SIDE
     for c in range(sums.size):
         sums[c] = 0
     for line in range(images * planes):
@@ -155,50 +167,56 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
                 for r in range(fresh, laid):
                     source = row_of(x, place[0] + n, p * place[2] + place[1] + d * place[3], r + place[4])
                     copy_row(room, ring + (d * span + r % span) * slot, x, source, across, place)
-            many = list_taps(taps, at, (deep, high, runs), (p, i), x, place, sizes)
+            many = run * list_taps(taps, at, (deep, high, runs), (p, i), x, place, sizes)
+            for e in range(many):
+                spots[e], goals[e] = taps[e // run] + e % run, at[e // run] + e % run * BLOCK
             for block in range(groups * blocks):
                 group, number = block // blocks, block % blocks
                 real = min(BLOCK, own - number * BLOCK)
                 given = (line * rows + i) * columns * filters + group * own + number * BLOCK
-                for j in range(columns):
-                    if real == BLOCK:
-                        store(room, j * BLOCK, load(grads, given))
-                        store(room, j * BLOCK + LANES, load(grads, given + LANES))
+                lay_gradient(room, grads, given, columns, filters, real)
+                base, together = ring + group * fan, EDGE // 2 if real > LANES else EDGE
+                for e in range(0, many, together):
+                    last = many - 1
+                    at0, at1 = base + spots[e], base + spots[min(e + 1, last)]
+                    at2, at3 = base + spots[min(e + 2, last)], base + spots[min(e + 3, last)]
+                    p0, p1, p2, p3 = zeros(room), zeros(room), zeros(room), zeros(room)
+                    p4, p5, p6, p7 = zeros(room), zeros(room), zeros(room), zeros(room)
+                    if real > LANES:
+                        for j in range(columns):
+                            u, v = load(room, j * BLOCK), load(room, j * BLOCK + LANES)
+                            s0, s1 = splat(room, at0 + j * step), splat(room, at1 + j * step)
+                            s2, s3 = splat(room, at2 + j * step), splat(room, at3 + j * step)
+                            p0, p1 = fma(s0, u, p0), fma(s0, v, p1)
+                            p2, p3 = fma(s1, u, p2), fma(s1, v, p3)
+                            p4, p5 = fma(s2, u, p4), fma(s2, v, p5)
+                            p6, p7 = fma(s3, u, p6), fma(s3, v, p7)
                     else:
-                        for f in range(BLOCK):
-                            room[j * BLOCK + f] = grads[given + f] if f < real else 0
-                    given += filters
-                for e in range(many):
-                    for first in range(0, run, 4):
-                        at0, left = ring + group * fan + taps[e] + first, run - first
-                        at1, at2, at3 = at0 + min(1, left - 1), at0 + min(2, left - 1), at0 + min(3, left - 1)
-                        p0, p1, p2, p3 = zeros(room), zeros(room), zeros(room), zeros(room)
-                        q0, q1, q2, q3 = zeros(room), zeros(room), zeros(room), zeros(room)
+                        at4, at5 = base + spots[min(e + 4, last)], base + spots[min(e + 5, last)]
+                        at6, at7 = base + spots[min(e + 6, last)], base + spots[min(e + 7, last)]
+                        for j in range(columns):
+                            u = load(room, j * BLOCK)
+                            p0 = fma(splat(room, at0 + j * step), u, p0)
+                            p1 = fma(splat(room, at1 + j * step), u, p1)
+                            p2 = fma(splat(room, at2 + j * step), u, p2)
+                            p3 = fma(splat(room, at3 + j * step), u, p3)
+                            p4 = fma(splat(room, at4 + j * step), u, p4)
+                            p5 = fma(splat(room, at5 + j * step), u, p5)
+                            p6 = fma(splat(room, at6 + j * step), u, p6)
+                            p7 = fma(splat(room, at7 + j * step), u, p7)
+                    store(room, side, p0)
+                    store(room, side + 8, p1)
+                    store(room, side + 16, p2)
+                    store(room, side + 24, p3)
+                    store(room, side + 32, p4)
+                    store(room, side + 40, p5)
+                    store(room, side + 48, p6)
+                    store(room, side + 56, p7)
+                    source = side
+                    for m in range(e, min(e + together, many)):
+                        target = block * count * BLOCK + goals[m]
+                        store(sums, target, add(load(sums, target), load(room, source)))
+                        source += LANES
                         if real > LANES:
-                            for j in range(columns):
-                                u, v = load(room, j * BLOCK), load(room, j * BLOCK + LANES)
-                                s0, s1 = splat(room, at0 + j * step), splat(room, at1 + j * step)
-                                s2, s3 = splat(room, at2 + j * step), splat(room, at3 + j * step)
-                                p0, q0 = fma(s0, u, p0), fma(s0, v, q0)
-                                p1, q1 = fma(s1, u, p1), fma(s1, v, q1)
-                                p2, q2 = fma(s2, u, p2), fma(s2, v, q2)
-                                p3, q3 = fma(s3, u, p3), fma(s3, v, q3)
-                        else:
-                            for j in range(columns):
-                                u = load(room, j * BLOCK)
-                                p0 = fma(splat(room, at0 + j * step), u, p0)
-                                p1 = fma(splat(room, at1 + j * step), u, p1)
-                                p2 = fma(splat(room, at2 + j * step), u, p2)
-                                p3 = fma(splat(room, at3 + j * step), u, p3)
-                        target = (block * count + first) * BLOCK + at[e]
-                        store(sums, target, add(load(sums, target), p0))
-                        store(sums, target + 8, add(load(sums, target + 8), q0))
-                        if left > 1:
-                            store(sums, target + 16, add(load(sums, target + 16), p1))
-                            store(sums, target + 24, add(load(sums, target + 24), q1))
-                        if left > 2:
-                            store(sums, target + 32, add(load(sums, target + 32), p2))
-                            store(sums, target + 40, add(load(sums, target + 40), q2))
-                        if left > 3:
-                            store(sums, target + 48, add(load(sums, target + 48), p3))
-                            store(sums, target + 56, add(load(sums, target + 56), q3))
+                            store(sums, target + 8, add(load(sums, target + 8), load(room, source)))
+                            source += LANES

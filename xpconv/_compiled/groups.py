@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._compiled.lanes import LANES, add, flat, fma, load, store, zeros
-from xpconv._compiled.rows import BLOCK, TOGETHER, bias_of, copy, list_taps, row_of, spread_row
+from xpconv._compiled.rows import BLOCK, TOGETHER, bias_of, copy, lay_gradient, list_taps, row_of, spread_row
 
 Array = Any
 
@@ -127,14 +127,7 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
                     own = (begin // BLOCK + number) * count * BLOCK
                     base = ring + number * step * across * pixel
                     given = (line * rows + i) * columns * filters + begin + number * BLOCK
-                    for j in range(columns):
-                        if real == BLOCK:
-                            store(room, j * BLOCK, load(grads, given))
-                            store(room, j * BLOCK + LANES, load(grads, given + LANES))
-                        else:
-                            for f in range(BLOCK):
-                                room[j * BLOCK + f] = grads[given + f] if f < real else 0
-                        given += filters
+                    lay_gradient(room, grads, given, columns, filters, real)
                     for e in range(0, many, 3):
                         second, third = min(e + 1, many - 1), min(e + 2, many - 1)
                         at0, at1, at2 = base + taps[e], base + taps[second], base + taps[third]

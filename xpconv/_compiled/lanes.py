@@ -58,9 +58,24 @@ def add(x: Vector, y: Vector) -> Vector:
     return x + y
 
 
+def multiply(x: Vector, y: Vector) -> Vector:
+    """Multiply."""
+    return x * y
+
+
 def divide(x: Vector, y: Vector) -> Vector:
     """Divide."""
     return x / y
+
+
+def magnitude(x: Vector) -> Vector:
+    """Give absolute values."""
+    return np.abs(x)
+
+
+def root(x: Vector) -> Vector:
+    """Give square roots."""
+    return np.sqrt(x)
 
 
 def zeros(array: Array) -> Vector:
@@ -137,6 +152,15 @@ def teach() -> None:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return builder.shuffle_vector(whole, ir.Constant(vector, ir.Undefined), mask)
 
+    def function_of(builder: Any, name: str, *vectors: Any) -> Any:
+        """Call LLVM's own function of vectors."""
+        kind = vectors[0].type
+        kinds = ir.FunctionType(kind, [kind] * len(vectors))
+        bits = 32 if isinstance(kind.element, ir.FloatType) else 64
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, kinds, f"llvm.{name}.v{LANES}f{bits}"), vectors
+        )
+
     @intrinsic  # type: ignore[untyped-decorator]
     def _load(typing: Any, array: Any, at: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -189,10 +213,7 @@ def teach() -> None:
     @intrinsic  # type: ignore[untyped-decorator]
     def _fma(typing: Any, x: Any, y: Any, total: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = arguments[0].type
-            name = f"llvm.fmuladd.v{LANES}f{x.dtype.bitwidth}"
-            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
-            return builder.call(function, arguments)
+            return function_of(builder, "fmuladd", *arguments)
 
         return x(x, y, total), build
 
@@ -209,6 +230,21 @@ def teach() -> None:
             return builder.fdiv(*arguments)
 
         return x(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _multiply(typing: Any, x: Any, y: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.fmul(*arguments)
+
+        return x(x, y), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _magnitude(typing: Any, x: Any) -> Any:
+        return x(x), lambda context, builder, signature, arguments: function_of(builder, "fabs", *arguments)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _root(typing: Any, x: Any) -> Any:
+        return x(x), lambda context, builder, signature, arguments: function_of(builder, "sqrt", *arguments)
 
     @intrinsic  # type: ignore[untyped-decorator]
     def _fill(typing: Any, array: Any, number: Any) -> Any:
@@ -267,6 +303,9 @@ def teach() -> None:
     overload(halves)(lambda array, at, other: lambda array, at, other: _halves(array, at, other))
     overload(fma)(lambda x, y, total: lambda x, y, total: _fma(x, y, total))
     overload(add)(lambda x, y: lambda x, y: _add(x, y))
+    overload(multiply)(lambda x, y: lambda x, y: _multiply(x, y))
+    overload(magnitude)(lambda x: lambda x: _magnitude(x))
+    overload(root)(lambda x: lambda x: _root(x))
     overload(divide)(lambda x, y: lambda x, y: _divide(x, y))
     overload(fill)(lambda array, number: lambda array, number: _fill(array, number))
     overload(larger)(lambda x, y: lambda x, y: _larger(x, y))

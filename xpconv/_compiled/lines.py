@@ -9,57 +9,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from xpconv._compiled.maxima_gradient import along, give_along, readers_of
+
 Array = Any
 
 
 def first(x: Array, best: Array, found: Array, place: Array) -> None:
     """Find the tap of the first maximum, or first NaN, or -1: (A, n, B) -> best (A, m, B), found (A, m, B)."""
-    kernel, step, gap, before = place[0], place[1], place[2], place[3]
-    size, number = x.shape[1], found.dtype.type
-    none = number(-1)
+    pixels, tops, taps, line = x.reshape(-1), best.reshape(-1), found.reshape(-1), x.shape[1] * x.shape[2]
+    sizes, axis = (x.shape[1], best.shape[1], x.shape[2]), (place[0], place[1], place[2], place[3])
     for a in range(x.shape[0]):
-        for j in range(best.shape[1]):
-            o, own = best[a, j], found[a, j]
-            start = j * step - before
-            k = -(start // gap) if start < 0 else 0
-            stop = min(kernel, (size - 1 - start) // gap + 1)
-            if k >= stop:
-                for b in range(own.size):
-                    own[b] = none
-                continue
-            p0, t0 = x[a, start + k * gap], number(k)
-            if k + 1 == stop:
-                for b in range(own.size):
-                    o[b] = p0[b]
-                    own[b] = t0
-                continue
-            p1, t1 = x[a, start + (k + 1) * gap], number(k + 1)
-            for b in range(own.size):
-                m, t = p0[b], p1[b]
-                keep = (t <= m) | (m != m)
-                o[b] = m if keep else t
-                own[b] = t0 if keep else t1
-            k += 2
-            while k + 1 < stop:  # two taps for one reading and writing of the best
-                p0, p1 = x[a, start + k * gap], x[a, start + (k + 1) * gap]
-                t0, t1 = number(k), number(k + 1)
-                for b in range(own.size):
-                    m, s, t = o[b], own[b], p0[b]
-                    keep = (t <= m) | (m != m)
-                    m = m if keep else t
-                    s = s if keep else t0
-                    t = p1[b]
-                    keep = (t <= m) | (m != m)
-                    o[b] = m if keep else t
-                    own[b] = s if keep else t1
-                k += 2
-            if k < stop:
-                p0, t0 = x[a, start + k * gap], number(k)
-                for b in range(own.size):
-                    m, t = o[b], p0[b]
-                    keep = (t <= m) | (m != m)
-                    o[b] = m if keep else t
-                    own[b] = own[b] if keep else t0
+        along(tops, taps, a * best.shape[1] * x.shape[2], pixels, a * line, sizes, axis)
 
 
 def long_first(x: Array, best: Array, found: Array, place: Array, values: Array, spots: Array) -> None:
@@ -172,39 +132,8 @@ def gather(g: Array, found: Array, home: Array, place: Array, heads: Array, held
 
     ``heads`` says which taps are the first to reach their pixels.
     """
-    kernel, step, gap, before = place[0], place[1], place[2], place[3]
-    zero, number = home.dtype.type(0), found.dtype.type
+    shares, taps, target, size = g.reshape(-1), found.reshape(-1), home.reshape(-1), g.shape[1] * g.shape[2]
+    begins, readers = readers_of((place[0], place[1], place[2], place[3]), home.shape[1], g.shape[1])
     for a in range(g.shape[0]):
-        for u in range(home.shape[1]):
-            o = home[a, u]
-            begun, k = held != 0, 0
-            while k < kernel:
-                j = u + before - k * gap
-                if j < 0 or j % step != 0 or j // step >= g.shape[1]:
-                    k += 1
-                    continue
-                h = k + 1  # the next tap that is read, so that a sum is read and written once for two
-                while h < kernel and (u + before - h * gap) % step != 0:
-                    h += 1
-                i = u + before - h * gap
-                share, own, tap = g[a, j // step], found[a, j // step], number(k)
-                if begun and h < kernel and i >= 0:
-                    more, other, next_tap = g[a, i // step], found[a, i // step], number(h)
-                    for b in range(own.size):
-                        s = o[b] + (share[b] if own[b] == tap else zero)
-                        o[b] = s + (more[b] if other[b] == next_tap else zero)
-                    k = h
-                elif begun:
-                    for b in range(own.size):
-                        o[b] = o[b] + (share[b] if own[b] == tap else zero)
-                elif heads[k] != 0:
-                    for b in range(own.size):
-                        o[b] = share[b] if own[b] == tap else zero
-                else:
-                    for b in range(own.size):
-                        o[b] = zero + (share[b] if own[b] == tap else zero)
-                begun = True
-                k += 1
-            if not begun:
-                for b in range(o.size):
-                    o[b] = zero
+        own, to = a * size, a * home.shape[1] * g.shape[2]
+        give_along(target, to, shares[own:], taps[own:], begins, readers, (g.shape[2], 0, held > 0, heads))

@@ -33,14 +33,14 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
     length, line, heads, span = columns * channels, width * channels, place[17:], (high[0] - 1) * high[2] + 1
     pixels, shares, target = x.reshape(-1), g.reshape(-1), dx.reshape(-1)
     firsts, terms = found[ring * length :], np.empty((3, high[0]), np.intp)
-    begins, readers = _readers(wide, width, columns)
+    begins, readers = readers_of(wide, width, columns)
     for n in range(place[8], place[9]):
         seen, done = low, low  # the rows whose maxima are found, and whose sums are written
         for i in range(top, bottom):
             start = i * high[1] - high[3]
             for v in range(max(seen, start), min(start + span, end)):
                 slot = (v - low) % ring * length
-                _along(tops, found, slot, pixels, (n * height + v) * line, (width, columns, channels), wide)
+                along(tops, found, slot, pixels, (n * height + v) * line, (width, columns, channels), wide)
                 seen = v + 1
             many = 0
             for k in range(high[0]):
@@ -61,11 +61,11 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                         many += 1
                 _gather(sums, shares, firsts, length, terms, many, heads)
                 to, slot, held = (n * height + v) * line, (v - low) % ring * length, v - low < place[14]
-                _give(target, to, sums, found[slot:], begins, readers, (channels, high[0], held, heads))
+                give_along(target, to, sums, found[slot:], begins, readers, (channels, high[0], held, heads))
             done = max(done, stop)
 
 
-def _readers(wide: Axis, width: int, columns: int) -> tuple[Array, Array]:
+def readers_of(wide: Axis, width: int, columns: int) -> tuple[Array, Array]:
     """List the windows that read each pixel of a row, and as which tap."""
     begins, readers, many = np.zeros(width + 1, np.intp), np.empty((2, width * wide[0]), np.intp), 0
     for u in range(width):
@@ -78,7 +78,7 @@ def _readers(wide: Axis, width: int, columns: int) -> tuple[Array, Array]:
     return begins, readers
 
 
-def _along(
+def along(
     tops: Array, found: Array, slot: int, pixels: Array, line: int, sizes: tuple[int, int, int], wide: Axis
 ) -> None:
     """Find the first maxima of all windows in a row of pixels, and their taps."""
@@ -178,7 +178,7 @@ def _gather(sums: Array, shares: Array, firsts: Array, length: int, terms: Array
         sums[c] = s
 
 
-def _give(target: Array, to: int, sums: Array, found: Array, begins: Array, readers: Array, more: Any) -> None:
+def give_along(target: Array, to: int, sums: Array, found: Array, begins: Array, readers: Array, more: Any) -> None:
     """Sum up along a row what its pixels get, and add it to what they hold if ``held``."""
     channels, before, held, heads = more
     zero = sums.dtype.type(0)
@@ -211,4 +211,4 @@ def _give(target: Array, to: int, sums: Array, found: Array, begins: Array, read
             target[own + b] = target[own + b] + s if held else s
 
 
-PARTS = _readers, _along, _across, _gather, _give  # that the loop calls
+PARTS = readers_of, along, _across, _gather, give_along  # that the loop calls

@@ -1,8 +1,8 @@
-"""Loops of Lp pooling for p = 1, 2 and infinity (``p`` is 0 then): powers and roots with the same bits everywhere.
+"""Loops of Lp pooling for p = 1, 2, 3 and infinity (``p`` is 0 then): powers with the same bits everywhere.
 
-Images have three axes (N, D, H, W, C), some perhaps of one pixel; the innermost loop runs over neighbouring channels.
-``place`` holds the first image, the one after the last and the one that comes first in the result; the same of the
-windows on the first axis; and of each axis the kernel, the stride, the dilation and the padding before.
+Images have three axes (N, D, H, W, C), some perhaps of one pixel. ``lists`` says of each axis which pixels each window
+reads, or which windows read each pixel, laid out as those of `averages`; there a list begins with how many windows
+would read the pixel if there were any beyond the ends.
 """
 
 from __future__ import annotations
@@ -10,148 +10,171 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from xpconv._compiled.lanes import (
+    LANES,
+    above,
+    add,
+    choose,
+    divide,
+    fill,
+    load,
+    magnitude,
+    multiply,
+    root,
+    same,
+    store,
+    zeros,
+)
+
 Array = Any
 
 
-def forward(x: Array, y: Array, place: Array, p: int, largest: Array, total: Array) -> None:
-    """(N, D, H, W, C) -> y (n, od, OH, OW, C): the norms, of taps inside the image, scaled by the largest magnitude."""
-    depth, height, width, channels = x.shape[1], x.shape[2], x.shape[3], x.shape[4]
-    deep_k, deep_s, deep_g, deep_b = place[6], place[7], place[8], place[9]
-    high_k, high_s, high_g, high_b = place[10], place[11], place[12], place[13]
-    wide_k, wide_s, wide_g, wide_b = place[14], place[15], place[16], place[17]
-    zero, one, most = x.dtype.type(0), x.dtype.type(1), x.dtype.type(math.inf)
+def forward(x: Array, y: Array, place: Array, lists: Array, scales: Array) -> None:
+    """(N, D, H, W, C) -> y (n, od, OH, OW, C): the norms, of taps inside the image, scaled by the largest magnitude.
+
+    ``place`` holds the first image, the one after the last and the one that comes first in the result; the same of the
+    windows on the first axis; where the lists of the other two begin; p, and the taps of a window. For p = 3 the root
+    is not taken: y has the sums, and ``scales`` what their roots are to be multiplied with.
+    """
+    channels, p, spots = x.shape[4], place[8], np.empty(place[9], np.intp)
+    pixels, target, factors = x.reshape(-1), y.reshape(-1), scales.reshape(-1)
     for n in range(place[0], place[1]):
         for a in range(place[3], place[4]):
             for i in range(y.shape[2]):
                 for j in range(y.shape[3]):
-                    o = y[n - place[2], a - place[5], i, j]
-                    for c in range(channels):
-                        largest[c] = zero
-                        total[c] = zero
-                    for turn in range(1 if p == 0 else 2):
-                        for k in range(deep_k):
-                            d = a * deep_s + k * deep_g - deep_b
-                            if d < 0 or d >= depth:
-                                continue
-                            for h in range(high_k):
-                                v = i * high_s + h * high_g - high_b
-                                if v < 0 or v >= height:
-                                    continue
-                                for w in range(wide_k):
-                                    u = j * wide_s + w * wide_g - wide_b
-                                    if u < 0 or u >= width:
-                                        continue
-                                    pixel = x[n, d, v, u]
-                                    if turn == 0:
-                                        for c in range(channels):
-                                            m, t = largest[c], abs(pixel[c])
-                                            largest[c] = m if (t <= m) | (m != m) else t
-                                    elif p == 1:
-                                        for c in range(channels):
-                                            total[c] += abs(pixel[c]) / o[c]
-                                    else:
-                                        for c in range(channels):
-                                            t = abs(pixel[c]) / o[c]
-                                            total[c] += t * t
-                        if turn == 0:
-                            for c in range(channels):  # the scale
-                                m = largest[c]
-                                o[c] = m if p == 0 or ((m > zero) & (m < most)) else one
-                        elif p == 1:
-                            for c in range(channels):
-                                o[c] = o[c] * total[c]
-                        else:
-                            for c in range(channels):
-                                o[c] = o[c] * math.sqrt(total[c])
+                    many = _met(spots, lists, (place[6], place[7]), (a, i, j), (n, 0), x.shape)[0]
+                    to = n - place[2], a - place[5]
+                    at = (((to[0] * y.shape[1] + to[1]) * y.shape[2] + i) * y.shape[3] + j) * channels
+                    _norm(target, factors, at, pixels, spots[:many], channels, p)
 
 
-def gradient(x: Array, g: Array, dx: Array, place: Array, p: int, norms: Array, shares: Array) -> None:
-    """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C), its rows ``place[18]`` to ``place[19]``.
+def _met(spots: Array, lists: Array, begins: tuple[int, int], at: tuple[int, int, int], first: Any, shape: Any) -> Any:
+    """List where the numbers lie that a place's lists name, in an array from its ``first`` image and plane on.
 
-    ``norms`` are those of the windows of ``place``, as `forward` gives them; ``shares``, as many, has room.
+    Give how many, and how many it would be if what the lists begin with were there.
     """
-    depth, height, width, channels = x.shape[1], x.shape[2], x.shape[3], x.shape[4]
-    deep_k, deep_s, deep_g, deep_b = place[6], place[7], place[8], place[9]
-    high_k, high_s, high_g, high_b = place[10], place[11], place[12], place[13]
-    wide_k, wide_s, wide_g, wide_b = place[14], place[15], place[16], place[17]
-    zero, one = x.dtype.type(0), x.dtype.type(1)
+    rows, columns = lists[begins[0] :], lists[begins[1] :]
+    a, i, j = at
+    many = 0
+    for d in lists[lists[a] + 1 : lists[a + 1]]:
+        for v in rows[rows[i] + 1 : rows[i + 1]]:
+            for u in columns[columns[j] + 1 : columns[j + 1]]:
+                spots[many] = (((first[0] * shape[1] + d - first[1]) * shape[2] + v) * shape[3] + u) * shape[4]
+                many += 1
+    return many, lists[lists[a]] * rows[rows[i]] * columns[columns[j]]
+
+
+def _norm(target: Array, factors: Array, at: int, pixels: Array, spots: Array, channels: int, p: int) -> None:
+    """Give the norm of the pixels of a window."""
+    zero, one, most, c = pixels.dtype.type(0), pixels.dtype.type(1), pixels.dtype.type(math.inf), 0
+    nothing, ones, infinite = zeros(target), fill(target, one), fill(target, most)
+    while c < channels and channels >= LANES:
+        c = min(c, channels - LANES)
+        m, s = nothing, nothing
+        for spot in spots:
+            t = magnitude(load(pixels, spot + c))
+            m = choose(above(t, m), t, m)
+        scale = choose(above(infinite, m), choose(above(m, nothing), m, ones), ones)
+        for spot in spots[: 0 if p == 0 else spots.size]:
+            t = divide(magnitude(load(pixels, spot + c)), scale)
+            if p > 1:
+                t = multiply(multiply(t, t), t) if p == 3 else multiply(t, t)
+            s = add(s, t)
+        if p == 3:
+            store(factors, at + c, scale)
+            store(target, at + c, s)
+        else:
+            store(target, at + c, m if p == 0 else multiply(scale, s if p == 1 else root(s)))
+        c += LANES
+    for b in range(c, channels):
+        top, total = zero, zero
+        for spot in spots:
+            value = abs(pixels[spot + b])
+            top = top if (value <= top) | (top != top) else value
+        size = top if (top > zero) & (top < most) else one
+        for spot in spots[: 0 if p == 0 else spots.size]:
+            value = abs(pixels[spot + b]) / size
+            total += value if p == 1 else (value * value if p == 2 else value * value * value)
+        if p == 3:
+            factors[at + b] = size
+            target[at + b] = total
+        else:
+            target[at + b] = top if p == 0 else size * (total if p == 1 else math.sqrt(total))
+
+
+def gradient(x: Array, g: Array, dx: Array, place: Array, lists: Array, norms: Array, shares: Array) -> None:
+    """(N, D, H, W, C), (N, OD, OH, OW, C) -> dx (N, D, H, W, C), its rows ``place[10]`` to ``place[11]``.
+
+    ``norms`` are those of the windows of ``place``, as `forward` gives them; ``shares``, as many, has room. The lists
+    of pixels' windows follow those of windows' pixels, from ``place[12]`` on, after which stands where the next begin.
+    """
+    channels, p, back = x.shape[4], place[8], lists[place[12] :]
+    spots, zero, one = np.empty(place[9], np.intp), x.dtype.type(0), x.dtype.type(1)
+    pixels, sources, target = x.reshape(-1), g.reshape(-1), dx.reshape(-1)
+    sizes, parts = norms.reshape(-1), shares.reshape(-1)
     for n in range(place[0], place[1]):
+        at = 0
         for a in range(place[3], place[4]):
             for i in range(g.shape[2]):
                 for j in range(g.shape[3]):
-                    norm, share = norms[n - place[2], a - place[5], i, j], shares[n - place[2], a - place[5], i, j]
-                    source = g[n, a, i, j]
+                    source = (((n * g.shape[1] + a) * g.shape[2] + i) * g.shape[3] + j) * channels
+                    many = 0
+                    if p == 0:
+                        many = _met(spots, lists, (place[6], place[7]), (a, i, j), (n, 0), x.shape)[0]
                     for c in range(channels):
-                        norm[c] = norm[c] if norm[c] > zero else one
-                        share[c] = zero if p == 0 else source[c]
-                    if p != 0:
-                        continue
-                    for k in range(deep_k):  # how many magnitudes are the largest
-                        d = a * deep_s + k * deep_g - deep_b
-                        if d < 0 or d >= depth:
-                            continue
-                        for h in range(high_k):
-                            v = i * high_s + h * high_g - high_b
-                            if v < 0 or v >= height:
-                                continue
-                            for w in range(wide_k):
-                                u = j * wide_s + w * wide_g - wide_b
-                                if u < 0 or u >= width:
-                                    continue
-                                pixel = x[n, d, v, u]
-                                for c in range(channels):
-                                    share[c] += one if abs(pixel[c]) == norm[c] else zero
-                    for c in range(channels):
-                        share[c] = source[c] / (share[c] if share[c] > one else one)
-        for d in range(place[18], place[19]):
-            for v in range(height):
-                for u in range(width):
-                    pixel, o = x[n, d, v, u], dx[n, d, v, u]
-                    beyond, begun = False, False  # whether windows beyond the output would reach it, as zeros
-                    for k in range(deep_k - 1, -1, -1):
-                        a = d + deep_b - k * deep_g
-                        if a % deep_s != 0:
-                            continue
-                        a = a // deep_s
-                        for h in range(high_k - 1, -1, -1):
-                            i = v + high_b - h * high_g
-                            if i % high_s != 0:
-                                continue
-                            i = i // high_s
-                            for w in range(wide_k - 1, -1, -1):
-                                j = u + wide_b - w * wide_g
-                                if j % wide_s != 0:
-                                    continue
-                                j = j // wide_s
-                                if a < 0 or a >= g.shape[1] or i < 0 or i >= g.shape[2] or j < 0 or j >= g.shape[3]:
-                                    beyond = True
-                                    continue
-                                norm = norms[n - place[2], a - place[5], i, j]
-                                share = shares[n - place[2], a - place[5], i, j]
-                                if not begun:
-                                    for c in range(channels):
-                                        o[c] = -zero
-                                    begun = True
-                                if p == 0:
-                                    for c in range(channels):
-                                        t, s = pixel[c], share[c]
-                                        s = s if t > zero else (-s if t < zero else t * s)
-                                        s = s * (one if abs(t) == norm[c] else zero)
-                                        o[c] += s if t != zero else zero
-                                elif p == 1:
-                                    for c in range(channels):
-                                        t, s = pixel[c], share[c]
-                                        s = s if t > zero else (-s if t < zero else t * s)
-                                        o[c] += s if t != zero else zero
-                                else:
-                                    for c in range(channels):
-                                        t, s = pixel[c], share[c]
-                                        s = s if t > zero else (-s if t < zero else t * s)
-                                        s = s * (abs(t) / norm[c])
-                                        o[c] += s if t != zero else zero
-                    if not begun:
-                        for c in range(channels):
-                            o[c] = zero
-                    elif beyond:
-                        for c in range(channels):
-                            o[c] += zero
+                        size = sizes[at + c] if sizes[at + c] > zero else one
+                        equal = zero  # how many magnitudes are the largest
+                        for spot in spots[:many]:
+                            equal += one if abs(pixels[spot + c]) == size else zero
+                        sizes[at + c] = size
+                        parts[at + c] = sources[source + c] / (equal if equal > one else one)
+                    at += channels
+        for d in range(place[10], place[11]):
+            for v in range(x.shape[2]):
+                for u in range(x.shape[3]):
+                    own = (((n * x.shape[1] + d) * x.shape[2] + v) * x.shape[3] + u) * channels
+                    many, most = _met(spots, back, (place[13], place[14]), (d, v, u), (0, place[5]), norms.shape)
+                    _slope(target, own, pixels, (sizes, parts), spots[:many], channels, (p, many < most))
+
+
+def _slope(
+    target: Array, at: int, pixels: Array, windows: tuple[Array, Array], spots: Array, channels: int, how: Any
+) -> None:
+    """Sum up what a pixel gets of the windows that read it; a 0 is added if others would, beyond the ends."""
+    (sizes, parts), (p, beyond), c = windows, how, 0
+    zero, one = target.dtype.type(0), target.dtype.type(1)
+    start = -zero if spots.size > 0 else zero
+    nothing, ones, minus = zeros(target), fill(target, one), fill(target, -one)
+    while c < channels and channels >= LANES:
+        c = min(c, channels - LANES)
+        x, s = load(pixels, at + c), fill(target, start)
+        size = magnitude(x)
+        for spot in spots:
+            share, norm = load(parts, spot + c), load(sizes, spot + c)
+            share = choose(above(nothing, x), multiply(share, minus), share)
+            share = choose(same(x, x), share, multiply(share, x))
+            if p == 0:
+                share = multiply(share, choose(same(size, norm), ones, nothing))
+            elif p == 2:
+                share = multiply(share, divide(size, norm))
+            elif p == 3:
+                share = multiply(share, multiply(divide(size, norm), divide(size, norm)))
+            s = add(s, choose(same(x, nothing), nothing, share))
+        store(target, at + c, add(s, nothing) if beyond else s)
+        c += LANES
+    for b in range(c, channels):
+        value, total = pixels[at + b], start
+        for spot in spots:
+            part, ratio = parts[spot + b], abs(value) / sizes[spot + b]
+            part = part if value > zero else (-part if value < zero else value * part)
+            if p == 0:
+                part = part * (one if abs(value) == sizes[spot + b] else zero)
+            elif p > 1:
+                part = part * (ratio if p == 2 else ratio * ratio)
+            total += part if value != zero else zero
+        target[at + b] = total + zero if beyond else total
+
+
+PARTS = _met, _norm, _slope  # that the loops call

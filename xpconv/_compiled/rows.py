@@ -118,6 +118,23 @@ def _lay_fours(room: Array, target: int, pixels: Array, source: int, step: int, 
         source += step
 
 
+def lay_gradient(room: Array, grads: Array, given: int, columns: int, filters: int, real: int) -> None:
+    """Lay a row of the output's gradient out at the beginning: a block of filters of each window, zeros behind them."""
+    zero = zeros(room)
+    for j in range(columns):
+        if real == BLOCK:
+            store(room, j * BLOCK, load(grads, given))
+            store(room, j * BLOCK + LANES, load(grads, given + LANES))
+        elif real == LANES:
+            store(room, j * BLOCK, load(grads, given))
+            store(room, j * BLOCK + LANES, zero)
+        else:
+            store(room, j * BLOCK, zero)
+            store(room, j * BLOCK + LANES, zero)
+            copy(room, j * BLOCK, grads, given, real)
+        given += filters
+
+
 def list_taps(
     taps: Array,
     weights: Array,
@@ -152,6 +169,52 @@ def list_taps(
     return count
 
 
+def pack(w: Array, packed: Array, groups: int) -> None:
+    """(KD, KH, KW, C/G, F) -> (B, KD, KH, KW, C/G·16): blocks of a group's filters, zeros behind its last."""
+    deep, high, wide, fan, filters = w.shape
+    own = filters // groups
+    blocks = (own + BLOCK - 1) // BLOCK
+    for block in range(groups * blocks):
+        first, real = block // blocks * own + block % blocks * BLOCK, min(BLOCK, own - block % blocks * BLOCK)
+        for d in range(deep):
+            for k in range(high):
+                for t in range(wide):
+                    for c in range(fan):
+                        for f in range(real):
+                            packed[block, d, k, t, c * BLOCK + f] = w[d, k, t, c, first + f]
+                        for f in range(real, BLOCK):
+                            packed[block, d, k, t, c * BLOCK + f] = 0
+
+
+def inner_columns(columns: int, width: int, wide: int, place: Array) -> tuple[int, int]:
+    """Give the first of the windows of a row whose taps all lie inside the image, and the one behind the last."""
+    lead, step, gap = place[7], place[8], place[9]
+    first = min((step - 1 - lead) // step if lead < 0 else 0, columns)
+    room = width - 1 - (wide - 1) * gap - lead
+    last = min(room // step + 1 if room >= 0 else 0, columns)
+    return first, max(first, last)
+
+
+def list_rows(
+    lines: Array, taps: Array, kernel: tuple[int, int, int], row: tuple[int, int, int], x: Array, place: Array
+) -> int:
+    """List where the rows begin that a row of windows reads, and their taps' numbers; give how many there are.
+
+    Rows beyond the images are left out. ``row``: image, plane and row of the windows. A tap's number counts weights.
+    """
+    deep, high, wide = kernel
+    n, p, i = row
+    count = 0
+    for d in range(deep):
+        for k in range(high):
+            y, v = p * place[2] + place[1] + d * place[3], i * place[5] + place[4] + k * place[6]
+            pixel = row_of(x, place[0] + n, y, v)
+            if pixel >= 0:
+                lines[count], taps[count] = pixel * x.shape[4], (d * high + k) * wide
+                count += 1
+    return count
+
+
 def row_of(x: Array, n: int, y: int, v: int) -> int:
     """Give the number of a row's first pixel, -1 of a row beyond the images."""
     depth, height, width = x.shape[1], x.shape[2], x.shape[3]
@@ -167,4 +230,16 @@ def bias_of(room: Array, b: Array, first: int, size: int, many: int) -> None:
         room[c] = b[first + c] if c < size else 0
 
 
-PARTS = copy, _lay_alone, _lay_fours, copy_row, spread_row, list_taps, row_of, bias_of
+PARTS = (
+    copy,
+    lay_gradient,
+    _lay_alone,
+    _lay_fours,
+    copy_row,
+    spread_row,
+    list_taps,
+    list_rows,
+    inner_columns,
+    row_of,
+    bias_of,
+)

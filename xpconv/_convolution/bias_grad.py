@@ -40,7 +40,7 @@ def bias_grad(call: Call, dz: Array, shape: Ints) -> Array:
 
     jobs = Jobs(compute, _tiles(shape, filters, traits))
     threads = max(1, min(call.options.threads, call.options.max_workspace // SHARE))
-    found = run([jobs], call.space, call.arithmetic, threads, positions * filters, collect=True)
+    found = run([jobs], call.space, call.arithmetic, threads, positions * filters, collect=True, blas=False)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
     return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz

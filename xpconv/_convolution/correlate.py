@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
+from xpconv._convolution import straight
 from xpconv._convolution.repeat import repeats, serves, weight_of
 from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
@@ -23,10 +24,11 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None
 
     `conjugate`: the weight is taken conjugate, if it is complex; the plan counts the copy.
     """
-    if not conjugate:
+    found = straight.correlate(call, plan, x, w, b)
+    if found is None and not conjugate:
         found = repeats.perform(_note, call, plan, [x, w, b])
-        if found is not None:
-            return found
+    if found is not None:
+        return found
     return perform(Task(call, plan, x, w, b, conjugate=conjugate))
 
 

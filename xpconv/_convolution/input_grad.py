@@ -10,7 +10,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.types import Array
-from xpconv._convolution import col2im
+from xpconv._convolution import col2im, straight
 from xpconv._convolution.correlate import blocks
 from xpconv._convolution.repeat import WORKSPACE, repeats, serves, weight_of
 from xpconv._convolution.straight import jobs_for, multiplies
@@ -34,6 +34,9 @@ def input_grad(
 
     A transposed convolution has a bias (C,). `conjugate`: the weight is taken conjugate, if it is complex.
     """
+    found = straight.input_grad(call, plan, dz, w, b)
+    if found is not None:
+        return found
     weight = _Weight(plan.geometry, w, conjugate and call.arithmetic.is_complex)
     if b is None and not weight.conjugate and plan.geometry.mode == "zeros":
         found = repeats.perform(_note, call, plan, [dz, w])

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from xpconv._compiled import build
 from xpconv._convolution.correlate import perform
 from xpconv._convolution.repeat import WORKSPACE, serves
+from xpconv._convolution.straight import Loops, plain
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._engine.jobs import SMALL
 from xpconv._engine.results import Written
@@ -28,7 +28,7 @@ from xpconv._work import threads
 from xpconv._work.memory import Lasting, pool
 from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, five
+from xpconv.algorithms.compiled import Compiled, whole
 from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 MOST_FLOPS = 1 << 22  # of a task that is noted: one thread does these in less time than it takes to find arrays
@@ -67,7 +67,7 @@ def small(task: Task) -> Small | None:
     if isinstance(algorithm, Compiled | CompiledWinograd):
         if call.layout == "channels_first" or geometry.flops == 0 or not task.ready:
             return None
-        straight = Straight(task, algorithm) if isinstance(algorithm, Compiled) else Strips(task, algorithm)
+        straight = Straight(task, algorithm) if isinstance(algorithm, Compiled) else InStrips(task, algorithm)
         return straight if straight.workspace <= call.room else None
     copied = (prod(geometry.input_shape) + prod(geometry.output_shape)) * np.dtype(call.arithmetic.inputs).itemsize
     if copied > WORKSPACE or not serves(task.plan, MOST_FLOPS, 4 * WORKSPACE):
@@ -83,20 +83,16 @@ class Straight(Small):
     """
 
     def __init__(self, task: Task, algorithm: Compiled) -> None:
-        pieces = algorithm.pieces(task.plan.geometry, np.dtype(task.call.arithmetic.inputs).itemsize)
-        self._set_up(task, pieces, max(piece.room for piece in pieces))
-        self._flat = pieces[0].flat
-        self._loops = build.get(algorithm.kernel(task.plan.geometry), self._dtype.name)
-
-    def _set_up(self, task: Task, pieces: Sequence[Any], room: int) -> None:
-        Small.__init__(self, task)
-        self._idle: list[Array] = []  # work memory
-        self._output = task.plan.geometry.output_shape
-        bias = np.zeros(self._output[-1], self._dtype) if task.b is None else task.b
-        self._weight: Any = task.ready[0]
-        self._bias = np.ascontiguousarray(bias, self._dtype)
-        self._pieces, self._room = pieces, room
+        self._keep(task)
+        pieces, self._room = algorithm.pieces(self._geometry, self._dtype.itemsize)
         self._workers = min(task.call.options.threads, len(pieces))
+
+    def _keep(self, task: Task) -> None:
+        super().__init__(task)
+        self._idle: list[Array] = []  # work memory
+        geometry = self._geometry = task.plan.geometry
+        self._weight: Array = task.ready[0]  # type: ignore[assignment]
+        self._bias = np.zeros(geometry.filters, self._dtype) if task.b is None else whole(task.b, self._dtype)
 
     @property
     def workspace(self) -> int:
@@ -114,22 +110,17 @@ class Straight(Small):
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Convolve; give a new array, or `out`."""
-        plain = out is not None and out.flags.c_contiguous and out.flags.aligned
-        target = out if out is not None and plain else np.empty(self._output, self._dtype)
+        given = out is not None and plain(out, self._dtype)
+        target = out if out is not None and given else np.empty(self._geometry.output_shape, self._dtype)
         self._perform(x, target)
-        if out is None or plain:
+        if out is None or given:
             return target
         np.copyto(out, target)
         return out
 
     def _perform(self, x: Array, target: Array) -> None:
-        images, result = five(x, self._flat), five(target, self._flat)
-
-        def compute(number: int, room: Array) -> None:
-            piece = self._pieces[number]
-            self._loops(images, self._weight, self._bias, result[piece.where], piece.numbers, room)
-
-        threads.run(compute, len(self._pieces), self._taken, self._given, self._workers, collect=False)
+        loops = Loops.on(self._geometry, x, self._weight, self._bias, target)
+        threads.run(loops.job, len(loops.pieces), self._taken, self._given, self._workers, collect=False)
 
     def _taken(self) -> Array:
         """Take work memory; it is given back by one call each, which the interpreter does not interrupt."""
@@ -144,21 +135,21 @@ class Straight(Small):
             self._idle.append(room)
 
 
-class Strips(Straight):
+class InStrips(Straight):
     """Winograd's loops likewise; where a result is not finite, everything is done again at full length."""
 
     def __init__(self, task: Task, algorithm: CompiledWinograd) -> None:
-        geometry = task.plan.geometry
-        self._set_up(task, algorithm.pieces(geometry), algorithm.room(geometry))
-        self._algorithm = algorithm
+        self._keep(task)
+        self._algorithm, self._pieces = algorithm, algorithm.pieces(self._geometry)
+        self._room = algorithm.room(self._geometry)
+        self._workers = min(task.call.options.threads, len(self._pieces))
 
     def _perform(self, x: Array, target: Array) -> None:
-        geometry = self._task.plan.geometry
-
         def compute(number: int, block: Array) -> bool:
             piece, room = self._pieces[number], block[: self._room * self._dtype.itemsize].view(self._dtype)
             weight, bias = self._weight[piece.blocks], self._bias[piece.where[-1]]
-            return self._algorithm.strips((x, (weight, weight), bias), target[piece.where], geometry, piece, room)
+            arrays = x, (weight, weight), bias
+            return self._algorithm.strips(arrays, target[piece.where], self._geometry, piece, room)
 
         if not all(threads.run(compute, len(self._pieces), self._taken, self._given, self._workers, collect=True)):
             perform(replace(self._task, x=x), target)

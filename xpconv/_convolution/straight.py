@@ -1,30 +1,67 @@
 """Compiled loops on images and results where they lie, in pieces that pay for a thread.
 
-Other cuts give the same bits.
+Other cuts give the same bits. A call that is served here finds all that follows from its shapes with its plan: what is
+left is to look at its arrays, to pack the weight, and to run.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from xpconv._arrays.types import Array
+from xpconv._arrays.call import Call
+from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
-from xpconv._compiled.tiles import GROUP
-from xpconv._convolution.tile import Task, compute_again, correlate_jobs, fall_back
-from xpconv._convolution.weight import prepared
+from xpconv._convolution import strips
+from xpconv._convolution.tile import Task, correlate_jobs
+from xpconv._convolution.weight import prepared, swapped
 from xpconv._engine.jobs import Jobs
 from xpconv._engine.results import Result, Written
+from xpconv._plan.input_grad import GradientPlan
 from xpconv._plan.record import Plan
-from xpconv._work.buffered import BufferedWorkspace
-from xpconv._work.memory import UFUNC_BUFFERS, Held
+from xpconv._shapes.geometry import Geometry
+from xpconv._work import threads
+from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, Piece, five
-from xpconv.algorithms.compiled_winograd import CompiledWinograd, Strips
+from xpconv.algorithms.compiled import Compiled, Piece, five, whole
+from xpconv.algorithms.compiled_winograd import CompiledWinograd
+
+Job = Callable[[int, Array], None]  # by its number, with work memory
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The loops of a convolution on its arrays."""
+
+    function: Callable[[Piece, Array], None]  # of a piece and of work memory
+    pieces: tuple[Piece, ...]
+    room: int  # how many numbers of work memory a worker takes
+
+    @staticmethod
+    def on(geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array) -> Loops:
+        """Set them up on a packed weight, and plain arrays of one dtype."""
+        pieces, room = _LOOPS.pieces(geometry, target.itemsize, target.flags.c_contiguous)
+        flat, dtype = pieces[0].flat, target.dtype
+        run = build.get(_LOOPS.kernel(geometry), build.NAMES[dtype])
+        b = np.zeros(geometry.filters, dtype) if bias is None else whole(bias, dtype)
+        images, places = five(x, flat), five(target, flat)
+
+        def function(piece: Piece, own: Array) -> None:
+            run(images, weight, b, places[piece.where], piece.numbers, own)
+
+        return Loops(function, pieces, room)
+
+    def job(self, index: int, own: Array) -> None:
+        """Do a piece."""
+        self.function(self.pieces[index], own)
+
+
+_LOOPS = Compiled()
 
 
 def multiplies(plan: Plan) -> bool:
@@ -33,91 +70,138 @@ def multiplies(plan: Plan) -> bool:
     return not algorithm.clips or algorithm.spreads
 
 
+def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Array | None:
+    """Do a whole convolution; None where its plan is another, or an array is not for that."""
+    geometry, sums = plan.geometry, call.arithmetic.sums
+    if not (_serves(call, plan) and geometry.positions and plain(x, sums)):
+        return None
+    with Held() as held:
+        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty)
+        target = np.empty(geometry.output_shape, sums)
+        loops = Loops.on(geometry, x, weight, b, target)
+        if not _fits([loops], [weight], plan.workers, plan.workspace):
+            return None
+        run(loops.job, len(loops.pieces), loops.room, plan.workers, sums, held)
+    return target
+
+
+def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None) -> Array | None:
+    """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C); None where a phase is planned otherwise, or an array is not plain.
+
+    The phases take turns, so that what they read of dz is read while it is in the cache.
+    """
+    geometry, sums = plan.geometry, call.arithmetic.sums
+    planned = list(plan.planned)
+    if plan.bands is not None or not planned or geometry.mode != "zeros" or geometry.batch == 0:
+        return None
+    if not (all(_serves(call, one) for one in planned) and plain(dz, sums)):
+        return None
+    target = np.empty(geometry.input_shape, sums)
+    every, weights, items = [], [], []
+    with Held() as held:
+        for phase, one in zip(geometry.phases, plan.phases, strict=True):
+            place = target[(slice(None), *phase.target)]
+            if one is None:
+                place[...] = 0 if b is None else b
+                continue
+            kernel = swapped(np, w[phase.flipped], geometry)
+            weight = _LOOPS.packed(kernel, one.geometry, np.dtype(sums), held.empty)
+            loops = Loops.on(one.geometry, dz, weight, b, place)
+            weights.append(weight)
+            every.append(loops)
+            items += [((i + 1) / len(loops.pieces), loops.function, piece) for i, piece in enumerate(loops.pieces)]
+        workers = max(one.workers for one in planned)
+        if not _fits(every, weights, workers, plan.workspace):
+            return None
+        items.sort(key=lambda item: item[0])
+
+        def job(index: int, own: Array) -> None:
+            _, function, piece = items[index]
+            function(piece, own)
+
+        run(job, len(items), max(loops.room for loops in every), workers, sums, held)
+    return target
+
+
+def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F), in the plan's partial sums; None as for `correlate`."""
+    geometry, sums = plan.geometry, call.arithmetic.sums
+    if not (_serves(call, plan) and plain(x, sums) and plain(dz, sums)):
+        return None
+    stretches, room = _LOOPS.sums(geometry, np.dtype(sums).itemsize, plan.tile, plan.pieces[0])
+    shape = _LOOPS.summed_shape(geometry)
+    size = math.prod(shape)
+    loops = build.get(_LOOPS.kernel(geometry, gradient=True), build.NAMES[np.dtype(sums)])
+    needs = (len(stretches) * size + min(plan.workers, len(stretches)) * (room + size)) * np.dtype(sums).itemsize
+    if needs > plan.workspace:
+        return None
+    with Held() as held:
+        partial = held.empty((len(stretches), *shape), sums)
+
+        def job(number: int, own: Array) -> None:
+            """Sum over the pieces of a stretch, each by itself before it is added."""
+            total = found = partial[number]
+            for piece in stretches[number]:
+                loops(five(x, piece.flat), five(dz[piece.where], piece.flat), found, piece.numbers, own[size:])
+                if found is not total:
+                    np.add(total, found, out=total)
+                found = own[:size].reshape(shape)
+
+        run(job, len(stretches), room + size, plan.workers, sums, held)
+        total = partial[0]
+        for other in partial[1:]:
+            np.add(total, other, out=total)
+        return _LOOPS.unpacked(total, geometry)
+
+
+def run(job: Job, count: int, room: int, workers: int, dtype: DType, held: Held) -> None:
+    """Run jobs, each worker with work memory of its own, of so many numbers."""
+    threads.run(job, count, lambda: held.empty((room,), dtype), _keep, workers, collect=False)
+
+
+def _keep(own: Array) -> None:
+    """Leave a worker's memory to those that hold it."""
+
+
+def _serves(call: Call, plan: Plan) -> bool:
+    """Say whether a pass is in loops on plain arrays, of one block of channels."""
+    whole_call = call.lens is None and call.layout == "channels_last" and plan.geometry.mode == "zeros"
+    compiled = isinstance(REGISTRY[plan.algorithm], Compiled)
+    return bool(compiled and whole_call and plan.pieces[1] == 1 and not plan.parts)
+
+
+def _fits(every: Sequence[Loops], weights: Sequence[Array], workers: int, workspace: int) -> bool:
+    """Say whether the work memory of all workers and the weights are within a plan's workspace."""
+    room, pieces = max(loops.room for loops in every), sum(len(loops.pieces) for loops in every)
+    memory = min(workers, pieces) * room * weights[0].itemsize
+    return bool(memory + sum(weight.nbytes for weight in weights) <= workspace)
+
+
+def plain(array: Array, dtype: DType) -> bool:
+    """Say whether the loops take an array as it is."""
+    return bool(array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned)
+
+
 def jobs_for(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task: pieces of compiled loops where its arrays are for that, or tiles."""
-    call, plan, algorithm = task.call, task.plan, REGISTRY[task.plan.algorithm]
-    if call.lens is None and isinstance(algorithm, CompiledWinograd):
-        return _strips(task, algorithm, result, held) or correlate_jobs(task, result, held)
-    if not isinstance(algorithm, Compiled) or call.lens is not None or plan.pieces[1] > 1:
+    call, plan = task.call, task.plan
+    algorithm = REGISTRY[plan.algorithm]
+    if isinstance(algorithm, CompiledWinograd) and call.lens is None:
+        return strips.jobs(task, algorithm, result, held) or correlate_jobs(task, result, held)
+    if not (isinstance(algorithm, Compiled) and call.lens is None and plan.pieces[1] == 1):
         return correlate_jobs(task, result, held)
+    sums = np.dtype(call.arithmetic.sums)
     task = task if task.ready else replace(task, ready=(prepared(call, plan, task.w, held),))
-    return _pieces(task, algorithm, result) or correlate_jobs(task, result, held)
+    target = result.array() if isinstance(result, Written) else None
+    taken = target is not None and target.dtype == sums and target.flags.aligned and target.strides[-1] == sums.itemsize
+    if plan.geometry.mode != "zeros" or not taken or not plain(task.x, sums):
+        return correlate_jobs(task, result, held)
+    weight: Any = task.ready[0]
+    loops = Loops.on(plan.geometry, task.x, weight, task.b, target)
+    if not _fits([loops], [weight], plan.workers, plan.workspace):
+        return correlate_jobs(task, result, held)
 
+    def function(piece: Piece, work: Workspace) -> None:
+        loops.function(piece, work.buffer("rows", (loops.room,), sums))  # type: ignore[attr-defined]
 
-def _pieces(task: Task, algorithm: Compiled, result: Result) -> Jobs | None:
-    geometry, sums = task.plan.geometry, np.dtype(task.call.arithmetic.sums)
-    target = _target(task, result)
-    if target is None:
-        return None
-    x, weight = task.x, cast(Any, task.ready[0])
-    pieces = algorithm.pieces(geometry, sums.itemsize, target.flags.c_contiguous)
-    flat, room = pieces[0].flat, max(piece.room for piece in pieces)
-    needs = min(task.plan.workers, len(pieces)) * room * sums.itemsize + weight.nbytes
-    if needs > task.plan.workspace:
-        return None
-    bias = np.zeros(geometry.filters, sums) if task.b is None else np.ascontiguousarray(task.b, sums)
-    loops = build.get(algorithm.kernel(geometry), sums.name)
-    images, places = five(x, flat), five(target, flat)
-
-    def compute(piece: Piece, work: Workspace) -> None:
-        own = work.buffer("rows", (room,), sums)  # type: ignore[attr-defined]
-        loops(images, weight, bias, places[piece.where], piece.numbers, own)
-
-    return Jobs(compute, pieces)
-
-
-def _strips(task: Task, algorithm: CompiledWinograd, result: Result, held: Held) -> Jobs | None:
-    """Make the jobs of Winograd's loops; where the weight is cut, each piece prepares its own filters."""
-    call, plan, geometry, sums = task.call, task.plan, task.plan.geometry, np.dtype(task.call.arithmetic.sums)
-    target = _target(task, result)
-    if target is None:
-        return None
-    own = () if task.ready else algorithm.own_filters(geometry)
-    pieces, room, packed = own or algorithm.pieces(geometry), algorithm.room(geometry), algorithm.packed(geometry)
-    shape = (min(GROUP, packed[0]), *packed[1:])  # of what a piece prepares at once
-    w = task.w
-    if own and not w.flags.c_contiguous:
-        w = held.empty(w.shape, sums)
-        np.copyto(w, task.w)
-    each = room + (math.prod(shape) if own else 0) + UFUNC_BUFFERS // sums.itemsize
-    fixed = (0 if w is task.w else w.size) if own else math.prod(packed)
-    fit = (plan.workspace // sums.itemsize - fixed) // each
-    workers = min(call.options.threads if own else plan.workers, len(pieces), fit)
-    if workers < 1:
-        return None
-    whole: Any = None if own else task.ready[0] if task.ready else prepared(call, plan, task.w, held)
-    x, bias = task.x, np.zeros(geometry.filters, sums) if task.b is None else np.ascontiguousarray(task.b, sums)
-
-    def compute(piece: Strips, work: Workspace) -> None:
-        assert isinstance(work, BufferedWorkspace)
-        z, filters = target[piece.where], piece.where[-1]
-        if z.size == 0:
-            return
-        weight = work.buffer("packed", shape, sums) if own else whole[piece.blocks]
-        arrays = x, (w if own else weight, weight), bias[filters]
-        with work.quiet():
-            if algorithm.strips(arrays, z, geometry, piece, work.buffer("strip", (room,), sums)):
-                return
-        part = replace(geometry, filters=z.shape[-1])
-        again = fall_back(task, part, x, task.w[..., filters], held)
-        assert again is not None
-        region = tuple((s.start, s.start + n) for s, n in zip(piece.where, z.shape[:-1], strict=False))
-        compute_again(again(), region, work, z)
-        if task.b is not None:
-            np.add(z, bias[filters], out=z)
-
-    return Jobs(compute, pieces, workers)
-
-
-def _target(task: Task, result: Result) -> Array | None:
-    """Give a result that loops write into, of images that they read where they lie; None if either is not so."""
-    sums = np.dtype(task.call.arithmetic.sums)
-    if task.plan.geometry.mode != "zeros" or not isinstance(result, Written):
-        return None
-    x, target = task.x, result.array()
-    fit = _plain(x, sums) and x.flags.c_contiguous and _plain(target, sums) and target.strides[-1] == sums.itemsize
-    return target if fit else None
-
-
-def _plain(array: Array, dtype: np.dtype[Any]) -> bool:
-    return bool(array.dtype == dtype and array.flags.aligned)
+    return Jobs(function, loops.pieces)

@@ -132,12 +132,19 @@ def _in_panels(call: Call, plan: Plan, w: Array, shape: Ints | None, held: Held)
 
 def adjoint(xp: Namespace, w: Array, taps: tuple[slice, ...], geometry: Geometry) -> Array:
     """Take a stride phase's taps, flipped, with input and output channels swapped: (*J, F/G, C)."""
-    rank, groups = geometry.rank, geometry.groups
     if geometry.taps > 1:
-        w = xp.flip(w[(*taps, slice(None), slice(None))], axis=tuple(range(rank)))
+        w = xp.flip(w[(*taps, slice(None), slice(None))], axis=tuple(range(geometry.rank)))
+    return swapped(xp, w, geometry)
+
+
+def swapped(xp: Namespace, w: Array, geometry: Geometry) -> Array:
+    """Swap the input and output channels of some taps: (*J, C/G, F) -> (*J, F/G, C)."""
+    rank, groups = geometry.rank, geometry.groups
     spatial = tuple(range(rank))
     if groups == 1:
         return xp.permute_dims(w, (*spatial, rank + 1, rank))
+    if geometry.depthwise:
+        return w
     kernel, depth = w.shape[:rank], w.shape[rank]
     # (*J, C/G, G, F/G) -> (*J, F/G, G, C/G)
     w = xp.permute_dims(xp.reshape(w, (*kernel, depth, groups, -1)), (*spatial, rank + 2, rank + 1, rank))

@@ -13,6 +13,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.types import Array
+from xpconv._convolution import straight
 from xpconv._convolution.repeat import repeats, serves
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
@@ -39,7 +40,9 @@ def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
     """
     if plan.geometry.positions == 0:
         return call.space.zeros(plan.geometry.kernel_shape, call.arithmetic.sums)
-    found = repeats.perform(_note, call, plan, [x, dz])
+    found = straight.weight_grad(call, plan, x, dz)
+    if found is None:
+        found = repeats.perform(_note, call, plan, [x, dz])
     if found is None:
         found = _weight_grad(call, plan, x, dz)
     if found is None:
@@ -165,8 +168,7 @@ class _Sums:
         self.call, self.plan, self.x, self.dz, self.target = call, plan, x, dz, target
         self.algorithm, self.factors = algorithm_of(call, plan), factors_of(call, plan, x, dz)
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
-        count = len(self.tiles)
-        self.stretches = intervals(count, -(-count // min(plan.pieces[0], count)))  # of tiles
+        self.stretches = self.tiles.stretches(plan.pieces[0])
         self.cuts = channel_blocks(geometry, plan.pieces[1])
         self._stacks: list[Array] = []  # of each cut, its partial sums
 

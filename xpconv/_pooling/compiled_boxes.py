@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, Array, Array]  # images, gradients, result
 
 FEW = 8  # channels below which loops over whole rows are faster
+SPARSE = 12  # pixels of a window from which zeros are written first, and then the gradients
 NUMBERS = np.dtype(np.int32)
 
 
@@ -32,6 +33,7 @@ class Boxes:
     def __init__(self, windows: Windows, ties: str) -> None:
         self.windows, self.shared, self.split = windows, not windows.strided, ties == "split"
         self.gaps = windows.strided and not all(line.reads_all for line in windows.lines)
+        self.sparse = windows.strided and windows.taps >= SPARSE
         self.in_rows = windows.strided and windows.channels < FEW and ties == "first"
         self.name = "ties in boxes" if ties != "first" else "boxes in rows" if self.in_rows else "boxes"
         self.ends = np.concatenate([_ends(line) for line in (ONE,) * (3 - windows.rank) + windows.lines])
@@ -74,7 +76,8 @@ class Boxes:
         shape = 2, self.size if self.in_rows else own.stop - own.start
         room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
         room[1][0, 0] = 0
-        place = np.array([*region[0], own.start, own.stop, self.shared, self.gaps, self.split, held], np.intp)
+        flags = self.shared, self.gaps, self.split, held, self.sparse
+        place = np.array([*region[0], own.start, own.stop, *flags], np.intp)
         build.get(self.name, build.NAMES[x.dtype])(*map(five, arrays), place, self.ends, *room)
         return self.name != "ties in boxes" or room[1][0, 0] == 0
 

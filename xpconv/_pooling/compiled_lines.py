@@ -23,7 +23,7 @@ from xpconv._work.buffered import BufferedWorkspace
 Array = np.ndarray[Any, Any]
 Kernel = Callable[..., None]
 
-SHORT, LONG = 4, 32  # taps that loops over rows serve as well; from which a cost that does not grow with them pays
+SHORT, LONG = 16, 32  # taps that loops over rows serve as well; from which a cost that does not grow with them pays
 NUMBERS = np.dtype(np.int32)
 
 

@@ -55,6 +55,23 @@ def windows_of(line: Strided, windows: Interval, pixels: Interval) -> Array:
 
 
 @lru_cache(maxsize=256)
+def taps_in_order(line: Strided) -> Array:
+    """List the pixels of each window in their order."""
+    taps = np.arange(line.kernel) * line.dilation
+    pixels = line.starts((0, line.count))[:, None] + taps
+    return _listed([own[(own >= 0) & (own < line.size)] for own in pixels], np.ones(line.count))
+
+
+@lru_cache(maxsize=256)
+def readers_in_order(line: Strided) -> Array:
+    """List the windows that read each pixel in order, after how many would if there were some beyond the ends."""
+    taps = np.arange(line.kernel)[::-1] * line.dilation
+    ahead = np.arange(line.size)[:, None] + line.before - taps  # of the pixel that is a window's first tap
+    found = [own[own % line.stride == 0] // line.stride for own in ahead]
+    return _listed([own[(own >= 0) & (own < line.count)] for own in found], np.array([own.size for own in found]))
+
+
+@lru_cache(maxsize=256)
 def kept_of(line: Strided, windows: Interval, pixels: Interval) -> int:
     """Count the neighbouring windows that are made at most, of those that a pixel or one after it reads."""
     lists = windows_of(line, windows, pixels)

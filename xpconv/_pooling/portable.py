@@ -366,7 +366,7 @@ def ties(work: Workspace, windows: Windows, region: Region, slab: Array) -> Arra
 
 def power(xp: Any, base: Array, p: float) -> Array:
     """Take a power of numbers not below 0; the commonest ones by operations whose bits are the same anywhere."""
-    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square}
+    exact = {0: xp.ones_like, 0.5: xp.sqrt, 1: xp.positive, 2: xp.square, 3: lambda base: xp.square(base) * base}
     return exact[p](base) if p in exact else xp.pow(base, p)
 
 

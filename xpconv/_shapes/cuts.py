@@ -55,6 +55,11 @@ class Tiles(Sequence[Region]):
     def __len__(self) -> int:
         return math.prod(self.counts)
 
+    def stretches(self, parts: int) -> list[Interval]:
+        """Cut the tiles into so many stretches at most, as even as it goes."""
+        count = len(self)
+        return intervals(count, -(-count // min(parts, count)))
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]

@@ -65,6 +65,12 @@ class Phase:
     taps: tuple[slice, ...]
     geometry: Geometry | None
 
+    @cached_property
+    def flipped(self) -> tuple[slice, ...]:
+        """Give the taps from the last to the first."""
+        steps = [(taps.start, taps.step or 1, range(*taps.indices(taps.stop))) for taps in self.taps]
+        return tuple(slice(every[-1], start - 1 if start else None, -step) for start, step, every in steps)
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -85,6 +91,14 @@ class Geometry:
     dilation: Ints
     padding: Pairs
     mode: str = "zeros"  # what the padding holds
+
+    @cached_property
+    def _hash(self) -> int:
+        sizes = self.batch, self.channels, self.filters, self.groups, self.input, self.kernel, self.output
+        return hash((*sizes, self.stride, self.dilation, self.padding))
+
+    def __hash__(self) -> int:
+        return self._hash  # of whole numbers alone, the same in every process: it may be sent to another one
 
     def reads_all(self, axis: int) -> bool:
         """Say whether no pixel lies between two windows of an axis, or behind the last."""

@@ -83,16 +83,13 @@ def filters(weight: HostArray) -> bytes:
         else "red is positive, blue negative" + ("" if channels == 1 else f"; mean of {channels} channels")
     )
     _headline(figure, f"First layer: {shown} filters", how)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for number, axes in enumerate(grid.flat):
-        if number < len(kernels):
-            kernel = 0.5 + kernels[number] / (2 * limit) if coloured else kernels[number]
-            picture = axes.imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        _bare(axes, visible=number < len(kernels))
+    axes = figure.subplots()
+    seen = 0.5 + kernels / (2 * limit) if coloured else kernels
+    picture = _side_by_side(axes, seen, columns, cmap="RdBu_r", vmin=-limit, vmax=limit)
     if coloured:  # what a colour means is one scale for each of its three parts
         figure.supxlabel(f"black is {-limit:.2g} and white {limit:.2g} in all three", color=QUIET, fontsize=SMALL)
     else:
-        _colour_bar(figure, picture, grid)
+        _colour_bar(figure, picture, axes)
     return _png(figure)
 
 
@@ -111,22 +108,36 @@ def features(image: HostArray, outputs: Mapping[str, HostArray], truth: int, pre
     left, right = above.subplots(1, 2, width_ratios=(1, 3))
     _image(left, image)
     _bars(right, 100 * shares / shares.sum(), truth, prediction, list(outputs)[-1])
-    grid = below.subplots(len(maps), COLUMNS, squeeze=False)
-    for line, (name, channels) in zip(grid, maps.items(), strict=True):
+    lines = below.subplots(len(maps), 1, squeeze=False).flat
+    for line, (name, channels) in zip(lines, maps.items(), strict=True):
         height, width, count = channels.shape
         shown = f"{COLUMNS} of {count}" if count > COLUMNS else f"{count}"
         label = f"{name}\n{shown} maps\n{height}×{width}"
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", color=INK, fontsize=SMALL, labelpad=8)
+        line.set_ylabel(label, rotation=0, ha="right", va="center", color=INK, fontsize=SMALL, labelpad=8)
         seen = channels[..., :COLUMNS]
         top = float(np.abs(seen).max()) or 1.0
         signed = bool(seen.min() < 0)
         scale = {"cmap": "RdBu_r", "vmin": -top, "vmax": top} if signed else {"cmap": "magma", "vmin": 0, "vmax": top}
-        for channel, axes in enumerate(line):
-            if channel < count:
-                picture = axes.imshow(channels[..., channel], **scale)
-            _bare(axes, visible=channel < count)
+        picture = _side_by_side(line, np.moveaxis(seen, -1, 0), COLUMNS, **scale)
         _colour_bar(below, picture, line)
     return _png(figure)
+
+
+def _side_by_side(axes: Any, pictures: HostArray, columns: int, **scale: Any) -> Any:
+    """Draw pictures (count, h, w, ...) in rows of one panel; a panel for each takes seconds to lay out."""
+    height, width = pictures.shape[1:3]
+    gap = 0.16 * max(height, width)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        left, top = column * (width + gap), row * (height + gap)
+        right, bottom = left + width, top + height
+        shown = axes.imshow(picture, extent=(left, right, bottom, top), **scale)
+        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=RULE, linewidth=0.8)
+    axes.set_xlim(-gap / 2, columns * (width + gap) - gap / 2)
+    axes.set_ylim((row + 1) * (height + gap) - gap / 2, -gap / 2)
+    _bare(axes)
+    axes.spines[:].set_visible(False)
+    return shown
 
 
 def _image(axes: Any, image: HostArray) -> None:
@@ -226,17 +237,16 @@ def _headline(figure: Any, text: str, rest: str) -> None:
         figure.text(0.988, 0.985, rest, ha="right", va="top", color=QUIET, fontsize=SMALL)
 
 
-def _colour_bar(figure: Any, picture: Any, grid: Any) -> None:
-    bar = figure.colorbar(picture, ax=list(np.ravel(grid)), fraction=0.02, pad=0.01, aspect=12)
+def _colour_bar(figure: Any, picture: Any, axes: Any) -> None:
+    bar = figure.colorbar(picture, ax=axes, fraction=0.02, pad=0.01, aspect=12)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, length=2, labelsize=SMALL)
     bar.ax.yaxis.get_major_locator().set_params(nbins=3)
 
 
-def _bare(axes: Any, *, visible: bool = True) -> None:
+def _bare(axes: Any) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_visible(visible)
     axes.spines[:].set_color(RULE)
 
 

@@ -1,28 +1,32 @@
 """Convolutions of thin layers in loops that Numba compiles (`xpconv._compiled`), which no matrix product serves well.
 
-Few filters in a group, depthwise ones for one, are taken as vectors that meet vectors of pixels; many filters as
-vectors that meet one number of a pixel. Images are read where they lie, a tile's rows are laid out in a ring of a few
-rows, no padded copy is made. The bias is laid down first, and what is summed is added to it in a fixed order.
+Channels that are convolved alone are taken as vectors that meet vectors of weights, where they lie in the images. Other
+groups of few filters are taken so as well, many filters as vectors that meet one number of a pixel: for these a tile's
+rows are laid out in a ring of a few rows. No padded copy is made. The bias is laid down first, and what is summed is
+added to it in a fixed order.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpconv._arrays.types import Array
-from xpconv._compiled import build
+from xpconv._compiled import build, channels
 from xpconv._compiled.filters import EDGE, SIDE
 from xpconv._compiled.lanes import LANES
 from xpconv._compiled.rows import BLOCK, TOGETHER
+from xpconv._shapes.cuts import Tiles, sizes, slices
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
 
+FEW = 4  # taps that a pixel meets, up to which it is read where it lies
 MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
 RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
@@ -32,12 +36,25 @@ Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixe
 
 
 class Piece(NamedTuple):
-    """A part of a convolution that the loops do in one go, where the result lies in one piece."""
+    """A part of a convolution, or of a weight's gradient, that the loops do in one go."""
 
-    where: tuple[slice, ...]  # of the result's five axes
+    where: tuple[slice, ...]  # of the five axes of a result that lies in one piece; of the output's gradient
     numbers: Array  # what the loops know of it
-    room: int  # how many numbers of work memory they take
     flat: bool  # all spatial axes are taken as one
+
+
+class Pieces(NamedTuple):
+    """What the loops do of a convolution, and how many numbers of work memory a worker takes."""
+
+    each: tuple[Piece, ...]
+    room: int
+
+
+class Sums(NamedTuple):
+    """The partial sums of a weight's gradient, piece by piece, and how many numbers of work memory a worker takes."""
+
+    each: tuple[tuple[Piece, ...], ...]
+    room: int
 
 
 class Compiled(Algorithm):
@@ -52,58 +69,72 @@ class Compiled(Algorithm):
 
     def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
         """Name the loops."""
-        few = geometry.groups > 1 and geometry.filters // geometry.groups < MANY
-        return ("groups" if few else "filters") + " gradient" * gradient
+        return _kind(geometry, gradient) + " gradient" * gradient
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read and write once."""
-        return self._work(geometry)
+        return self._work(geometry, _kind(geometry))
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read twice."""
-        return self._work(geometry)
+        return self._work(geometry, _kind(geometry, gradient=True))
 
-    def _work(self, geometry: Geometry) -> Work:
+    def _work(self, geometry: Geometry, kind: str) -> Work:
         c, f = geometry.channels, geometry.filters
         fan, steps = c // geometry.groups, math.prod(geometry.stride[-2:])
-        few = self.kernel(geometry) == "groups"
-        size = math.prod(_packed(geometry))
+        size = math.prod(_packed(geometry, kind))
+        pixels = min(steps, geometry.taps)  # that are read for a window
         blocks = size // (geometry.products * BLOCK)
-        if few:
-            laid = LAID_OUT * fan * blocks * BLOCK * min(steps, geometry.taps)
-            fused = GROUPS * size + laid + BEGUN * blocks
+        if kind == "depthwise":
+            fused = (GROUPS if _side_by_side(geometry) else SINGLE) * size + BEGUN * blocks
+        elif kind == "groups":
+            fused = GROUPS * size + LAID_OUT * fan * blocks * BLOCK * pixels + BEGUN * blocks
+        elif kind == "channels":
+            fused = FILTERS * size + LAID_OUT * c * pixels + 2 * BEGUN
         else:
             own = f // geometry.groups
             half = geometry.groups * geometry.products * LANES if 0 < own % BLOCK <= LANES else 0
             short = geometry.products / (geometry.products + SHORT)
             begun = 0.75 * BEGUN * blocks + ODD * geometry.groups * (own % LANES)
-            fused = FILTERS * (size - half) * short + LAID_OUT * c * min(steps, geometry.taps) + begun
+            fused = FILTERS * (size - half) * short + LAID_OUT * c * pixels + begun
             fused *= APART if geometry.groups > 1 else 1
         return Work(
             elements=max(f, BLOCK),
             multiply_adds=0,
-            moved=c + f,
+            moved=c * (pixels if kind == "depthwise" else 1) + f,
             runs=1,
             calls=1,
-            pays=PAYS if few else PAY_FILTERS,
+            pays=PAYS if kind in ("depthwise", "groups") else PAY_FILTERS,
             fused=fused,
-            read=max(fan * BLOCK - c, 0) if few else 0,
+            read=max(fan * BLOCK - c, 0) if kind == "groups" else 0,
             prepared=size,
-            domain=size,
+            domain=math.prod(_summed(geometry)),
         )
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
-        """(*kernel, C/G, F) -> blocks of filters (B, KD, KH, KW, C/G·16), zeros behind the last of a group."""
-        (blocks, *kernel, _), (groups, own) = _packed(geometry), _parts(geometry, self.kernel(geometry))
-        packed = np.zeros((groups, blocks // groups, *kernel, w.shape[-2], BLOCK), np.dtype(work.sums))
-        whole = own // BLOCK
-        w = np.moveaxis(w.reshape((*kernel, -1, groups, own)), -2, 0)  # (G, KD, KH, KW, C/G, F/G)
-        if whole:
-            parts = w[..., : whole * BLOCK].reshape((*w.shape[:-1], whole, BLOCK))
-            packed[:, :whole] = np.moveaxis(parts, -2, 1)
-        if own % BLOCK:
-            packed[:, whole, ..., : own % BLOCK] = w[..., whole * BLOCK :]
-        return packed.reshape(_packed(geometry))
+        """(*kernel, C/G, F) -> the form of `packed`."""
+        return self.packed(w, geometry, np.dtype(work.sums), np.empty)
+
+    def packed(
+        self, w: Array, geometry: Geometry, dtype: np.dtype[Any], make: Callable[[Ints, np.dtype[Any]], Array]
+    ) -> Array:
+        """(*kernel, C/G, F) -> (KD, KH, KW, 1, C) where channels are alone, itself if it is in order.
+
+        Else in an array that is made: three filters (3, KD, KH, KW, C), or blocks of filters (B, KD, KH, KW, C/G·16),
+        zeros behind the last.
+        """
+        kernel, kind = _three(geometry.kernel, 1), _kind(geometry)
+        if kind == "depthwise":
+            return whole(w, dtype).reshape((*kernel, 1, geometry.channels))
+        if w.dtype != dtype or not w.flags.aligned:
+            w = np.array(w, dtype)
+        w, target = w.reshape((*kernel, *w.shape[-2:])), make(_packed(geometry, kind), dtype)
+        if kind == "channels":
+            target[: geometry.filters] = w.transpose((4, 0, 1, 2, 3))
+            target[geometry.filters :] = 0
+        else:
+            build.get("weight", build.NAMES[dtype])(w, target, _parts(geometry, kind)[0])
+        return target
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
@@ -137,41 +168,63 @@ class Compiled(Algorithm):
         solid = out.flags.c_contiguous
         numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, solid=solid)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
-        run, bias = build.get(name, sums.name), np.ascontiguousarray(bias)
+        run, bias = build.get(name, build.NAMES[sums]), whole(bias, sums)
         work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
         return out
 
-    def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> tuple[Piece, ...]:
+    def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> Pieces:
         """Cut a convolution into pieces that pay for a thread: whole images, or some of the rows of one.
 
         `solid`: the result has no gaps.
         """
         return _pieces(geometry, itemsize, solid)
 
+    def sums(self, geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
+        """Cut a weight's gradient into partial sums over tiles."""
+        return _sums(geometry, itemsize, tile, parts)
+
     def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
-        """Give the part (B, KD, KH, KW, C/G, 16) that a tile's gradient (n, *output, F) has in the sum."""
-        sums, name = np.dtype(work.sums), self.kernel(geometry)
+        """Give the part (…, C/G, 16), or of channels that are alone (KD, KH, KW, 1, V·8), of a tile's gradient."""
+        sums = np.dtype(work.sums)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
-        packed = work.buffer("weight", _packed(geometry), sums)  # type: ignore[attr-defined]
+        packed = work.buffer("weight", _summed(geometry), sums)  # type: ignore[attr-defined]
         numbers, size, flat = _layout(geometry, place, dz.shape[1:-1], sums.itemsize, gradient=True)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
-        build.get(f"{name} gradient", sums.name)(five(x, flat), five(dz, flat), packed, numbers, room)
-        return packed.reshape((*packed.shape[:-1], -1, BLOCK))
+        build.get(self.kernel(geometry, gradient=True), build.NAMES[sums])(
+            five(x, flat), five(dz, flat), packed, numbers, room
+        )
+        return packed.reshape(_finished(geometry))
 
-    def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:
-        """(B, KD, KH, KW, C/G, 16) -> (*kernel, C/G, F)."""
-        groups, own = _parts(geometry, self.kernel(geometry))
+    def summed_shape(self, geometry: Geometry) -> Ints:
+        """Give the shape of a part of a weight's gradient as the loops sum it."""
+        return _summed(geometry)
+
+    def finish(self, work: Workspace | None, total: Array, geometry: Geometry) -> Array:
+        """(…, C/G, 16) or (KD, KH, KW, 1, V·8) -> (*kernel, C/G, F)."""
+        kind = _kind(geometry, gradient=True)
+        if kind == "depthwise":  # the last vector holds the last channels
+            rest = geometry.channels % LANES
+            if rest:
+                total = np.concatenate((total[..., :-LANES], total[..., -rest:]), axis=-1)
+            return total.reshape(geometry.kernel_shape)
+        groups, own = _parts(geometry, kind)
         parts = total.reshape((groups, -1, *total.shape[1:]))
         # (G, B/G, KD, KH, KW, C/G, 16) -> (KD, KH, KW, C/G, G, B/G·16)
-        found = np.moveaxis(parts, (0, 1), (-3, -2)).reshape((*total.shape[1:-1], groups, -1))[..., :own]
+        found = parts.transpose((2, 3, 4, 5, 0, 1, 6)).reshape((*total.shape[1:-1], groups, -1))[..., :own]
         return found.reshape((*geometry.kernel, -1, geometry.filters))
+
+    def unpacked(self, total: Array, geometry: Geometry) -> Array:
+        """Turn a weight's gradient in the shape of the loops into a new array (*kernel, C/G, F)."""
+        found = self.finish(None, total.reshape(_finished(geometry)), geometry)
+        return found.copy() if np.may_share_memory(found, total) else found
 
 
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', with the zeros behind the
-# last filter; as laying out a number; as what is done once for a window and a block of filters; as a result that is
-# written alone. Of what the plan charges matrix products too little for, as much is taken off here: so many products
-# more they seem to sum, and those of groups, whose matrices lie apart, take twice the time
-GROUPS, FILTERS, LAID_OUT, BEGUN, ODD, SHORT, APART = 0.19, 0.15, 0.9, 20.0, 4.0, 10, 0.5
+# last filter, or of pixels that are read for each; as laying out a number; as what is done once for a window and a
+# block of filters; as a result that is written alone. Of what the plan charges matrix products too little for, as much
+# is taken off here: so many products more they seem to sum, and those of groups, whose matrices lie apart, take twice
+# the time
+GROUPS, FILTERS, SINGLE, LAID_OUT, BEGUN, ODD, SHORT, APART = 0.19, 0.15, 0.32, 0.9, 20.0, 4.0, 10, 0.5
 
 
 def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
@@ -180,12 +233,50 @@ def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
     return groups, geometry.filters // groups
 
 
-def _packed(geometry: Geometry) -> Ints:
-    """Give the shape of a prepared weight."""
-    few = geometry.groups > 1 and geometry.filters // geometry.groups < MANY
-    groups, own = _parts(geometry, "groups" if few else "filters")
-    fan = geometry.channels // geometry.groups
-    return groups * -(-own // BLOCK), *_three(geometry.kernel, 1), fan * BLOCK
+def _kind(geometry: Geometry, gradient: bool = False) -> str:
+    """Name the loops of a geometry, or of its weight's gradient."""
+    alone = geometry.depthwise and geometry.channels >= BLOCK
+    # elsewhere a pixel meets so many taps that it pays to lay it out, in one piece with its neighbours
+    if alone and (_side_by_side(geometry) or geometry.taps <= FEW * math.prod(geometry.stride)):
+        return "depthwise"
+    if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
+        return "groups"
+    handful = geometry.groups == 1 and geometry.filters <= channels.MOST and geometry.channels % LANES == 0
+    return "channels" if handful and not gradient else "filters"
+
+
+def _side_by_side(geometry: Geometry) -> bool:
+    """Say whether windows share the three taps of a row, so that a pixel is read once for those that meet it."""
+    return geometry.kernel[-1] == 3 and geometry.stride[-1] == geometry.dilation[-1] == 1
+
+
+def _packed(geometry: Geometry, kind: str) -> Ints:
+    """Give the shape of a weight as the loops take it, or of its gradient but for the end of the last vector."""
+    kernel = _three(geometry.kernel, 1)
+    if kind == "depthwise":
+        return *kernel, 1, geometry.channels
+    if kind == "channels":
+        return channels.MOST, *kernel, geometry.channels
+    groups, own = _parts(geometry, kind)
+    return groups * -(-own // BLOCK), *kernel, geometry.channels // geometry.groups * BLOCK
+
+
+def _summed(geometry: Geometry) -> Ints:
+    """Give the shape of a part of a weight's gradient as the loops sum it: of whole vectors."""
+    *axes, last = _packed(geometry, _kind(geometry, gradient=True))
+    return *axes, -(-last // LANES) * LANES
+
+
+def _finished(geometry: Geometry) -> Ints:
+    """Give the shape of the same numbers with input channels as the axis ahead of the last."""
+    shape = _summed(geometry)
+    return shape if _kind(geometry) == "depthwise" else (*shape[:-1], shape[-1] // BLOCK, BLOCK)
+
+
+def whole(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Give an array in one piece in a dtype: itself, or a copy."""
+    plain = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    return array if plain else np.array(array, dtype, order="C")
 
 
 def contiguous(work: Workspace, name: str, array: Array) -> Array:
@@ -235,40 +326,60 @@ def _layout(
     (deep, high, wide), columns = _three(geometry.kernel, 1), output[-1]
     fan, own = geometry.channels // geometry.groups, geometry.filters // geometry.groups
     lines, tail = deep * ((high - 1) * gaps[1] + 1), (wide - 1) * gaps[2]
-    if Compiled().kernel(geometry) == "groups":
+    chunk, ring, before = 0, 0, LANES
+    kind = _kind(geometry, gradient)
+    if kind == "groups":
         across = -(-columns // TOGETHER) * TOGETHER + tail // strides[2]
         row = lines * strides[2] * across * fan * BLOCK  # of a block
         blocks = min(-(-geometry.filters // BLOCK), max(1, RING // (row * itemsize)))
         chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
-    else:
+    elif kind != "depthwise":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
-        chunk, ring, before = 0, lines * across * geometry.channels, BLOCK + SIDE
+        ring, before = lines * across * geometry.channels, BLOCK + SIDE
     axes = zip(_three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk], np.intp)
-    return _Layout(numbers, ring + (columns * BLOCK if gradient else before), flat)
+    if gradient and kind != "depthwise":
+        before = columns * BLOCK + SIDE
+    return _Layout(numbers, ring + before, flat)
 
 
 @lru_cache(maxsize=1024)
-def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> tuple[Piece, ...]:
+def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
-    pays = (PAYS if Compiled().kernel(geometry) == "groups" else PAY_FILTERS) // 2
+    pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
     count = min(max(geometry.flops // pays, 1), MOST)
     alone = -(-geometry.batch // count)  # images of a piece
     along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
-    rows, found = -(-output[0] // along), []
+    rows, found, room = -(-output[0] // along), [], 0
     for n in range(0, geometry.batch, alone):
         for start in range(0, output[0], rows):
             stop = min(start + rows, output[0])
             leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
-            layout = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
-            solid = layout.flat  # the first is the largest, and the others are taken as it is
+            numbers, size, flat = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
+            solid = flat  # the first is the largest, and the others are taken as it is
             part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
             axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
-            if layout.flat:
-                size = math.prod(output[1:])
-                axes = (every, every, slice(start * size, stop * size))
-            found.append(Piece((slice(n, n + alone), *axes), *layout))
-    return tuple(found)
+            if flat:
+                size_of = math.prod(output[1:])
+                axes = (every, every, slice(start * size_of, stop * size_of))
+            found.append(Piece((slice(n, n + alone), *axes), numbers, flat))
+            room = max(room, size)
+    return Pieces(tuple(found), room)
+
+
+@lru_cache(maxsize=1024)
+def _sums(geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
+    tiles, room, found = Tiles((geometry.batch, *geometry.output), tile), 0, []
+    for stretch in tiles.stretches(parts):
+        pieces = []
+        for region in map(tiles.__getitem__, range(*stretch)):
+            leads = tuple(geometry.reach(axis, *part)[0] for axis, part in enumerate(region[1:]))
+            place = region[0][0], leads
+            numbers, size, flat = _layout(geometry, place, sizes(region), itemsize, gradient=True)
+            pieces.append(Piece(slices(region)[:-1], numbers, flat))
+            room = max(room, size)
+        found.append(tuple(pieces))
+    return Sums(tuple(found), room)
 
 
 def _pointwise(geometry: Geometry) -> bool:

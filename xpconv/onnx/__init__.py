@@ -1,7 +1,7 @@
 """ONNX's convolutions, pools and pads for ONNX's own reference evaluator, at the speed of a library.
 
-``onnx.reference.ReferenceEvaluator`` runs every ONNX model on NumPy, its convolutions in loops of Python. With
-`OPERATORS` it takes them from here::
+``onnx.reference.ReferenceEvaluator`` runs every ONNX model on NumPy: pools in loops of Python, convolutions in loops or
+on a copy of all windows. With `OPERATORS` it takes them from here::
 
     evaluator = ReferenceEvaluator(model, new_ops=xpconv.onnx.OPERATORS)
 

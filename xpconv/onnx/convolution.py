@@ -10,8 +10,10 @@ from onnx.reference.op_run import OpRun
 
 import xpconv as xc
 from xpconv.onnx.attributes import demand_kernel, padding, pairs, per_axis
+from xpconv.onnx.memory import channels_first, channels_last
 
 Array = Any
+COPIED = 1 << 25  # bytes of images whose channels are laid last before they are convolved
 SIZES = 8  # of images, for which a node keeps its convolution
 
 
@@ -36,7 +38,8 @@ class Conv(OpRun):  # type: ignore[misc]
     """Convolve, as `xpconv.conv` does.
 
     In an `Evaluator` it knows the arrays that are a part of the model, ``constants``. With such a kernel and bias it
-    prepares the convolution once for each size of the images, and gives the same bits.
+    prepares the convolution once for each size of the images. Then the channels of its result lie last in memory, and
+    so do those of what is computed element by element from it: what comes next finds them as they are wanted.
     """
 
     op_domain = ""
@@ -46,12 +49,16 @@ class Conv(OpRun):  # type: ignore[misc]
         if self.has_linked_attribute or not self._constant(w, b):
             return (_convolve("Conv", x, w, b, attributes),)
         prepared = self.__dict__.setdefault("_prepared", {})
+        images = channels_last(x)
         if x.shape[1:] not in prepared:
             if len(prepared) == SIZES:
                 prepared.clear()
-            options = _options("Conv", x, w, attributes)
-            prepared[x.shape[1:]] = xc.prepare_conv(w, b, input_shape=x.shape, **options)
-        return (prepared[x.shape[1:]](x),)
+            options = _options("Conv", x, w, attributes) | {"layout": "channels_last"}
+            kernel = w.transpose(*range(2, w.ndim), 1, 0)  # (F, C/G, *kernel) -> (*kernel, C/G, F)
+            prepared[x.shape[1:]] = xc.prepare_conv(kernel, b, input_shape=images.shape, **options)
+        if not images.flags.c_contiguous and images.nbytes <= COPIED:
+            images = np.ascontiguousarray(images)
+        return (channels_first(prepared[x.shape[1:]](images)),)
 
     def _constant(self, *arrays: Array | None) -> bool:
         """Say whether these are the model's own: an input of the same name may stand for one of them."""

@@ -13,6 +13,11 @@ from onnx.reference.op_run import OpRun
 from xpconv.onnx.convolution import Conv
 from xpconv.onnx.operators import OPERATORS
 
+# operators that make weights: of quantised ones, of ones in another order, of a number
+WEIGHTS = frozenset(
+    {"Cast", "ConstantOfShape", "DequantizeLinear", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+)
+
 
 class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
     """A `onnx.reference.ReferenceEvaluator` that convolves, pools and pads with xpconv.
@@ -32,9 +37,13 @@ class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
     ) -> None:
         super().__init__(proto, *arguments, new_ops=[*(new_ops or ()), *self.operators], **keywords)
         constants = {**self.rt_inits_, **dict(_constants(self.rt_nodes_))}
+        known = {"", *constants}
         for node in self.rt_nodes_:
             if isinstance(node, Conv):
                 node.constants = constants
+            elif _makes_a_weight(node) and known.issuperset(node.input):
+                node.run = _Kept(node, constants)
+                known.add(node.output[0])
 
 
 def _constants(nodes: Iterable[OpRun]) -> Iterator[tuple[str, Any]]:
@@ -42,6 +51,28 @@ def _constants(nodes: Iterable[OpRun]) -> Iterator[tuple[str, Any]]:
     for node in nodes:
         if (node.domain, node.op_type) == ("", "Constant") and not node.has_linked_attribute:
             yield node.output[0], node.run()[0]
+
+
+def _makes_a_weight(node: OpRun) -> bool:
+    return node.domain == "" and node.op_type in WEIGHTS and len(node.output) == 1 and not node.has_linked_attribute
+
+
+class _Kept:
+    """What a node makes of the model's own arrays, made once; of an input that stands for one it is made each time."""
+
+    def __init__(self, node: OpRun, constants: dict[str, Any]) -> None:
+        self._run, self._names, self._output = node.run, node.input, node.output[0]
+        self._constants = constants
+        self._made: tuple[Any, ...] | None = None
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        own = all(self._constants.get(name) is given for name, given in zip(self._names, inputs, strict=True))
+        if keywords or not own:
+            return self._run(*inputs, **keywords)
+        if self._made is None:
+            self._made = self._run(*inputs)
+            self._constants[self._output] = self._made[0]
+        return self._made
 
 
 def evaluator(

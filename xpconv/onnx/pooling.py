@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx.reference.op_run import OpRun
 
 import xpconv as xc
 from xpconv.onnx.attributes import padding, pairs, per_axis
+from xpconv.onnx.memory import channels_first, channels_last, lie_last
 
 Array = Any
 
@@ -26,6 +28,13 @@ def _windows(operator: str, x: Array, attributes: dict[str, Any]) -> dict[str, A
     }
 
 
+def _pool(pool: Callable[..., Array], x: Array, *what: Any, **windows: Any) -> Array:
+    """Pool; where channels lie last in memory they do so in the result."""
+    if not lie_last(x):
+        return pool(x, *what, **windows)
+    return channels_first(pool(channels_last(x), *what, **windows | {"layout": "channels_last"}))
+
+
 class MaxPool(OpRun):  # type: ignore[misc]
     """Take maxima, and where they are: flat over the whole tensor, as ONNX counts them."""
 
@@ -34,7 +43,7 @@ class MaxPool(OpRun):  # type: ignore[misc]
     def _run(self, x: Array, **attributes: Any) -> tuple[Array, ...]:
         windows = _windows("MaxPool", x, attributes)
         if len(self.output) < 2 or not self.output[1]:
-            return (xc.max_pool(x, tuple(attributes["kernel_shape"]), **windows),)
+            return (_pool(xc.max_pool, x, tuple(attributes["kernel_shape"]), **windows),)
         y, places = xc.max_pool(x, tuple(attributes["kernel_shape"]), return_indices=True, **windows)
         return y, _counted_over_all(places, x.shape, bool(attributes.get("storage_order")))
 
@@ -57,7 +66,7 @@ class AveragePool(OpRun):  # type: ignore[misc]
     def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
         windows = _windows("AveragePool", x, attributes)
         counted = bool(attributes["count_include_pad"])
-        return (xc.avg_pool(x, tuple(attributes["kernel_shape"]), count_include_pad=counted, **windows),)
+        return (_pool(xc.avg_pool, x, tuple(attributes["kernel_shape"]), count_include_pad=counted, **windows),)
 
 
 class LpPool(OpRun):  # type: ignore[misc]
@@ -67,13 +76,17 @@ class LpPool(OpRun):  # type: ignore[misc]
 
     def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
         windows = _windows("LpPool", x, attributes)
-        return (xc.lp_pool(x, attributes["p"], tuple(attributes["kernel_shape"]), **windows),)
+        return (_pool(xc.lp_pool, x, attributes["p"], tuple(attributes["kernel_shape"]), **windows),)
 
 
-def _plane(x: Array) -> tuple[Array, int, tuple[int, ...]]:
-    """Lay all spatial axes end to end, of which there may be any number; give the length and the result's shape."""
+def _whole(pool: Callable[..., Array], x: Array, *p: int) -> Array:
+    """Pool each plane, of any number of spatial axes, as a line of all its pixels."""
     size = math.prod(x.shape[2:])
-    return x.reshape(*x.shape[:2], size), size, (*x.shape[:2], *[1] * (x.ndim - 2))
+    shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+    if lie_last(x):
+        line = channels_last(x).reshape(x.shape[0], size, x.shape[1])
+        return pool(line, *p, size).reshape(shape)
+    return pool(x.reshape(*x.shape[:2], size), *p, size, layout="channels_first").reshape(shape)
 
 
 class GlobalMaxPool(OpRun):  # type: ignore[misc]
@@ -82,9 +95,7 @@ class GlobalMaxPool(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array) -> tuple[Array]:
-        plane, size, shape = _plane(x)
-        y: Array = xc.max_pool(plane, size, layout="channels_first")
-        return (y.reshape(shape),)
+        return (_whole(xc.max_pool, x),)
 
 
 class GlobalAveragePool(OpRun):  # type: ignore[misc]
@@ -93,8 +104,7 @@ class GlobalAveragePool(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array) -> tuple[Array]:
-        plane, size, shape = _plane(x)
-        return (xc.avg_pool(plane, size, layout="channels_first").reshape(shape),)
+        return (_whole(xc.avg_pool, x),)
 
 
 class GlobalLpPool(OpRun):  # type: ignore[misc]
@@ -103,8 +113,7 @@ class GlobalLpPool(OpRun):  # type: ignore[misc]
     op_domain = ""
 
     def _run(self, x: Array, p: int) -> tuple[Array]:
-        plane, size, shape = _plane(x)
-        return (xc.lp_pool(plane, p, size, layout="channels_first").reshape(shape),)
+        return (_whole(xc.lp_pool, x, p),)
 
 
 class MaxUnpool(OpRun):  # type: ignore[misc]

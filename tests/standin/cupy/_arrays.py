@@ -319,8 +319,14 @@ def zeros(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
 
 
 def _reshaped(host: Host, shape: tuple[int, ...]) -> Host | None:
-    found = host.reshape(shape)
-    return found if not host.size or np.may_share_memory(found, host) else None
+    """Give a view of that shape, if there is one, without copying anything."""
+    try:
+        return host.reshape(shape, copy=False)
+    except ValueError:
+        return None
+    except TypeError:  # NumPy 2.0
+        found = host.reshape(shape)
+        return found if not host.size or np.may_share_memory(found, host) else None
 
 
 def _in_order(host: Host, order: str) -> bool:

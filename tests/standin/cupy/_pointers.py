@@ -123,10 +123,20 @@ def _number(pointer: int, dtype: np.dtype[Any]) -> Any:
     return np.frombuffer(raw, dtype)[0].copy()
 
 
+def _nested(host: np.ndarray[Any, Any]) -> bool:
+    """Whether each axis steps beyond all that those of shorter steps reach, so that no two elements can meet."""
+    reach = host.itemsize
+    for step, n in sorted((abs(step), n) for n, step in zip(host.shape, host.strides, strict=True) if n > 1):
+        if step < reach:
+            return False
+        reach += (n - 1) * step
+    return True
+
+
 def _demand_apart(made: ndarray) -> None:
     """Demand that no two results share an element."""
     host = made._host
-    if 1 < host.size <= MOST:
+    if 1 < host.size <= MOST and not _nested(host):
         places = sum(np.ix_(*(np.arange(n) * step for n, step in zip(host.shape, host.strides, strict=True))))  # type: ignore[arg-type]
         if np.unique(places).size < host.size:  # type: ignore[arg-type]
             _watch.mistake("overlap", "two results of a batched product share an element")

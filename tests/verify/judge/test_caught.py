@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 import xpconv
+from tests.definition import ORACLE
 from tests.sizes import FULL
 from tests.verify.planted import FAULTS, GOOD, halves, saturating, unconjugated, view
 from xpconv._tools import libraries as _libraries
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
-
-ORACLE = Oracle(0)
 
 
 def failures(name, *, backend="numpy", device=None, dtypes=("float32",), core=True):

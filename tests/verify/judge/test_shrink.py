@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import xpconv
+from tests.definition import ORACLE
 from tests.verify.planted import flipped
 from xpconv._tools import libraries as _libraries
 from xpconv.verify import draw
 from xpconv.verify.catalogue.setups import resized
 from xpconv.verify.catalogue.tasks import find, tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.judge.shrink import shrink, smaller
 
 
@@ -21,7 +21,7 @@ def size(task):
 
 
 def failing(name, tier="exact", case=None):
-    bench = Bench(_libraries.load("numpy"), Oracle(0))
+    bench = Bench(_libraries.load("numpy"), ORACLE)
     chosen = (t for t in tasks(("float32",), (name,), core=True) if t.tier == tier and case in (None, t.case))
     return bench, next(result for result in map(bench.check, chosen) if not result.passed)
 
@@ -61,7 +61,7 @@ def test_smaller_cases_are_smaller_and_legal():
         ("adaptive_avg_pool", ("x",)),
         ("fold", ("x",)),
     ):
-        bench = Bench(_libraries.load("numpy"), Oracle(0))
+        bench = Bench(_libraries.load("numpy"), ORACLE)
         for task in list(tasks(("float32",), (name,), core=True))[::9]:
             sizes = [sum(math.prod(t.setup.shape(role)) for role in roles) for t in smaller(task)]
             assert all(found <= sum(math.prod(task.setup.shape(role)) for role in roles) for found in sizes)

@@ -3,15 +3,13 @@
 import pytest
 
 import xpconv
+from tests.definition import ORACLE
 from xpconv._tools import libraries as _libraries
 from xpconv.algorithms import EVERYWHERE, REGISTRY
 from xpconv.verify import main
 from xpconv.verify.catalogue.tasks import tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.judge.untested import untested
-
-ORACLE = Oracle(0)
 
 
 def found(*names):
@@ -95,5 +93,5 @@ def test_an_algorithm_that_is_registered_is_in_the_bound_tier(monkeypatch):
     chosen = [t for t in tasks(("float32",), ("conv", "conv_vjp"), core=True) if t.algorithm in ("fft", "auto")]
     assert {t.tier for t in chosen} == {"bound"}
     assert {t.operation.name for t in chosen if t.algorithm == "fft"} == {"conv", "conv_vjp"}
-    bench = Bench(_libraries.load("numpy"), Oracle(0))
+    bench = Bench(_libraries.load("numpy"), ORACLE)
     assert [r for r in map(bench.check, chosen) if not r.passed] == []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import xpconv
+from tests.definition import ORACLE
 from tests.sizes import FULL
 from tests.verify.command_line import FEW, complaint, digests_of, lines, ratios_of
 from xpconv._tools import libraries
@@ -16,7 +17,6 @@ from xpconv.verify import main
 from xpconv.verify.catalogue import cases
 from xpconv.verify.catalogue.tasks import NAMES, tasks
 from xpconv.verify.judge.bench import Bench
-from xpconv.verify.judge.oracle import Oracle
 from xpconv.verify.report import against
 
 
@@ -31,7 +31,7 @@ def everything(tmp_path_factory):
 @pytest.fixture(scope="module")
 def mine():
     """The digests of that run, a sixth of them in a normal run: the exact checks alone have one."""
-    bench = Bench(libraries.load("numpy"), Oracle(0))
+    bench = Bench(libraries.load("numpy"), ORACLE)
     exact = {task.source: task for task in tasks(bench.dtypes, core=True) if task.tier == "exact"}  # one algorithm each
     found = [bench.check(task) for task in list(exact.values())[:: 1 if FULL else 6]]
     assert [result.task.key for result in found if not result.passed] == []

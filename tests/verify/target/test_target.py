@@ -194,23 +194,13 @@ def test_strange_answers(body, words, capsys, tmp_path):
     assert any(line.startswith(f"  {words}") for line in told["conv_forward"])
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("def zero_pad(X, pad):\n    while True: pass", "  stopped after 2 s"),
-        ("import os\ndef zero_pad(X, pad):\n    os._exit(0)", "  ended the process with status 0"),
-        ("import os\nos._exit(7)\ndef zero_pad(X, pad): pass", "  line 2: ended the process with status 7"),
-        (
-            "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\ndef zero_pad(X, pad): pass",
-            "  line 2: ended the process with SIGSEGV",
-        ),
-    ],
-)
-def test_hanging_and_crashing(text, words, capsys, tmp_path):
-    path = write(tmp_path / "bad.py", text)
-    status, _, lines = check(capsys, path, "--time-limit", "2")
+def test_crashing(capsys, tmp_path):
+    """A process that ends is not one that comes to its end, whatever its status."""
+    text = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\ndef zero_pad(X, pad):\n    os._exit(0)"
+    status, told, lines = check(capsys, write(tmp_path / "bad.py", text))
     assert status == 1
-    assert any(line.startswith(words) for line in lines)
+    assert any(line.startswith("  line 2: ended the process with SIGSEGV") for line in lines)
+    assert any(line.startswith("  ended the process with status 0") for line in told["zero_pad"])
 
 
 @pytest.mark.usefixtures("here")

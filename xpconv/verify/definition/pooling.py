@@ -22,13 +22,16 @@ def max_pool(x: Array, at: Windows) -> tuple[Array, Array]:
             value = x[(slice(None), *i)]
             better = (place < 0) | (value > best) | ((value != value) & (best == best))
             best[better] = value[better]
-            place[better] = np.ravel_multi_index(i, at.size)
+            place[better] = at.place(i)
     return y, where
 
 
 def ties(x: Array, at: Windows) -> Array:
     """Count the pixels that equal their window's maximum; a NaN has no equal."""
-    y, _ = max_pool(x, at)
+    return _equals(x, max_pool(x, at)[0], at)
+
+
+def _equals(x: Array, y: Array, at: Windows) -> Array:
     count: Array = np.zeros(y.shape, np.int64)
     for o in at.places():
         for _, i in at.inside(o):
@@ -39,12 +42,12 @@ def ties(x: Array, at: Windows) -> Array:
 def max_pool_vjp(dy: Array, x: Array, at: Windows, rule: str) -> Array:
     """Add each window's dy to its first maximum, to all its maxima, or split it among them."""
     y, where = max_pool(x, at)
-    gradient = divide(dy, ties(x, at)) if rule == "split" else dy
+    gradient = divide(dy, _equals(x, y, at)) if rule == "split" else dy
     dx: Array = np.zeros(x.shape, gradient.dtype)
     for o in at.places():
         best, place = y[(slice(None), *o)], where[(slice(None), *o)]
         for _, i in at.inside(o):
-            hit = place == np.ravel_multi_index(i, at.size)
+            hit = place == at.place(i)
             if rule != "first":
                 hit = hit | (x[(slice(None), *i)] == best)
             dx[(slice(None), *i)] += np.where(hit, gradient[(slice(None), *o)], 0)

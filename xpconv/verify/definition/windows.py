@@ -52,9 +52,25 @@ class Windows:
 
     def inside(self, o: Ints, padded: bool = False) -> Iterator[tuple[Ints, Ints]]:
         """Go through the taps of the window at `o`, each with its pixel: inside the input, or also in its padding."""
-        axes = [list(self._axis(axis, at, padded)) for axis, at in enumerate(o)]
-        for pairs in itertools.product(*axes):
-            yield tuple(tap for tap, _ in pairs), tuple(pixel for _, pixel in pairs)
+        axes = self._padded if padded else self._inside
+        for pairs in itertools.product(*(axis[at] for axis, at in zip(axes, o, strict=True))):
+            tap, pixel = zip(*pairs, strict=True)
+            yield tap, pixel
+
+    @cached_property
+    def _inside(self) -> list[list[list[tuple[int, int]]]]:
+        return [[list(self._axis(axis, at, False)) for at in range(count)] for axis, count in enumerate(self.out)]
+
+    @cached_property
+    def _padded(self) -> list[list[list[tuple[int, int]]]]:
+        return [[list(self._axis(axis, at, True)) for at in range(count)] for axis, count in enumerate(self.out)]
+
+    def place(self, pixel: Ints) -> int:
+        """Give the number of a pixel, counted row after row."""
+        number = 0
+        for at, n in zip(pixel, self.size, strict=True):
+            number = number * n + at
+        return number
 
     def _axis(self, axis: int, at: int, padded: bool) -> Iterator[tuple[int, int]]:
         n, (before, after) = self.size[axis], self.pads[axis]

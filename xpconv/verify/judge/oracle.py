@@ -174,10 +174,17 @@ def _split(result: Any, scale: int) -> Exact:
             for name in ("real", "imag")
         )
         return Exact(real.nearest + 1j * imag.nearest, real.rest + 1j * imag.rest)
-    exact = [Fraction(value) / scale for value in result.ravel().tolist()]
-    nearest = [float(value) for value in exact]
-    rest = [float(value - Fraction(close)) for value, close in zip(exact, nearest, strict=True)]
-    return Exact(np.array(nearest, float).reshape(result.shape), np.array(rest, float).reshape(result.shape))
+    pairs = np.array([_twice(value, scale) for value in result.ravel().tolist()], float).reshape(*result.shape, 2)
+    return Exact(pairs[..., 0].copy(), pairs[..., 1].copy())
+
+
+def _twice(value: int | Fraction, scale: int) -> tuple[float, float]:
+    """Round ``value / scale`` to the nearest float64, and what is left; quotients of whole numbers are rounded once."""
+    numerator, denominator = value.as_integer_ratio()
+    denominator *= scale
+    nearest = numerator / denominator
+    n, d = nearest.as_integer_ratio()
+    return nearest, (numerator * d - n * denominator) / (denominator * d)
 
 
 def _bound(magnitude: Array, count: int, dtype: str) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -40,12 +41,27 @@ def room(folder: Path, beside: Path) -> Iterator[None]:
     guard.links(guard.beside, guard.folder)
     back = Path.cwd()
     os.chdir(folder)
-    sys.addaudithook(guard)  # which stays as long as the process
+    _install()
+    _GUARDS.append(guard)
     try:
         yield
     finally:
-        guard.busy = True
+        _GUARDS.remove(guard)
         os.chdir(back)
+
+
+_GUARDS: list[_Guard] = []  # those that look at the process's audit events
+
+
+@functools.cache
+def _install() -> None:
+    """Let the guards see the audit events; a hook stays as long as the process, so there is one for all."""
+    sys.addaudithook(_see)
+
+
+def _see(event: str, arguments: tuple[Any, ...]) -> None:
+    for guard in _GUARDS:
+        guard(event, arguments)
 
 
 class _Guard:
