@@ -33,7 +33,8 @@ def jobs(task: Task, algorithm: CompiledWinograd, result: Result, held: Held) ->
     if own and not w.flags.c_contiguous:
         w = held.empty(w.shape, sums)
         np.copyto(w, task.w)
-    each = room + (math.prod(shape) if own else 0) + UFUNC_BUFFERS // sums.itemsize
+    again = 0 if plan.fallback is None else plan.fallback.workspace
+    each = room + (math.prod(shape) if own else 0) + (UFUNC_BUFFERS + again) // sums.itemsize
     fixed = (0 if w is task.w else w.size) if own else math.prod(packed)
     fit = (plan.workspace // sums.itemsize - fixed) // each
     workers = min(call.options.threads if own else plan.workers, len(pieces), fit)
@@ -53,10 +54,10 @@ def jobs(task: Task, algorithm: CompiledWinograd, result: Result, held: Held) ->
             if algorithm.strips(arrays, z, geometry, piece, work.buffer("strip", (room,), sums)):
                 return
         part = replace(geometry, filters=z.shape[-1])
-        again = fall_back(task, part, x, task.w[..., filters], held)
-        assert again is not None
+        other = fall_back(task, part, x, task.w[..., filters], held)
+        assert other is not None
         region = tuple((s.start, s.start + n) for s, n in zip(piece.where, z.shape[:-1], strict=False))
-        compute_again(again(), region, work, z)
+        compute_again(other(), region, work, z)
         if task.b is not None:
             np.add(z, bias[filters], out=z)
 
