@@ -11,7 +11,7 @@ import pytest
 pytest.register_assert_rewrite("tests.checks", "tests.backends")
 
 import xpconv  # noqa: E402
-from tests import backends, sizes, standin  # noqa: E402 - the assertions of the first are rewritten
+from tests import backends, memory, sizes, standin  # noqa: E402 - the assertions of the first are rewritten
 
 hypothesis.settings.register_profile(
     "xpconv",
@@ -140,6 +140,16 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector look past what is there for good: many tests collect, and each would go through it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Let JAX forget what it has compiled before a process takes gigabytes."""
+    try:
+        return (yield)
+    finally:
+        if "jax" in needs(item) and memory.resident() > memory.allowed():
+            memory.forget_compiled()
 
 
 @pytest.fixture(scope="session", params=list(backends.BACKENDS))

@@ -1,8 +1,14 @@
-"""How much one call allocates beside its results, by tracemalloc; and the sizes at which that is tested."""
+"""How much one call allocates beside its results, by tracemalloc, and at which sizes; and what a process may hold."""
 
+import contextlib
+import ctypes
+import gc
 import math
+import mmap
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +17,35 @@ from tests.sizes import FULL
 from xpconv._work.memory import pool
 
 MIB = 1 << 20
+ROOM = 1 << 30  # bytes that JAX's compiler may leave in a process before they are given back
 Shape = tuple[int, ...]
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds; 0 where that cannot be read."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * mmap.PAGESIZE
+
+
+_floor: list[int] = [0]  # what was held after the last time
+
+
+def allowed() -> int:
+    """Bytes that may be held before JAX has to forget."""
+    return _floor[0] + ROOM
+
+
+def forget_compiled() -> None:
+    """Drop what JAX has compiled, and give back what its compiler freed, which the C library keeps by the gigabyte."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    _floor[0] = resident()
 
 
 def beside(call: Callable[[], Any]) -> int:

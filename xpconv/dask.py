@@ -33,7 +33,7 @@ from xpconv._chunks.chain import Link as _Link
 from xpconv._chunks.graph import meta as _meta
 from xpconv._ops import adaptive, conv, lp, padding, pool, transpose, unpool, windows
 from xpconv._plan.choose import choose as _choose
-from xpconv._pooling.lines import Windows as _Windows
+from xpconv._pooling.windows import Windows as _Windows
 from xpconv._shapes import read as _read
 from xpconv._shapes.chunks import output_bounds as _output_bounds
 from xpconv._shapes.read import Windowing as _Windowing

@@ -23,7 +23,7 @@ from xpconv._chunks.grid import Grid, Line, line, lines, slab
 from xpconv._chunks.tasks import Place, Slab
 from xpconv._convolution.inside import Spot, Spots, image_spots, needed, spots
 from xpconv._plan.record import Plan
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.chunks import Read, blocks, output_bounds, pieces, whole
 from xpconv._shapes.chunks import read as read_windows
 from xpconv._shapes.geometry import Geometry, Interval, Ints

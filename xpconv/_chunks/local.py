@@ -19,7 +19,7 @@ from xpconv._plan.choose import choose, conjugate_size, copying
 from xpconv._plan.input_grad import choose_input_grad
 from xpconv._plan.record import Plan
 from xpconv._pooling.averages import avg_pool
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._shapes.read import Windowing

@@ -136,4 +136,4 @@ def gather(g: Array, found: Array, home: Array, place: Array, heads: Array, held
     begins, readers = readers_of((place[0], place[1], place[2], place[3]), home.shape[1], g.shape[1])
     for a in range(g.shape[0]):
         own, to = a * size, a * home.shape[1] * g.shape[2]
-        give_along(target, to, shares[own:], taps[own:], begins, readers, (g.shape[2], 0, held > 0, heads))
+        give_along(target, to, shares[own:], taps[own:], begins, readers, (g.shape[2], 0, 2 * held, heads))

@@ -60,7 +60,7 @@ def gradient(x: Array, g: Array, dx: Array, place: Array, tops: Array, found: Ar
                         terms[2, many] = (n * g.shape[1] + o) * length
                         many += 1
                 _gather(sums, shares, firsts, length, terms, many, heads)
-                to, slot, held = (n * height + v) * line, (v - low) % ring * length, v - low < place[14]
+                to, slot, held = (n * height + v) * line, (v - low) % ring * length, int(v - low < place[14])
                 give_along(target, to, sums, found[slot:], begins, readers, (channels, high[0], held, heads))
             done = max(done, stop)
 
@@ -179,7 +179,7 @@ def _gather(sums: Array, shares: Array, firsts: Array, length: int, terms: Array
 
 
 def give_along(target: Array, to: int, sums: Array, found: Array, begins: Array, readers: Array, more: Any) -> None:
-    """Sum up along a row what its pixels get, and add it to what they hold if ``held``."""
+    """Sum up along a row what pixels get; if ``held`` is 1, it is added to what they hold, if 2, begins with it."""
     channels, before, held, heads = more
     zero = sums.dtype.type(0)
     nothing = fill(sums, zero)
@@ -189,26 +189,28 @@ def give_along(target: Array, to: int, sums: Array, found: Array, begins: Array,
         head, own, c = fill(sums, start), to + u * channels, 0
         while c + PAIR <= channels:
             s0, s1 = head, head
+            if held == 2:
+                s0, s1 = load(target, own + c), load(target, own + c + LANES)
             for e in range(first, last):
                 tap, spot = fill(found, readers[0, e]), readers[1, e] * channels + c
                 s0 = add(s0, choose(same(load(found, spot), tap), load(sums, spot), nothing))
                 s1 = add(s1, choose(same(load(found, spot + LANES), tap), load(sums, spot + LANES), nothing))
-            store(target, own + c, add(load(target, own + c), s0) if held else s0)
-            store(target, own + c + LANES, add(load(target, own + c + LANES), s1) if held else s1)
+            store(target, own + c, add(load(target, own + c), s0) if held == 1 else s0)
+            store(target, own + c + LANES, add(load(target, own + c + LANES), s1) if held == 1 else s1)
             c += PAIR
         while c + LANES <= channels:
-            s0 = head
+            s0 = load(target, own + c) if held == 2 else head
             for e in range(first, last):
                 tap, spot = fill(found, readers[0, e]), readers[1, e] * channels + c
                 s0 = add(s0, choose(same(load(found, spot), tap), load(sums, spot), nothing))
-            store(target, own + c, add(load(target, own + c), s0) if held else s0)
+            store(target, own + c, add(load(target, own + c), s0) if held == 1 else s0)
             c += LANES
         for b in range(c, channels):
-            s = start
+            s = target[own + b] if held == 2 else start
             for e in range(first, last):
                 spot = readers[1, e] * channels + b
                 s += sums[spot] if found[spot] == readers[0, e] else zero
-            target[own + b] = target[own + b] + s if held else s
+            target[own + b] = target[own + b] + s if held == 1 else s
 
 
 PARTS = readers_of, along, _across, _gather, give_along  # that the loop calls

@@ -7,9 +7,9 @@ from typing import Any
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import is_chunked
 from xpconv._chunks.blocks import by_blocks
-from xpconv._ops.pool import begin, check_divisible, check_order, give_maxima, images_of_indices, is_shape
+from xpconv._ops.pooled import begin, check_divisible, check_order, give_maxima, images_of_indices, is_shape
 from xpconv._pooling import averages, maxima
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout

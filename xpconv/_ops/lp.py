@@ -9,7 +9,7 @@ from xpconv._arrays.dtypes import dtype_name, is_kind
 from xpconv._arrays.space import is_chunked
 from xpconv._chunks.blocks import by_blocks
 from xpconv._pooling import norms
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size

@@ -13,7 +13,7 @@ from xpconv._arrays.views import window_steps
 from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
 from xpconv._pooling import looped, portable
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
 from xpconv._shapes.geometry import Geometry, Ints, Region

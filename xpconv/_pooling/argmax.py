@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, Runs, Taps, pixels_of, reduced, shape_along
 from xpconv._pooling.sweep import Footprint
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 

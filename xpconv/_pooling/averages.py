@@ -16,10 +16,10 @@ from xpconv._pooling import portable
 from xpconv._pooling.compiled import images_each, threads_for
 from xpconv._pooling.compiled_averages import Averages
 from xpconv._pooling.compiled_forward import AVERAGES, Forward
-from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
 from xpconv._pooling.spread import spread_sum
 from xpconv._pooling.sweep import Footprint, cut, images_apart, reducing, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace

@@ -15,8 +15,9 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
-from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.lines import Strided
 from xpconv._pooling.sweep import Cut, Step, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace

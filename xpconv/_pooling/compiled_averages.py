@@ -12,7 +12,8 @@ from xpconv._compiled import build
 from xpconv._pooling import compiled
 from xpconv._pooling.compiled import ONE, five
 from xpconv._pooling.compiled_lists import kept_of, short, taps_of, windows_of
-from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.lines import Strided
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
 

@@ -12,8 +12,9 @@ from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
 from xpconv._pooling.compiled import ONE, five, images_each, serves
-from xpconv._pooling.lines import Parts, Strided, Windows
+from xpconv._pooling.lines import Parts, Strided
 from xpconv._pooling.sweep import Cut
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS

@@ -12,7 +12,7 @@ from xpconv._compiled import build
 from xpconv._pooling import compiled
 from xpconv._pooling.compiled import ONE, five, rows_apart, share
 from xpconv._pooling.compiled_lists import pixels_of, short, taps_of
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.workspace import Workspace

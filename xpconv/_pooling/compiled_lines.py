@@ -16,7 +16,8 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.lines import Strided, Tap, Windows
+from xpconv._pooling.lines import Strided, Tap
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
 

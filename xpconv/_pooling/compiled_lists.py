@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._pooling.lines import Parts, Strided, Windows
+from xpconv._pooling.lines import Parts, Strided
 from xpconv._pooling.spread import spans
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Interval
 
 Array = np.ndarray[Any, Any]

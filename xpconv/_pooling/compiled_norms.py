@@ -13,8 +13,9 @@ from xpconv._compiled import build
 from xpconv._pooling import compiled
 from xpconv._pooling.compiled import ENOUGH, ONE
 from xpconv._pooling.compiled_lists import MOST, readers_in_order, short, taps_in_order
-from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.lines import Strided
 from xpconv._pooling.sweep import Cut, images_apart, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.buffered import BufferedWorkspace

@@ -19,7 +19,8 @@ from xpconv._arrays.dtypes import cast, is_kind, itemsize
 from xpconv._arrays.space import Space
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling.lines import Strided, Windows
+from xpconv._pooling.lines import Strided
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import intervals, slices
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import workspace

@@ -20,8 +20,9 @@ from xpconv._arrays.types import Array
 from xpconv._arrays.views import from_channels_last, to_channels_last
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
-from xpconv._pooling.lines import Pick, Windows
+from xpconv._pooling.lines import Pick
 from xpconv._pooling.sweep import SHARE, Cut, images_apart, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import block, intervals, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace

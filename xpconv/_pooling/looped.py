@@ -14,8 +14,8 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
 from xpconv._pooling import portable
-from xpconv._pooling.lines import Windows
 from xpconv._pooling.loops import tap_at, tap_starts
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpconv._arrays.types import Array
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work import traced
 from xpconv._work.workspace import Workspace

@@ -23,10 +23,11 @@ from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, rows_apart, share
 from xpconv._pooling.compiled_forward import MAXIMA, Forward
-from xpconv._pooling.lines import Pick, Windows
+from xpconv._pooling.lines import Pick
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.routes import Routes
 from xpconv._pooling.sweep import cut, images_apart, reducing, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace

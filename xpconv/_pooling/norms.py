@@ -16,7 +16,7 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import compiled_norms, looped, portable, whole
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Region
 from xpconv._work.workspace import Workspace
 

@@ -23,10 +23,11 @@ from xpconv._arrays.dtypes import is_kind, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._engine.slab import surrounded
-from xpconv._pooling.lines import Pick, Windows
+from xpconv._pooling.lines import Pick
 from xpconv._pooling.loops import State, in_a_loop, tap_at, tap_starts
 from xpconv._pooling.reduce import along
 from xpconv._pooling.sweep import Footprint, cut, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import Tiles, intervals
 from xpconv._shapes.geometry import Interval, Ints, Region
 from xpconv._work.workspace import Workspace

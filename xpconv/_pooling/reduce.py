@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._pooling.lines import Parts, Strided, Tap, Windows
+from xpconv._pooling.lines import Parts, Strided, Tap
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, at_once

@@ -20,10 +20,10 @@ from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, images_each, share, threads_for
 from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
-from xpconv._pooling.lines import Windows
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
 from xpconv._pooling.sweep import CACHE, Cut, Footprint, cut, images_apart, sweep
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import Tiles, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpconv._arrays.scatter import flattened
-from xpconv._pooling.lines import Parts, Strided, Tap, Windows
+from xpconv._pooling.lines import Parts, Strided, Tap
 from xpconv._pooling.reduce import Rule, Runs, Taps, accumulate, along, shape_along
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, Tape, at_once

@@ -17,7 +17,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.jobs import Jobs, run
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import PARTS, Tiles, block, intervals
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.memory import UFUNC_BUFFERS

@@ -16,7 +16,7 @@ from xpconv._arrays.dtypes import cast, is_kind, itemsize, least
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
 from xpconv._pooling import portable
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import intervals, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import workspace

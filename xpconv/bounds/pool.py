@@ -12,9 +12,9 @@ from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array
 from xpconv._chunks.blocks import by_blocks
 from xpconv._ops.lp import check_norm
-from xpconv._ops.pool import check_divisible, check_order, check_ties
+from xpconv._ops.pooled import check_divisible, check_order, check_ties
 from xpconv._pooling import averages, maxima, norms
-from xpconv._pooling.lines import Windows
+from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.keywords import keywords

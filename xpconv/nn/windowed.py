@@ -11,7 +11,8 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import is_chunked
 from xpconv._ops.conv import conv, conv_in_tiles, conv_vjp, conv_weight_grad, gradient_of_bias
-from xpconv._ops.pool import avg_pool, avg_pool_vjp, keeps_indices, max_pool, max_pool_vjp
+from xpconv._ops.pool import avg_pool, avg_pool_vjp, max_pool, max_pool_vjp
+from xpconv._ops.pooled import keeps_indices
 from xpconv._shapes.keywords import keywords_of, meant
 from xpconv._shapes.options import LAYOUTS, AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
