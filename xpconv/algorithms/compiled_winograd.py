@@ -38,7 +38,7 @@ PAYS = 4_000_000  # flops of a piece, some tenths of a millisecond
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops'; as a number of a point,
 # either transform; elements that are moved as long as a number of the weight at a point is prepared, or one of a
 # partial sum of its gradient written, read and transformed
-MULTIPLIED, TRANSFORMED, PREPARED, SUMMED_UP = 0.16, 2.0, 5, 6
+MULTIPLIED, TRANSFORMED, PREPARED, SUMMED_UP = 0.16, 2.0, 5, 10
 
 
 class Strips(NamedTuple):
