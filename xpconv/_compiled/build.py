@@ -30,7 +30,8 @@ WORTH = 1e-3  # seconds that one call saves
 LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to compile it
 
 # name: module, function, arguments (of an array the number of axes; "r" read, "v" read in any order, "w" written, "a"
-# written with gaps, "i" integers, "s" short, "l" long ones; "f" a number); nothing is reordered but what `lanes` says
+# written with gaps, "i" integers, "s" short, "l" long ones; "f" a number; with commas several as one); nothing is
+# reordered but what `lanes` says
 _KERNELS: dict[str, tuple[str, str, str]] = {
     "weight": ("rows", "pack", "5v 5w i"),
     "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -40,6 +41,10 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
     "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
+    "tiles": ("tiles", "forward", "4r 4r,4w 1r 4a 1i 1r 1w"),
+    "tiles gradient": ("tiles", "weight_grad", "4r 4r 3w 1i 1r 1w"),
+    "tiles finish": ("tiles", "finish", "4a 4w 1i 1r 1w"),
+    "tiles weight": ("tiles", "prepare", "4r 4w 1i 1r 1w"),
     "maxima": ("maxima", "forward", "5r 5w 1i 1i 1w f"),
     "places": ("maxima", "places", "4r 4l 1i 1w"),
     "maxima gradient": ("maxima_gradient", "gradient", "4r 4r 4w 1i 1w 1s 1w"),
@@ -111,6 +116,8 @@ def _compile(name: str, dtype: str) -> Kernel:
     arrays = {"i": numba.types.intp, "l": numba.types.int64, "s": numba.types.int32}
 
     def type_of(word: str) -> Any:
+        if "," in word:
+            return numba.types.Tuple(list(map(type_of, word.split(","))))
         if word in scalars:
             return scalars[word]
         axes, kind = int(word[0]), word[1]
@@ -133,10 +140,10 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, norms, rows
+    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, norms, rows, tiles
 
     lanes.teach()
-    for module in (rows, averages, boxes, maxima, maxima_gradient, norms):
+    for module in (rows, tiles, averages, boxes, maxima, maxima_gradient, norms):
         for part in module.PARTS:
             register_jitable(part)
 

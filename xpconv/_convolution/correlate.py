@@ -67,7 +67,8 @@ def perform_part(task: Task, result: Result) -> None:
         if task.conjugate:
             task = replace(task, w=call.conj(task.w))
         jobs = jobs_for(task, result, held)
-        run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops, blas=multiplies(plan))
+        workers = jobs.workers or plan.workers
+        run([jobs], call.space, call.arithmetic, workers, plan.geometry.flops, blas=multiplies(plan))
 
 
 def blocks(plan: Plan, result: Result) -> list[tuple[Plan, Cut, Result]]:

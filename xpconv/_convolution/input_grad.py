@@ -120,15 +120,16 @@ def _of_pixels(call: Call, plan: GradientPlan, dz: Array, weight: _Weight, b: Ar
                 jobs = jobs_for(Task(call, one, dz[..., cut.inputs], kernel, own), place, held)
                 del kernel  # or it would be there still when the next one is made
                 if plan.together:
-                    waiting.append((one.flops, one.workers, jobs))
+                    waiting.append((one.flops, jobs.workers or one.workers, jobs))
                     continue
-                run([jobs], call.space, call.arithmetic, one.workers, one.flops, blas=multiplies(one))
+                workers = jobs.workers or one.workers
+                run([jobs], call.space, call.arithmetic, workers, one.flops, blas=multiplies(one))
                 del jobs
                 stack.close()
         if waiting:  # one after another, threads would wait for each other at the end of each; the longest goes first
-            flops, workers, jobs_of = zip(*sorted(waiting, key=lambda one: -one[0]), strict=True)
+            flops, counts, jobs_of = zip(*sorted(waiting, key=lambda one: -one[0]), strict=True)
             blas = any(one is not None and multiplies(one) for one in plan.phases)
-            run(jobs_of, call.space, call.arithmetic, max(workers), sum(flops), blas=blas)
+            run(jobs_of, call.space, call.arithmetic, max(counts), sum(flops), blas=blas)
     return result.array()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._convolution.correlate import perform
 from xpconv._convolution.repeat import WORKSPACE, serves
 from xpconv._convolution.straight import Loops, plain
 from xpconv._convolution.tile import Task, correlate_jobs
@@ -24,10 +25,11 @@ from xpconv._engine.jobs import SMALL
 from xpconv._engine.results import Written
 from xpconv._shapes.layout import in_layout
 from xpconv._work import threads
-from xpconv._work.memory import Lasting
+from xpconv._work.memory import Lasting, pool
 from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled, whole
+from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 MOST_FLOPS = 1 << 22  # of a task that is noted: one thread does these in less time than it takes to find arrays
 Array = np.ndarray[Any, Any]
@@ -62,10 +64,10 @@ def small(task: Task) -> Small | None:
     if not (call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"):
         return None
     algorithm = REGISTRY[task.plan.algorithm]
-    if isinstance(algorithm, Compiled):
-        if call.layout == "channels_first" or geometry.flops == 0:
+    if isinstance(algorithm, Compiled | CompiledWinograd):
+        if call.layout == "channels_first" or geometry.flops == 0 or not task.ready:
             return None
-        straight = Straight(task, algorithm)
+        straight = Straight(task, algorithm) if isinstance(algorithm, Compiled) else InStrips(task, algorithm)
         return straight if straight.workspace <= call.room else None
     copied = (prod(geometry.input_shape) + prod(geometry.output_shape)) * np.dtype(call.arithmetic.inputs).itemsize
     if copied > WORKSPACE or not serves(task.plan, MOST_FLOPS, 4 * WORKSPACE):
@@ -81,13 +83,16 @@ class Straight(Small):
     """
 
     def __init__(self, task: Task, algorithm: Compiled) -> None:
+        self._keep(task)
+        pieces, self._room = algorithm.pieces(self._geometry, self._dtype.itemsize)
+        self._workers = min(task.call.options.threads, len(pieces))
+
+    def _keep(self, task: Task) -> None:
         super().__init__(task)
         self._idle: list[Array] = []  # work memory
         geometry = self._geometry = task.plan.geometry
         self._weight: Array = task.ready[0]  # type: ignore[assignment]
         self._bias = np.zeros(geometry.filters, self._dtype) if task.b is None else whole(task.b, self._dtype)
-        pieces, self._room = algorithm.pieces(geometry, self._dtype.itemsize)
-        self._workers = min(task.call.options.threads, len(pieces))
 
     @property
     def workspace(self) -> int:
@@ -107,12 +112,15 @@ class Straight(Small):
         """Convolve; give a new array, or `out`."""
         given = out is not None and plain(out, self._dtype)
         target = out if out is not None and given else np.empty(self._geometry.output_shape, self._dtype)
-        loops = Loops.on(self._geometry, x, self._weight, self._bias, target)
-        threads.run(loops.job, len(loops.pieces), self._taken, self._given, self._workers, collect=False)
+        self._perform(x, target)
         if out is None or given:
             return target
         np.copyto(out, target)
         return out
+
+    def _perform(self, x: Array, target: Array) -> None:
+        loops = Loops.on(self._geometry, x, self._weight, self._bias, target)
+        threads.run(loops.job, len(loops.pieces), self._taken, self._given, self._workers, collect=False)
 
     def _taken(self) -> Array:
         """Take work memory; it is given back by one call each, which the interpreter does not interrupt."""
@@ -125,6 +133,34 @@ class Straight(Small):
         """Keep work memory, unless it is large."""
         if room.nbytes <= WORKSPACE:
             self._idle.append(room)
+
+
+class InStrips(Straight):
+    """Winograd's loops likewise; where a result is not finite, everything is done again at full length."""
+
+    def __init__(self, task: Task, algorithm: CompiledWinograd) -> None:
+        self._keep(task)
+        self._algorithm, self._pieces = algorithm, algorithm.pieces(self._geometry)
+        self._room = algorithm.room(self._geometry)
+        self._workers = min(task.call.options.threads, len(self._pieces))
+
+    def _perform(self, x: Array, target: Array) -> None:
+        def compute(number: int, block: Array) -> bool:
+            piece, room = self._pieces[number], block[: self._room * self._dtype.itemsize].view(self._dtype)
+            weight, bias = self._weight[piece.blocks], self._bias[piece.where[-1]]
+            arrays = x, (weight, weight), bias
+            return self._algorithm.strips(arrays, target[piece.where], self._geometry, piece, room)
+
+        if not all(threads.run(compute, len(self._pieces), self._taken, self._given, self._workers, collect=True)):
+            perform(replace(self._task, x=x), target)
+
+    def _taken(self) -> Array:
+        """Take work memory, some MiB, of what calls share."""
+        return pool.take(self._room * self._dtype.itemsize)
+
+    def _given(self, room: Array) -> None:
+        """Give it back."""
+        pool.give([room])
 
 
 class Replay(Small):

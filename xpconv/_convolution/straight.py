@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
+from xpconv._convolution import strips
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import prepared, swapped
 from xpconv._engine.jobs import Jobs
@@ -28,6 +29,7 @@ from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled, Piece, five, whole
+from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -64,7 +66,8 @@ _LOOPS = Compiled()
 
 def multiplies(plan: Plan) -> bool:
     """Say whether a plan multiplies matrices, for which BLAS is limited to one thread."""
-    return not REGISTRY[plan.algorithm].clips
+    algorithm = REGISTRY[plan.algorithm]
+    return not algorithm.clips or algorithm.spreads
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Array | None:
@@ -163,7 +166,8 @@ def _keep(own: Array) -> None:
 def _serves(call: Call, plan: Plan) -> bool:
     """Say whether a pass is in loops on plain arrays, of one block of channels."""
     whole_call = call.lens is None and call.layout == "channels_last" and plan.geometry.mode == "zeros"
-    return bool(REGISTRY[plan.algorithm].clips and whole_call and plan.pieces[1] == 1 and not plan.parts)
+    compiled = isinstance(REGISTRY[plan.algorithm], Compiled)
+    return bool(compiled and whole_call and plan.pieces[1] == 1 and not plan.parts)
 
 
 def _fits(every: Sequence[Loops], weights: Sequence[Array], workers: int, workspace: int) -> bool:
@@ -181,7 +185,10 @@ def plain(array: Array, dtype: DType) -> bool:
 def jobs_for(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task: pieces of compiled loops where its arrays are for that, or tiles."""
     call, plan = task.call, task.plan
-    if not (REGISTRY[plan.algorithm].clips and call.lens is None and plan.pieces[1] == 1):
+    algorithm = REGISTRY[plan.algorithm]
+    if isinstance(algorithm, CompiledWinograd) and call.lens is None:
+        return strips.jobs(task, algorithm, result, held) or correlate_jobs(task, result, held)
+    if not (isinstance(algorithm, Compiled) and call.lens is None and plan.pieces[1] == 1):
         return correlate_jobs(task, result, held)
     sums = np.dtype(call.arithmetic.sums)
     task = task if task.ready else replace(task, ready=(prepared(call, plan, task.w, held),))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
@@ -14,7 +17,7 @@ from xpconv._engine.results import Kept, Result, Written
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, sizes, slices
-from xpconv._shapes.geometry import Ints, Region
+from xpconv._shapes.geometry import Geometry, Ints, Region
 from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.panels import Panels
@@ -59,11 +62,16 @@ class _Correlation:
         geometry, algorithm = self.plan.geometry, algorithm_of(self.call, self.plan)
         place: tuple[int, Ints] = 0, (0,) * geometry.rank
         if geometry.mode == "zeros":
-            pixels, place = inside(work, self.x, geometry, region, lens=self.call.lens)
+            pixels, place = inside(work, self.x, geometry, region, lens=self.call.lens, step=self.plan.step)
         else:
             pixels = slab(work, self.x, geometry, region, lens=self.call.lens)
         shape = tuple(stop - start for start, stop in region)
-        return algorithm.clipped(work, pixels, self.weight, bias, geometry, (place, shape), out)
+        with work.quiet() if algorithm.spreads else contextlib.nullcontext():
+            found = algorithm.clipped(work, pixels, self.weight, bias, geometry, (place, shape), out)
+        if not algorithm.spreads or self.fallback is None or work.is_finite(found):
+            return found
+        block = compute_again(self.fallback(), region, work, out)
+        return block if bias is None else np.add(block, bias, out=block)
 
     def block(self, region: Region, work: Workspace, out: Array | None) -> Array:
         """Compute the block (n, *output, F) of a region, in `out` where that is possible."""
@@ -83,20 +91,9 @@ class _Correlation:
             return algorithm.correlate(work, pixels, self.weight, plan.geometry, sizes(region), out)
         with work.quiet():
             found = algorithm.correlate(work, pixels, self.weight, plan.geometry, sizes(region), out)
-        return found if self.fallback is None or work.is_finite(found) else self._again(region, work, out)
-
-    def _again(self, region: Region, work: Workspace, out: Array | None) -> Array:
-        """Compute a region by the algorithm that lets nothing spread, in its own tiles."""
-        assert self.fallback is not None
-        other = self.fallback()
-        tiles = Tiles(tuple(stop - start for start, stop in region), other.plan.tile)
-        result: Result = Kept(self.call.space, self.call.arithmetic) if out is None else Written(out)
-        result.expect(tiles)
-        for tile in tiles:
-            part = tuple((first + a, first + b) for (first, _), (a, b) in zip(region, tile, strict=True))
-            block = other.block(part, work, None if out is None else out[slices(tile)])
-            result.put(work, tile, work.keep(block) if out is None else block)
-        return result.array()
+        if self.fallback is None or work.is_finite(found):
+            return found
+        return compute_again(self.fallback(), region, work, out)
 
     def _tap_by_tap(self, region: Region, work: Workspace) -> Array:
         """Add up what the taps contribute one by one."""
@@ -116,6 +113,30 @@ def _converted(call: Call, plan: Plan, w: Array, factors: DType) -> Array:
     return cast(call.xp, w, factors)
 
 
+def fall_back(task: Task, geometry: Geometry, x: Array, w: Array, held: Held) -> Callable[[], _Correlation] | None:
+    """Give what computes tiles again, if there is such; its weight is prepared when the first needs it, perhaps copied.
+
+    Of some channels, whose geometry it is.
+    """
+    call, fallback = task.call, task.plan.fallback
+    if fallback is None or call.measures:
+        return None
+    again, factors = replace(fallback, geometry=geometry), factors_of(call, task.plan, task.x, task.w)
+    return threads.once(lambda: _Correlation(call, again, x, prepared(call, again, w, held), factors))
+
+
+def compute_again(other: _Correlation, region: Region, work: Workspace, out: Array | None) -> Array:
+    """Compute a region by the algorithm that lets nothing spread, in its own tiles."""
+    tiles = Tiles(tuple(stop - start for start, stop in region), other.plan.tile)
+    result: Result = Kept(other.call.space, other.call.arithmetic) if out is None else Written(out)
+    result.expect(tiles)
+    for tile in tiles:
+        part = tuple((first + a, first + b) for (first, _), (a, b) in zip(region, tile, strict=True))
+        block = other.block(part, work, None if out is None else out[slices(tile)])
+        result.put(work, tile, work.keep(block) if out is None else block)
+    return result.array()
+
+
 def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task, one a tile, or one a block of channels if those are cut; they put what they compute."""
     call, plan = task.call, task.plan
@@ -125,15 +146,8 @@ def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     tiles = Tiles(task.extent or (plan.geometry.batch, *plan.geometry.output), plan.tile)
 
     def correlation(cut: Cut, weight: Array | Panels) -> _Correlation:
-        pixels, fallback = task.x[..., cut.inputs], None
-        if plan.fallback is not None and not call.measures:
-            again = replace(plan.fallback, geometry=cut.geometry)
-
-            def prepare_again() -> _Correlation:
-                """Prepare when the first tile needs it: it may be a copy."""
-                return _Correlation(call, again, pixels, prepared(call, again, w[cut.weights], held), factors)
-
-            fallback = threads.once(prepare_again)
+        pixels = task.x[..., cut.inputs]
+        fallback = fall_back(task, cut.geometry, pixels, w[cut.weights], held)
         own = plan if cut.geometry is plan.geometry else replace(plan, geometry=cut.geometry)
         return _Correlation(call, own, pixels, weight, factors, fallback)
 

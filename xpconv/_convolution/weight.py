@@ -22,6 +22,7 @@ from xpconv._work.memory import Held, Lasting
 from xpconv._work.panels import Panels
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY, Algorithm
+from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 PREPARED = 1 << 19  # elements of a prepared weight that are made at once
 BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
@@ -51,6 +52,8 @@ def prepared(call: Call, plan: Plan, w: Array, held: Held) -> Array | Panels:
     shape = algorithm.prepared_shape(geometry, complex_data=arithmetic.is_complex)
     if plan.panels and (shape is not None or panels.repaid(w, geometry.positions)):
         return _in_panels(call, plan, w, shape, held)
+    if isinstance(algorithm, CompiledWinograd):
+        return _in_blocks(call, plan, algorithm, w, held)
     if shape is None or not call.traits.buffers:
         alone = workspace(call.space, arithmetic)
         alone.areas = plan.areas
@@ -84,6 +87,19 @@ def form(call: Call, plan: Plan, w: Array) -> tuple[Any, ...]:
     """Say in which form `ready` prepares a weight: equal for two plans that can share it."""
     columns = plan.panels if plan.panels and panels.repaid(w, plan.geometry.positions) else 0
     return plan.algorithm, algorithm_of(call, plan).form(plan.geometry), plan.pieces[1], plan.panels, columns
+
+
+def _in_blocks(call: Call, plan: Plan, algorithm: CompiledWinograd, w: Array, held: Held) -> Array:
+    """Prepare the weight in blocks of filters, some at a time."""
+    geometry = plan.geometry
+    target = held.empty(algorithm.packed(geometry), call.arithmetic.sums)
+
+    def compute(cut: Interval, work: Workspace) -> None:
+        algorithm.prepare_blocks(work, w, geometry, cut, target[slice(*cut)])
+
+    cuts = intervals(len(target), max(1, PREPARED // math.prod(target.shape[1:])))
+    run([Jobs(compute, cuts)], call.space, call.arithmetic, plan.workers, 2 * target.size * geometry.taps, blas=False)
+    return target
 
 
 def _in_panels(call: Call, plan: Plan, w: Array, shape: Ints | None, held: Held) -> Panels:

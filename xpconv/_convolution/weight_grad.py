@@ -26,6 +26,7 @@ from xpconv._work.buffered import workspace
 from xpconv._work.memory import Held, Lasting
 from xpconv._work.noted import Notes
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
 FINEST = 16  # part of the room that the sums of a block of channels take, where they are put together by blocks
@@ -65,6 +66,7 @@ def _weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
     # what the caller gets is made of it after this; kept blocks leave room for that
     second = _size(call, plan) if form is _Form.APART else 0
     with Held(beside(plan) + second) as held:
+        sums.begin(held)
         jobs = Jobs(lambda item, work: sums.partial(item, work, held if call.traits.buffers else None), sums.items)
         partial = run([jobs], space, arithmetic, plan.workers, geometry.flops, collect=True)
         finishing = Jobs(lambda item, work: sums.finish(item, work, partial), sums.slices)
@@ -168,6 +170,13 @@ class _Sums:
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
         self.stretches = self.tiles.stretches(plan.pieces[0])
         self.cuts = channel_blocks(geometry, plan.pieces[1])
+        self._stacks: list[Array] = []  # of each cut, its partial sums
+
+    def begin(self, held: Held) -> None:
+        """Make room for all partial sums at once, where loops write them and add them up."""
+        if isinstance(self.algorithm, CompiledWinograd):
+            shapes = ((len(self.stretches), *self.algorithm.domain(cut.geometry)) for cut in self.cuts)
+            self._stacks = [held.empty(shape, self.call.arithmetic.sums) for shape in shapes]
 
     @property
     def items(self) -> list[tuple[Interval, Cut]]:
@@ -193,34 +202,42 @@ class _Sums:
         total = place = None
         if held is not None and self.target is not None and self.algorithm.exact and stretch[0] == 0:
             place = self.target[cut.weights]
+        if self._stacks:
+            own = self._stacks[self.cuts.index(cut)][self.stretches.index(stretch)]
         with self.quiet(work):
             for region in map(self.tiles.__getitem__, range(*stretch)):
+                if self._stacks and total is None:
+                    total = self._tile(cut, region, work, own)
+                    continue
                 found = self._tile(cut, region, work)
-                if held is not None and place is None:
+                if held is not None and place is None and total is None:
                     place = held.empty(found.shape, found.dtype)
                 total = work.accumulate(total, found, place)
         return total
 
-    def _tile(self, cut: Cut, region: Region, work: Workspace) -> Array:
-        """Sum over one tile."""
+    def _tile(self, cut: Cut, region: Region, work: Workspace, out: Array | None = None) -> Array:
+        """Sum over one tile; in `out`, if loops can write there."""
         work.spare, work.areas = self.plan.spare, self.plan.areas
         if self.factors == work.factors:
-            return self._summed(cut, region, work)
+            return self._summed(cut, region, work, out)
         with work.taking(self.factors):
-            return self._summed(cut, region, work)
+            return self._summed(cut, region, work, out)
 
-    def _summed(self, cut: Cut, region: Region, work: Workspace) -> Array:
+    def _summed(self, cut: Cut, region: Region, work: Workspace, out: Array | None) -> Array:
         x, gradient = self.x[..., cut.inputs], self.dz[(*slices(region)[:-1], cut.filters)]
         lens = self.call.lens
         if self.call.measures:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
         if self.algorithm.clips and cut.geometry.mode == "zeros":
-            pixels, place = inside(work, x, cut.geometry, region, lens=lens)
+            pixels, place = inside(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
+            if isinstance(self.algorithm, CompiledWinograd):
+                return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place, out)
             return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place)
         if not self.plan.single_taps:
             behind = self.algorithm.behind(cut.geometry)
             pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)
-            return self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+            found = self.algorithm.weight_grad(work, pixels, gradient, cut.geometry, sizes(region))
+            return found if out is None else work.accumulate(None, found, out)
         taps = []
         for _, offset in cut.geometry.offsets():
             one = cut.geometry.single(offset)
@@ -231,12 +248,15 @@ class _Sums:
     def finish(self, item: tuple[int, Any], work: Workspace, partial: list[Array]) -> Array | None:
         """Add partial sums up and turn them into a part of the gradient; write it, or give it."""
         number, part = item
-        total, *others = (one[part] for one in partial[number :: len(self.cuts)])
-        work.areas = self.plan.areas
+        work.areas, geometry = self.plan.areas, self.cuts[number].geometry
         with self.quiet(work):
-            for other in others:
-                total = work.accumulate(total, other)
-            found = self.algorithm.finish(work, total, self.cuts[number].geometry)
+            if self._stacks and isinstance(self.algorithm, CompiledWinograd):
+                found = self.algorithm.finish_all(work, self._stacks[number][part], geometry)
+            else:
+                total, *others = (one[part] for one in partial[number :: len(self.cuts)])
+                for other in others:
+                    total = work.accumulate(total, other)
+                found = self.algorithm.finish(work, total, geometry)
         if self.target is None:
             return found
         if not (work.traits.buffers and self.algorithm.exact):  # otherwise it is there already

@@ -24,6 +24,7 @@ class Jobs:
 
     function: Callable[[Any, Workspace], Any]
     items: Sequence[Any]
+    workers: int = 0  # that there is room for, if other than the plan's tiles have
 
 
 def _release(work: Workspace) -> None:

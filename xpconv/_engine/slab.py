@@ -28,9 +28,8 @@ def slab(
     With a step, the windows are those of whole tiles, of so many outputs along each axis. So many pixels `behind` lie
     after the last in memory, zeros.
     """
-    if step and geometry.mode == "zeros":
-        whole = (start + -(-(stop - start) // m) * m for (start, stop), m in zip(region[1:], step, strict=True))
-        region = (region[0], *((start, stop) for (start, _), stop in zip(region[1:], whole, strict=True)))
+    if geometry.mode == "zeros":
+        region = _whole(region, step)
     reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
     if geometry.mode != "zeros":
         pieces = [runs(geometry.mode, *reach, n) for reach, n in zip(reaches, geometry.input, strict=True)]
@@ -48,13 +47,15 @@ def slab(
 
 
 def inside(
-    work: Workspace, x: Array, geometry: Geometry, region: Region, *, lens: Lens | None = None
+    work: Workspace, x: Array, geometry: Geometry, region: Region, *, lens: Lens | None = None, step: Ints = ()
 ) -> tuple[Array, tuple[int, Ints]]:
     """Give pixels of images, none of them padding, and where a region begins there: image, first pixel of a window.
 
     `x` itself, if it lies in one piece, or what the region's windows read. The first pixel, along each axis, is that of
-    the first tap of the region's first window, and may lie before the pixels.
+    the first tap of the region's first window, and may lie before the pixels. With a step, the windows are those of
+    whole tiles.
     """
+    region = _whole(region, step)
     reaches = [geometry.reach(axis, start, stop) for axis, (start, stop) in enumerate(region[1:])]
     if lens is None and x.flags.c_contiguous and x.flags.aligned and x.dtype == work.dtype:
         return x, (region[0][0], tuple(low for low, _ in reaches))
@@ -62,6 +63,14 @@ def inside(
     part = x[(slice(*region[0]), *(slice(*cut) for cut in cuts), slice(None))]
     place = 0, tuple(low - first for (low, _), (first, _) in zip(reaches, cuts, strict=True))
     return (part if lens is None else lens.look(part)), place
+
+
+def _whole(region: Region, step: Ints) -> Region:
+    """Extend a region to whole tiles of so many outputs along each axis, if there are such."""
+    if not step:
+        return region
+    stops = (start + -(-(stop - start) // m) * m for (start, stop), m in zip(region[1:], step, strict=True))
+    return (region[0], *((start, stop) for (start, _), stop in zip(region[1:], stops, strict=True)))
 
 
 def surrounded(

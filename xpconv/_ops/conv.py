@@ -71,7 +71,8 @@ def conv(
         are not exact on whole numbers and have a larger `error_bound`: their errors grow with the largest pixel of a
         tile, so that beside a pixel of 1e6 float32 results of other windows are off by about 1; ``"gemm"`` keeps them.
         ``"rows"`` (stride 1; CuPy only) multiplies windows where they lie, without a copy; ``"compiled"`` (float32 and
-        float64 on NumPy, with Numba) runs in loops of its own, for thin layers.
+        float64 on NumPy, with Numba) runs in loops of its own, for thin layers, and ``"compiled_winograd"`` is
+        ``"winograd"`` in such loops (two spatial axes, multiples of eight channels and filters).
     dtype : dtype or str, optional
         Dtype of the sums and of the result, if wider than x's.
 

@@ -69,7 +69,8 @@ def explain(
     Examples
     --------
     >>> import xpconv as xc
-    >>> plan = xc.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1)
+    >>> with xc.set_options(compiled=False):
+    ...     plan = xc.explain((8, 56, 56, 64), (3, 3, 64, 64), padding=1)
     >>> plan.algorithm, plan.flops
     ('winograd', 1849688064)
     >>> len(xc.explain((8, 28, 28, 64), (3, 3, 64, 128), padding=1, stride=2, of="input_grad").phases)

@@ -14,6 +14,7 @@ from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import PARTS
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.memory import UFUNC_BUFFERS
+from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.cost import charged_products
 
 # measured on the machine of `rates.RATES`, on a dozen layers of 3 to 512 channels, 2026-11
@@ -23,6 +24,7 @@ LEAST_FLOPS = 4_000_000  # in a tile of whole images; below, calls take longer t
 # predicted here: of 14 layers on two threads all but one (15.2 against 15.7 ms) then get the faster of the two
 OPTIMISTIC = 1.2
 PHASE = 40e-6  # seconds that each phase takes beside what its plan predicts
+LOOPS = 80e-6  # ... and with compiled loops, whose weight is laid out anew
 TURNED = 3e-9  # seconds to lay out one number of the weight anew
 ADDED_PIECE = 17e-9  # seconds to add one contiguous piece of the shares
 
@@ -54,6 +56,7 @@ def cheaper(call: Call, geometry: Geometry, phases: Iterable[Plan]) -> Bands | N
     plans = list(phases)
     seconds = sum(plan.seconds for plan in plans)
     seconds = seconds * (OPTIMISTIC if len(plans) > 1 else 1) + PHASE * len(plans)
+    seconds += LOOPS * sum(REGISTRY[plan.algorithm].clips for plan in plans)
     return found if found.seconds < seconds else None
 
 

@@ -114,7 +114,7 @@ def _plan(wanted: str, case: Case, room: int) -> tuple[Plan | None, str]:
         candidates.append(Candidate(name, seconds.get(name, math.inf), taken, reason, error))
     note = rates.measured or f"none measured for {case.traits.kind} devices; ratios of a typical one were assumed"
     chosen = plans[best]
-    if REGISTRY[best].transforms and seconds[best] < ALONE:
+    if REGISTRY[best].transforms and not REGISTRY[best].clips and seconds[best] < ALONE:
         chosen = replace(chosen, workers=1)
     return replace(chosen, candidates=tuple(candidates), rates=note), ""
 
@@ -126,7 +126,8 @@ def _best(plans: Mapping[str, Plan], seconds: Mapping[str, float]) -> str | None
     def weighed(name: str) -> float:
         if not REGISTRY[name].transforms:
             return seconds[name]
-        return seconds[name] * (PREFERENCE_ALONE if loops and seconds[name] < ALONE else PREFERENCE)
+        alone = loops and seconds[name] < ALONE and not REGISTRY[name].clips
+        return seconds[name] * (PREFERENCE_ALONE if alone else PREFERENCE)
 
     return min(plans, key=weighed, default=None)
 
@@ -208,6 +209,8 @@ def _refusal(name: str, case: Case, wanted: str) -> str:
     algorithm = REGISTRY[name]
     if algorithm.clips and (case.compiled or case.numbers.converted or case.numbers.complex):
         return case.compiled or "serves float32 and float64 only"
+    if algorithm.clips and algorithm.transforms and wanted == "auto" and case.numbers.itemsize > 4:
+        return "not taken: more sums of float64 than there are registers for"
     if algorithm.overlaps and not case.traits.overlaps:
         return cublas.ONLY
     if reason := algorithm.refuses(case.geometry):

@@ -51,12 +51,13 @@ def fit(name: str, work: Work, case: Case, room: int) -> Plan | str:
     blocks = _channel_blocks(name, work, case, room)
     if case.gradient:
         needs, work = _gradient_needs(name, work, case, room, blocks)
-        if work.domain and needs.pieces[1] > 2 and blocks == 1:
+        if work.domain and needs.pieces[1] > 2 and blocks == 1 and not REGISTRY[name].clips:
             return f"would go over the output's gradient {needs.pieces[1]} times, for its sums to fit the workspace"
     else:
         needs, work = _forward_needs(name, work, case, room, blocks)
         if fallback is not None:
             needs.worker += fallback.workspace
+    needs.worker += work.strip * itemsize
     if case.numbers.exact is not None:
         pixel, worker = scratch(case.numbers.exact, case.geometry, work.elements, case.gradient)
         work, needs.worker = replace(work, elements=work.elements + pixel), needs.worker + worker * itemsize

@@ -7,7 +7,9 @@ from typing import Literal, get_args
 Layout = Literal["channels_last", "channels_first"]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 PaddingName = Literal["valid", "same", "same_lower", "causal"]
-AlgorithmName = Literal["auto", "direct", "gemm", "toeplitz", "winograd", "fft", "rows", "compiled"]
+AlgorithmName = Literal[
+    "auto", "direct", "gemm", "toeplitz", "winograd", "fft", "rows", "compiled", "compiled_winograd"
+]
 Ties = Literal["first", "all", "split"]
 PoolMode = Literal["max", "average"]
 

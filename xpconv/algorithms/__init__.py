@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.compiled import Compiled
+from xpconv.algorithms.compiled_winograd import CompiledWinograd
 from xpconv.algorithms.direct import Direct
 from xpconv.algorithms.fft import Fourier
 from xpconv.algorithms.gemm import Gemm
@@ -19,6 +20,7 @@ REGISTRY: dict[str, Algorithm] = {
     "fft": Fourier(),
     "rows": Rows(),
     "compiled": Compiled(),
+    "compiled_winograd": CompiledWinograd(),
 }
 FALLBACK = "gemm"  # serves everything, and computes a tile again in which values spread that are not finite
 # on every library

@@ -26,6 +26,7 @@ class Work:
     step: tuple[int, ...] = ()  # tiles along each spatial axis are whole multiples of this
     read: int = 0  # elements of work arrays for each pixel that a tile reads, beside the pixel itself
     pays: int = 0  # flops of a tile that is not made smaller for the sake of many workers, if other than most
+    strip: int = 0  # elements of work memory that a worker takes, whatever the tile
     thick: int = 0  # output pixels in a tile, at least, if there are so many
 
 
