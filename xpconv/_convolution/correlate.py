@@ -50,13 +50,12 @@ def perform(task: Task, out: Array | None = None) -> Array:
     if plan.geometry.positions == 0:
         return call.zeros(plan.geometry.output_shape) if out is None else out
     result = Result.of(call, plan.geometry.output_shape, out)
+    if not plan.parts:
+        perform_part(task, result)
+        return result.array()
     for part, cut, place in blocks(plan, result):
-        if part is not plan:
-            b = None if task.b is None else task.b[cut.filters]
-            task = replace(task, plan=part)
-            perform_part(replace(task, x=task.x[..., cut.inputs], w=task.w[cut.weights], b=b), place)
-        else:
-            perform_part(task, place)
+        b = None if task.b is None else task.b[cut.filters]
+        perform_part(replace(task, plan=part, x=task.x[..., cut.inputs], w=task.w[cut.weights], b=b), place)
     return result.array()
 
 

@@ -66,8 +66,7 @@ _LOOPS = Compiled()
 
 def multiplies(plan: Plan) -> bool:
     """Say whether a plan multiplies matrices, for which BLAS is limited to one thread."""
-    algorithm = REGISTRY[plan.algorithm]
-    return not algorithm.clips or algorithm.spreads
+    return REGISTRY[plan.algorithm].multiplies(plan.geometry)
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Array | None:

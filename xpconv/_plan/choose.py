@@ -60,10 +60,9 @@ def check(call: Call, algorithm: object) -> None:
 
 def case_of(call: Call, geometry: Geometry, gradient: bool = False, compact: bool = False) -> Case:
     """Say what a plan of a call follows from, beside the algorithm and the room."""
-    case = Case(geometry, call.traits, call.arithmetic.numbers, call.options.threads, gradient, compact=compact)
-    if refusal := build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY:
-        case = replace(case, compiled=refusal)
-    return case
+    refusal = build.refusal(call.options.compiled) if call.traits.buffers else NUMPY_ONLY
+    numbers, threads = call.arithmetic.numbers, call.options.threads
+    return Case(geometry, call.traits, numbers, threads, gradient, compact=compact, compiled=refusal)
 
 
 def _paid(case: Case, plan: Plan, room: int) -> Plan:

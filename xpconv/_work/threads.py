@@ -29,18 +29,15 @@ def blas() -> list[Any]:
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-def _set_blas_threads(counts: list[int]) -> list[int]:
-    """Set the number of threads of each BLAS library; give the numbers before."""
-    before = []
+def _set_blas_threads(counts: list[int]) -> None:
+    """Set the number of threads of each BLAS library."""
     for library, count in zip(blas(), counts, strict=True):
-        before.append(library.get_num_threads())
         library.set_num_threads(count)
         if library.get_num_threads() != count:
             # OpenBLAS 0.3.31 ignores the call from a thread other than the one that called it first; this one it obeys
             again = getattr(library.dynlib, "openblas_set_num_threads_local", None)
             if again is not None:
                 again(count)
-    return before
 
 
 class _OneBlasThread:
@@ -54,7 +51,8 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._before = _set_blas_threads([1] * len(blas()))
+                self._before = [library.get_num_threads() for library in blas()]
+                _set_blas_threads([1] * len(self._before))
             self._inside += 1
 
     def __exit__(

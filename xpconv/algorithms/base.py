@@ -91,6 +91,10 @@ class Algorithm(ABC):
         """
         return None
 
+    def multiplies(self, geometry: Geometry) -> bool:
+        """Say whether `correlate` multiplies matrices, for which BLAS is limited to one thread."""
+        return not self.clips or self.spreads
+
     def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
         """Name the compiled loops that `correlate` takes, or with `gradient` `weight_grad`; empty for none."""
         return ""

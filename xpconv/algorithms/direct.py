@@ -72,6 +72,10 @@ class Direct(Algorithm):
         products = geometry.taps * groups * charged_products(1, c // groups, f // groups)
         return Work(c + f, products, geometry.taps * 2 * c + f, geometry.taps, calls=3 * geometry.taps + 3)
 
+    def multiplies(self, geometry: Geometry) -> bool:
+        """Not where a tap is multiplied element by element."""
+        return not (geometry.depthwise or _is_thin(geometry))
+
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(*kernel, C/G, F) -> itself, or (*kernel, C/G, G, F/G) with groups, or (K·F, C) for few output channels."""
         if _is_few(geometry):
