@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -188,3 +189,11 @@ def unaligned(array: np.ndarray) -> np.ndarray:
     found = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
     found[...] = array
     return found
+
+
+LAID: tuple[Callable[[np.ndarray], np.ndarray], ...] = (  # in other orders of memory, with the same values
+    np.asfortranarray,
+    lambda array: np.repeat(array, 2, axis=-1)[..., ::2],
+    lambda array: array.astype(array.dtype.newbyteorder()),
+    unaligned,
+)

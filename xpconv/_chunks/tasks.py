@@ -37,11 +37,12 @@ class Slab:
     def lay(self, pieces: tuple[Array, ...]) -> Array:
         """Lay the pieces side by side; a single one is a view.
 
-        Their memory is in order, as it is after a journey: how some sums are taken depends on it. Work memory that is
-        kept for the next call makes room meanwhile, for the pieces may be read from a store.
+        Their memory is in order, as it is after a journey: how some sums are taken depends on it. Where something is
+        copied, work memory that is kept for the next call makes room meanwhile, for pieces may be read from a store.
         """
-        size = math.prod(self.shape) * int(pieces[0].dtype.itemsize) if pieces else 0
-        with Held(beside=2 * size):
+        if not pieces or (len(pieces) == 1 and compat.is_array_api_obj(pieces[0])):
+            return self._laid(pieces)
+        with Held(beside=2 * math.prod(self.shape) * int(pieces[0].dtype.itemsize)):
             return self._laid(pieces)
 
     def _laid(self, pieces: tuple[Array, ...]) -> Array:
