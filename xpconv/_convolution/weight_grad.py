@@ -17,14 +17,14 @@ from xpconv._convolution import straight
 from xpconv._convolution.repeat import repeats, serves
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.noted import Notes
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work import threads
 from xpconv._work.buffered import workspace
-from xpconv._work.memory import Held, Lasting
-from xpconv._work.noted import Notes
+from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
@@ -85,11 +85,13 @@ def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | 
     x, dz = arrays
     if plan.geometry.groups > 1 or not serves(plan) or _Form.of(call, plan) is not _Form.APART:
         return None
-    target = call.space.empty_kernel(plan.geometry.kernel_shape, call.arithmetic.sums)
+    target: Array = call.space.empty_kernel(plan.geometry.kernel_shape, call.arithmetic.sums)
+    notes.know(target)
     sums = _Sums(call, plan, x, dz, target)
     if len(sums.items) > 1 or not (sums.algorithm.exact and sums.algorithm.noted_gradient):
         return None
-    notes.run(lambda item, work: sums.partial(item, work, Lasting()), sums.items)
+    jobs = Jobs(lambda item, work: sums.partial(item, work, notes.held), sums.items)
+    notes.run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops)
     return target
 
 
