@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -69,17 +70,12 @@ class _Place(NamedTuple):
     dtype: np.dtype[Any]
     strides: Ints
 
-    def on(self, memory: Array) -> Array:
-        """Give the array."""
-        return np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
-
 
 class _Step(NamedTuple):
-    """A call, by the numbers of what it is given."""
+    """A call, and how it is given its arguments from the values of a pass."""
 
     function: Callable[..., Any]
-    arguments: Ints
-    keywords: tuple[tuple[str, int], ...]
+    arguments: Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
 class _Stage(NamedTuple):
@@ -182,9 +178,19 @@ class Notes:
         return Noted(self, keeps=self.size <= min(own, KEPT)) if self.complete and self.size <= most else None
 
     def _step(self, call: partial[Any]) -> _Step:
-        assert not isinstance(getattr(call.func, "__self__", None), np.ndarray), "a method has an array of its own"
-        keywords = tuple((name, self._number(value)) for name, value in call.keywords.items())
-        return _Step(call.func, tuple(map(self._number, call.args)), keywords)
+        function, keywords = call.func, dict(call.keywords)
+        assert not isinstance(getattr(function, "__self__", None), np.ndarray), "a method has an array of its own"
+        arguments, out = [*call.args], keywords.pop("out", None)
+        if out is not None:
+            arguments.append(out)  # of a ufunc, the argument after its inputs
+            if not isinstance(function, np.ufunc):
+                function = partial(_into, function)
+        if keywords:
+            function = partial(function, **keywords)
+        numbers = [self._number(value) for value in arguments]
+        return _Step(
+            function, itemgetter(*numbers) if len(numbers) > 1 else itemgetter(slice(numbers[0], numbers[0] + 1))
+        )
 
     def _number(self, value: Any) -> int:
         """Give the number of a value."""
@@ -272,8 +278,7 @@ class Noted:
         own = self._take()
         try:
             values = own[1].copy()
-            for number, place in self._in_arrays:
-                values[number] = place.on(memories[place.memory])
+            _find(self._in_arrays, memories, values)
             self._perform(values)
         finally:
             self._give(own)
@@ -281,12 +286,13 @@ class Noted:
 
     def _take(self) -> tuple[Array, list[Any]]:
         """Take work memory: its own is taken and given by one call each, which the interpreter does not interrupt."""
-        with contextlib.suppress(IndexError):
+        try:
             return self._idle.pop()
+        except IndexError:
+            pass
         block = aligned(self._size) if self._keeps else pool.take(self._size)
         values = self._values.copy()
-        for number, place in self._in_work:
-            values[number] = place.on(block)
+        _find(self._in_work, [block], values)
         _make(self._once, values)
         return block, values
 
@@ -297,16 +303,19 @@ class Noted:
             self._idle.append(own)
 
     def _perform(self, values: list[Any]) -> None:
-        with np.errstate(all="ignore") if self._quiet else NOTHING:
-            if not self._large:
+        if not self._large:
+            with np.errstate(all="ignore") if self._quiet else NOTHING:
                 self._play(values)
-                return
-            before = np.setbufsize(STRETCH)
-            try:
-                with threads.one_blas_thread if self._limited else NOTHING:
-                    self._play(values)
-            finally:
-                np.setbufsize(before)
+            return
+        before = np.setbufsize(STRETCH)
+        try:
+            with (
+                threads.one_blas_thread if self._limited else NOTHING,
+                np.errstate(all="ignore") if self._quiet else NOTHING,
+            ):
+                self._play(values)
+        finally:
+            np.setbufsize(before)
 
     def _play(self, values: list[Any]) -> None:
         for jobs, workers in self._stages:
@@ -318,10 +327,22 @@ class Noted:
                 _make(steps, values)
 
 
+def _find(places: Iterable[tuple[int, _Place]], memories: Sequence[Any], values: list[Any]) -> None:
+    """Make the views."""
+    for number, (memory, offset, shape, dtype, strides) in places:
+        values[number] = np.ndarray(shape, dtype, memories[memory], offset, strides)
+
+
 def _make(steps: Iterable[_Step], values: list[Any]) -> None:
     """Make calls."""
-    for function, arguments, keywords in steps:
-        function(*[values[i] for i in arguments], **{name: values[i] for name, i in keywords})
+    for function, arguments in steps:
+        function(*arguments(values))
+
+
+def _into(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+    """Call what takes its result by keyword; it is the last argument."""
+    *given, out = arguments
+    function(*given, out=out, **keywords)
 
 
 def _job(jobs: Sequence[Iterable[_Step]], values: list[Any], number: int, _: None) -> None:
