@@ -172,7 +172,7 @@ class Replay(Small):
         call = self._task.call
         images = call.images(x)
         if self._noted is None:
-            found = call.give(self._note(images))
+            found: Array = call.give(self._note(images))
         elif out is not None and plain(out, np.dtype(call.arithmetic.wanted)):
             self._noted([images], call.images(out))
             return out
@@ -186,6 +186,6 @@ class Replay(Small):
     def _note(self, images: Array) -> Array:
         """Do the task and note it."""
         with Notes([images], fixed=True) as notes:
-            found = note(replace(self._task, x=images), notes)
+            found: Array = note(replace(self._task, x=images), notes)
             self._noted = notes.noted(self._task.plan.workspace)
         return found

@@ -129,7 +129,7 @@ class Notes:
 
     def take(self, size: int) -> Array:
         """Take a block of work memory."""
-        block = pool.take(size)
+        block: Array = pool.take(size)
         self._blocks.append(block)
         self._ranges.append((WORK, block.ctypes.data, block.ctypes.data + size, self.size))
         self.size += -(-size // ALIGNMENT) * ALIGNMENT
@@ -224,7 +224,8 @@ class _Workspace(BufferedWorkspace):
     def pad(self, name: str, part: Array, widths: Sequence[tuple[int, int]], fill: Any) -> Array:
         if self.programs:
             self._notes.complete = False  # of two, the borders would have to be laid anew each time
-        return super().pad(name, part, widths, fill)
+        found: Array = super().pad(name, part, widths, fill)
+        return found
 
     def _take(self, size: int) -> Array:
         return self._notes.take(size)

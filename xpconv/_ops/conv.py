@@ -336,23 +336,23 @@ def _plan(call: Call, x_shape: Ints, w_shape: Ints, b_shape: Ints | None, asked:
     return choose(call, geometry, algorithm)
 
 
-def _geometry(
-    call: Call, names: tuple[str, str], x_shape: Ints, w_shape: Ints, dz_shape: Ints, asked: Windowing
-) -> Geometry:
-    """Check the shapes and options of a gradient; `names` are those of the first two shapes."""
-    geometry = read.conv(call.name, x_shape, w_shape, asked, names)
-    read.gradient(call.name, "dz", dz_shape, geometry, asked.layout)
-    return geometry
-
-
 def _plan_input_grad(call: Call, names: tuple[str, str], *facts: Any) -> GradientPlan:
-    *shapes, asked, algorithm = facts
-    return choose_input_grad(call, _geometry(call, names, *shapes, asked), algorithm)
+    geometry, algorithm = _gradient(call, names, *facts)
+    return choose_input_grad(call, geometry, algorithm)
 
 
 def _plan_weight_grad(call: Call, names: tuple[str, str], *facts: Any) -> Plan:
-    *shapes, asked, algorithm = facts
-    return choose(call, _geometry(call, names, *shapes, asked), algorithm, gradient=True)
+    geometry, algorithm = _gradient(call, names, *facts)
+    return choose(call, geometry, algorithm, gradient=True)
+
+
+def _gradient(
+    call: Call, names: tuple[str, str], x_shape: Ints, w_shape: Ints, dz_shape: Ints, asked: Windowing, algorithm: str
+) -> tuple[Geometry, str]:
+    """Check the shapes and options of a gradient; `names` are those of the first two shapes."""
+    geometry = read.conv(call.name, x_shape, w_shape, asked, names)
+    read.gradient(call.name, "dz", dz_shape, geometry, asked.layout)
+    return geometry, algorithm
 
 
 def _input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array) -> Array:

@@ -169,7 +169,7 @@ class Compiled(Algorithm):
         numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, solid=solid)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         run, bias = build.get(name, build.NAMES[sums]), whole(bias, sums)
-        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
+        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)
         return out
 
     def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> Pieces:
@@ -284,7 +284,7 @@ def contiguous(work: Workspace, name: str, array: Array) -> Array:
     if array.flags.c_contiguous and array.flags.aligned and array.dtype == work.sums:
         return array
     target = work.buffer(name, array.shape, np.dtype(work.sums))  # type: ignore[attr-defined]
-    work.do(np.copyto, target, array)  # type: ignore[attr-defined]
+    work.do(np.copyto, target, array)
     return target
 
 

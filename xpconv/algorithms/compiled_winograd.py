@@ -168,7 +168,7 @@ class CompiledWinograd(Winograd):
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
         if out is None or not out.flags.aligned:
             out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
-        work.do(  # type: ignore[attr-defined]
+        work.do(
             build.get("tiles", sums.name),
             contiguous(work, "images", x),
             (_no_kernel(sums.name), weight),
