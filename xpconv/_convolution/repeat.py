@@ -9,14 +9,13 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._convolution.weight import prepared
 from xpconv._engine.noted import Noted, Notes
-from xpconv._plan.input_grad import GradientPlan
 from xpconv._plan.record import Plan
 from xpconv._work.panels import Panels
 from xpconv.algorithms import REGISTRY
@@ -24,6 +23,15 @@ from xpconv.algorithms import REGISTRY
 Array = np.ndarray[Any, Any]
 # does a pass, by its plan, on the arrays that it is given, and notes what it does; None if not all can be noted
 Note = Callable[[Call, Any, Notes, list[Any]], Array | None]
+
+
+class Planned(Protocol):
+    """What follows from the shapes of a pass; known by its identity."""
+
+    @property
+    def workspace(self) -> int:
+        """Give the bytes beside the result, at most."""
+
 
 TOGETHER = 1 << 20  # bytes of work memory that passes have for themselves
 COUNT = 512  # passes that are remembered, most of which came once
@@ -54,7 +62,7 @@ class _Met:
     """A pass that came and is not noted: what is kept alive is known by its identity."""
 
     call: Call
-    plan: Plan | GradientPlan
+    plan: Planned
     again: bool = True  # it can be noted when it comes again
 
 
@@ -63,7 +71,7 @@ class _Repeat:
     """A pass that is noted; its plan is kept alive as well."""
 
     call: Call
-    plan: Plan | GradientPlan
+    plan: Planned
     perform: Noted
 
 
@@ -78,7 +86,7 @@ class Repeats:
         """Take a lock of its own in a forked child, where another thread may have held it."""
         self._lock = threading.Lock()
 
-    def perform(self, note: Note, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None]) -> Array | None:
+    def perform(self, note: Note, call: Call, plan: Planned, arrays: list[Array | None]) -> Array | None:
         """Do a pass on NumPy that came before; None where it has to be done at full length."""
         if not call.traits.buffers or call.lens is not None:
             return None
@@ -125,7 +133,7 @@ class Repeats:
 
 
 def _noted(
-    note: Note, call: Call, plan: Plan | GradientPlan, arrays: list[Array | None], own: int
+    note: Note, call: Call, plan: Planned, arrays: list[Array | None], own: int
 ) -> tuple[Array | None, Noted | None]:
     """Do a pass that is in one dtype throughout, and note it; it may keep so many bytes of its `own`."""
     arithmetic = call.arithmetic
