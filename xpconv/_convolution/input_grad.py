@@ -60,7 +60,10 @@ def _note(call: Call, plan: GradientPlan, notes: Notes, arrays: list[Array]) -> 
     """Note a gradient without padding that holds pixels of the image: col2im, or stride phases."""
     dz, w = arrays
     geometry = plan.geometry
-    if geometry.groups > 1 or (plan.bands is None and not all(map(serves, plan.planned))):
+    planned = list(plan.planned)
+    if geometry.groups > 1 or geometry.flops == 0 or not planned:
+        return None
+    if plan.bands is None and not all(map(serves, planned)):
         return None
     target: Array = call.space.empty(geometry.input_shape, call.arithmetic.result, call.layout)
     notes.know(target)
