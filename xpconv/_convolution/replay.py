@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from xpconv._convolution import strips
 from xpconv._convolution.correlate import note, perform
 from xpconv._convolution.repeat import serves
-from xpconv._convolution.straight import Loops, plain
+from xpconv._convolution.straight import Loops, pieces, plain
 from xpconv._convolution.tile import Task
 from xpconv._engine.noted import Noted, Notes
 from xpconv._shapes.layout import in_layout
 from xpconv._work import threads
 from xpconv._work.memory import pool
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, whole
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
+from xpconv.algorithms.compiled import whole
 
 Array = np.ndarray[Any, Any]
 WORKSPACE = 1 << 19  # bytes of work memory that are kept between calls
@@ -56,10 +56,10 @@ def small(task: Task) -> Small | None:
     if not (call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"):
         return None
     algorithm = REGISTRY[task.plan.algorithm]
-    if isinstance(algorithm, Compiled | CompiledWinograd):
+    if algorithm.clips:
         if call.layout == "channels_first" or geometry.flops == 0 or not task.ready:
             return None
-        straight = Straight(task, algorithm) if isinstance(algorithm, Compiled) else InStrips(task, algorithm)
+        straight = InStrips(task) if algorithm.in_strips else Straight(task)
         return straight if straight.workspace <= call.room else None
     return Replay(task) if serves(task.plan) and task.ready else None
 
@@ -70,10 +70,10 @@ class Straight(Small):
     What does not pay for two threads stays on the calling one.
     """
 
-    def __init__(self, task: Task, algorithm: Compiled) -> None:
+    def __init__(self, task: Task) -> None:
         self._keep(task)
-        pieces, self._room = algorithm.pieces(self._geometry, self._dtype.itemsize)
-        self._workers = min(task.call.options.threads, len(pieces))
+        found, self._room = pieces(self._geometry, self._dtype.itemsize)
+        self._workers = min(task.call.options.threads, len(found))
 
     def _keep(self, task: Task) -> None:
         super().__init__(task)
@@ -126,8 +126,9 @@ class Straight(Small):
 class InStrips(Straight):
     """Winograd's loops likewise; where a result is not finite, everything is done again at full length."""
 
-    def __init__(self, task: Task, algorithm: CompiledWinograd) -> None:
+    def __init__(self, task: Task) -> None:
         self._keep(task)
+        algorithm = strips.loops(task.plan)
         self._algorithm, self._pieces = algorithm, algorithm.pieces(self._geometry)
         self._room = algorithm.room(self._geometry)
         self._workers = min(task.call.options.threads, len(self._pieces))

@@ -22,7 +22,6 @@ from xpconv._work.memory import Held, Lasting
 from xpconv._work.panels import Panels
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY, Algorithm
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 PREPARED = 1 << 19  # elements of a prepared weight that are made at once
 BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
@@ -52,8 +51,8 @@ def prepared(call: Call, plan: Plan, w: Array, held: Held, run: Runner = run) ->
     shape = algorithm.prepared_shape(geometry, complex_data=arithmetic.is_complex)
     if plan.panels and (shape is not None or panels.repaid(w, geometry.positions)):
         return _in_panels(call, plan, w, shape, held, run)
-    if isinstance(algorithm, CompiledWinograd):
-        return _in_blocks(call, plan, algorithm, w, held)
+    if (blocks := algorithm.blocks(geometry)) is not None:
+        return _in_blocks(call, plan, w, blocks, held)
     if shape is None or not call.traits.buffers:
         alone = workspace(call.space, arithmetic)
         alone.areas = plan.areas
@@ -89,10 +88,10 @@ def form(call: Call, plan: Plan, w: Array) -> tuple[Any, ...]:
     return plan.algorithm, algorithm_of(call, plan).form(plan.geometry), plan.pieces[1], plan.panels, columns
 
 
-def _in_blocks(call: Call, plan: Plan, algorithm: CompiledWinograd, w: Array, held: Held) -> Array:
+def _in_blocks(call: Call, plan: Plan, w: Array, shape: Ints, held: Held) -> Array:
     """Prepare the weight in blocks of filters, some at a time."""
-    geometry = plan.geometry
-    target = held.empty(algorithm.packed(geometry), call.arithmetic.sums)
+    geometry, algorithm = plan.geometry, algorithm_of(call, plan)
+    target = held.empty(shape, call.arithmetic.sums)
 
     def compute(cut: Interval, work: Workspace) -> None:
         algorithm.prepare_blocks(work, w, geometry, cut, target[slice(*cut)])

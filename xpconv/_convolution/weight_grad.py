@@ -26,7 +26,6 @@ from xpconv._work import threads
 from xpconv._work.buffered import workspace
 from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
 FINEST = 16  # part of the room that the sums of a block of channels take, where they are put together by blocks
@@ -176,9 +175,9 @@ class _Sums:
 
     def begin(self, held: Held) -> None:
         """Make room for all partial sums at once, where loops write them and add them up."""
-        if isinstance(self.algorithm, CompiledWinograd):
-            shapes = ((len(self.stretches), *self.algorithm.domain(cut.geometry)) for cut in self.cuts)
-            self._stacks = [held.empty(shape, self.call.arithmetic.sums) for shape in shapes]
+        shapes = [self.algorithm.parts(cut.geometry) for cut in self.cuts]
+        sums = self.call.arithmetic.sums
+        self._stacks = [held.empty((len(self.stretches), *shape), sums) for shape in shapes if shape is not None]
 
     @property
     def items(self) -> list[tuple[Interval, Cut]]:
@@ -232,9 +231,7 @@ class _Sums:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
         if self.algorithm.clips and cut.geometry.mode == "zeros":
             pixels, place = inside(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
-            if isinstance(self.algorithm, CompiledWinograd):
-                return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place, out)
-            return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place)
+            return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place, out)
         if not self.plan.single_taps:
             behind = self.algorithm.behind(cut.geometry)
             pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)
@@ -252,7 +249,7 @@ class _Sums:
         number, part = item
         work.areas, geometry = self.plan.areas, self.cuts[number].geometry
         with self.quiet(work):
-            if self._stacks and isinstance(self.algorithm, CompiledWinograd):
+            if self._stacks:
                 found = self.algorithm.finish_all(work, self._stacks[number][part], geometry)
             else:
                 total, *others = (one[part] for one in partial[number :: len(self.cuts)])

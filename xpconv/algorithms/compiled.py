@@ -61,7 +61,7 @@ class Compiled(Algorithm):
     """The algorithm: sums of products, in other orders than `direct`."""
 
     exact = False  # floats round as gemm's do; integers are left to the others
-    clips = True
+    clips = in_place = True
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -183,7 +183,9 @@ class Compiled(Algorithm):
         """Cut a weight's gradient into partial sums over tiles."""
         return _sums(geometry, itemsize, tile, parts)
 
-    def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
+    def clipped_weight_grad(
+        self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place, out: Array | None = None
+    ) -> Array:
         """Give the part (…, C/G, 16), or of channels that are alone (KD, KH, KW, 1, V·8), of a tile's gradient."""
         sums = np.dtype(work.sums)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
