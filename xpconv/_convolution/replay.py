@@ -28,8 +28,9 @@ from xpconv._work import threads
 from xpconv._work.memory import Lasting, pool
 from xpconv._work.noted import Notes
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, whole
+from xpconv.algorithms.compiled import Compiled
 from xpconv.algorithms.compiled_winograd import CompiledWinograd
+from xpconv.algorithms.pieces import whole
 
 MOST_FLOPS = 1 << 22  # of a task that is noted: one thread does these in less time than it takes to find arrays
 Array = np.ndarray[Any, Any]
