@@ -1,7 +1,7 @@
 """Loops of max pooling's gradient along one axis, for all pixels that are a window's maximum.
 
-Arrays are (A, n, B) as in `lines`; ``place`` holds the kernel, the stride, the dilation, and the padding before the first
-pixel. Nothing is asked about NaN here: where a maximum is one, `top` says so.
+Arrays are (A, n, B) as in `lines`; ``place`` holds the kernel, the stride, the dilation, and the padding before the
+first pixel. Nothing is asked about NaN here: where a maximum is one, `top` says so.
 """
 
 from __future__ import annotations

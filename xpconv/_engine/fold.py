@@ -16,7 +16,7 @@ BACKWARDS = slice(None, None, -1)
 class Folding(NamedTuple):
     """Where a strip of the padding is added, and how."""
 
-    index: tuple[slice, ...]  # of the pixels that it repeats
+    pixels: tuple[slice, ...]  # that it repeats
     summed: tuple[int, ...]  # axes along which all of it repeats one pixel
     flipped: tuple[int, ...]  # axes along which it repeats them from the last to the first
 
@@ -47,7 +47,7 @@ class Folding(NamedTuple):
                 gradient = space.xp.sum(gradient, axis=axis, keepdims=True, dtype=gradient.dtype)
             for axis in self.flipped:
                 gradient = space.xp.flip(gradient, axis=axis)
-        return space.add_to(dx, self.index, gradient)
+        return space.add_to(dx, self.pixels, gradient)
 
 
 def add_strip(space: Space, dx: Array, strip: Strip, gradient: Array) -> Array:

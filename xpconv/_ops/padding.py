@@ -31,6 +31,7 @@ from xpconv._work.buffered import workspace
 LITTLE = 1 << 17  # elements of which all are set to zero in less time than those of the padding, piece by piece
 FEW = 64  # strips of a padding that are kept for the next call
 
+
 @keywords
 def pad(x: Array, padding: Padding, *, mode: PaddingMode = "zeros", layout: Layout = "channels_last") -> Array:
     """Pad the spatial axes of a batch of images (1, 2 or 3 spatial axes).

@@ -1,4 +1,4 @@
-"""The gradient of max pooling to all maxima of windows that share pixels, in compiled loops along one axis after another.
+"""The gradient of max pooling to all maxima of windows that share pixels, in compiled loops along axis after axis.
 
 The order of axes, taps and sums is that of NumPy's calls (`spread`), so the bits are the same. Where a maximum is NaN,
 the first NaN of its window has all of the gradient: those calls are NumPy's.

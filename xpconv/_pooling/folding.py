@@ -70,7 +70,7 @@ class _Axis:
         for group in groups:
             for pixel in range(group.pixels.start, group.pixels.stop):
                 reach[pixel].append(group.ahead)
-        # in the last unit that any window reaches all of them are there, and before it those of windows before the first
+        # units that as many windows reach as would if there were some beyond the ends
         fulls = [(max(own), line.count + min(own)) if own else (units[1], units[1]) for own in reach]
         rests, pixel = [], 0
         for full, same in itertools.groupby(fulls):
@@ -161,7 +161,7 @@ def _add_up(axes: tuple[_Axis, ...], units: tuple[Interval, ...], cols: Array, h
     # (n, *units, C) -> (n, units, stride, units, stride, …, C)
     home = home.reshape(home.shape[0], *itertools.chain.from_iterable(steps), home.shape[-1])
     # what begins with -0 ends as -0 if it is added to -0 alone; a window that is not there adds 0
-    home.fill(0 if home.dtype.kind in "iu" else home.dtype.type(-0.0) if home.dtype.kind == "f" else complex(-0.0, -0.0))
+    home.fill({"f": -0.0, "c": complex(-0.0, -0.0)}.get(home.dtype.kind, 0))
     whole = slice(None)
     for number, (axis, own) in enumerate(zip(axes, units, strict=True)):
         for missing, pixels in axis.ends(own):
