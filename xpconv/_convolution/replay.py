@@ -22,7 +22,7 @@ from xpconv._shapes.layout import in_layout
 from xpconv._work import threads
 from xpconv._work.memory import pool
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import whole
+from xpconv.algorithms.pieces import whole
 
 Array = np.ndarray[Any, Any]
 WORKSPACE = 1 << 19  # bytes of work memory that are kept between calls

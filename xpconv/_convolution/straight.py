@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
+from xpconv._compiled.rows import BLOCK
 from xpconv._convolution import strips
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import prepared, swapped
@@ -28,7 +29,8 @@ from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, Piece, Pieces, five, whole
+from xpconv.algorithms.compiled import Compiled
+from xpconv.algorithms.pieces import Piece, Pieces, five, pack, whole
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -42,8 +44,10 @@ class Loops:
     room: int  # how many numbers of work memory a worker takes
 
     @staticmethod
-    def on(geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array) -> Loops:
-        """Set them up on a packed weight, and plain arrays of one dtype."""
+    def on(
+        geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array, w: Array | None = None
+    ) -> Loops:
+        """Set them up on a packed weight, and plain arrays of one dtype; with `w` each piece packs its own part."""
         pieces, room = _LOOPS.pieces(geometry, target.itemsize, target.flags.c_contiguous)
         flat, dtype = pieces[0].flat, target.dtype
         run = build.get(_LOOPS.kernel(geometry), build.NAMES[dtype])
@@ -51,6 +55,9 @@ class Loops:
         images, places = five(x, flat), five(target, flat)
 
         def function(piece: Piece, own: Array) -> None:
+            if w is not None:
+                first, last = piece.blocks
+                pack(w[..., first * BLOCK : last * BLOCK], weight[first:last], 1)
             run(images, weight, b, places[piece.where], piece.numbers, own)
 
         return Loops(function, pieces, room)
@@ -79,9 +86,10 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Ar
     if not (_serves(call, plan) and geometry.positions and plain(x, sums)):
         return None
     with Held() as held:
-        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty)
+        shared = _LOOPS.room_for(geometry, np.dtype(sums), held.empty)
+        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty) if shared is None else shared
         target = np.empty(geometry.output_shape, sums)
-        loops = Loops.on(geometry, x, weight, b, target)
+        loops = Loops.on(geometry, x, weight, b, target, None if shared is None else w)
         if not _fits([loops], [weight], plan.workers, plan.workspace):
             return None
         run(loops.job, len(loops.pieces), loops.room, plan.workers, sums, held)

@@ -101,6 +101,10 @@ class Algorithm(ABC):
         """Name the compiled loops that `correlate` takes, or with `gradient` `weight_grad`; empty for none."""
         return ""
 
+    def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
+        """Say whether its compiled loops keep more sums at once than there are registers for in float64."""
+        return False
+
     def form(self, geometry: Geometry) -> Ints:
         """Give what the form of a prepared weight depends on, beside the weight: other numbers, another form."""
         return ()

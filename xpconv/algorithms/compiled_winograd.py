@@ -22,8 +22,8 @@ from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.base import Algorithm
-from xpconv.algorithms.compiled import Place, contiguous
 from xpconv.algorithms.cost import Work
+from xpconv.algorithms.pieces import Place, contiguous
 from xpconv.algorithms.winograd import Winograd, transform
 
 STRIP = 1 << 22  # bytes of a strip's transformed pixels and products
@@ -35,10 +35,11 @@ OWN = 128  # filters that a piece has at least then, since each transforms all p
 SUMS = 30 << 20  # bytes of partial sums of the weight's gradient, about
 MOST = 16  # pieces of a convolution
 PAYS = 4_000_000  # flops of a piece, some tenths of a millisecond
-# multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops'; as a number of a point,
-# either transform; elements that are moved as long as a number of the weight at a point is prepared, or one of a
-# partial sum of its gradient written, read and transformed
-MULTIPLIED, TRANSFORMED, PREPARED, SUMMED_UP = 0.16, 2.0, 5, 10
+# multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', and as a number of a point,
+# either transform, in the gradient; the same in what goes forward, three quarters of it, since matrix products take a
+# third longer than the plan charges them with; elements that are moved as long as a number of the weight at a point is
+# prepared, in that way too, or one of a partial sum of its gradient written, read and transformed
+GRADIENT, FORWARDS, PREPARED, SUMMED_UP = (0.16, 2.0), (0.115, 1.4), 3.5, 10
 
 
 class Strips(NamedTuple):
@@ -67,13 +68,17 @@ class CompiledWinograd(Winograd):
         """Name the loops."""
         return "tiles gradient" if gradient else "tiles"
 
+    def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
+        """Say whether there are too many sums at once for float64: always."""
+        return True
+
     def forward_work(self, geometry: Geometry) -> Work:
         """Transform, multiply, transform back, write."""
         packed = math.prod(self.blocks(geometry))
         return replace(
-            self._loops_work(geometry, self.room(geometry)),
+            self._loops_work(geometry, self.room(geometry), FORWARDS),
             prepared=packed,
-            fixed_moved=PREPARED * packed,
+            fixed_moved=round(PREPARED * packed),
         )
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
@@ -82,14 +87,14 @@ class CompiledWinograd(Winograd):
         sums = min(max(SUMS // (4 * domain), 1), MOST // 2)
         tiles = geometry.batch * math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         return replace(
-            self._loops_work(geometry, self._gradient_room(geometry)),
+            self._loops_work(geometry, self._gradient_room(geometry), GRADIENT),
             domain=domain,
             fixed_moved=SUMMED_UP * domain * sums,
             thick=-(-tiles // sums) * math.prod(step),  # a tile for each partial sum
         )
 
-    def _loops_work(self, geometry: Geometry, room: int) -> Work:
-        total, step = math.prod(self.points(geometry)), self.step(geometry)
+    def _loops_work(self, geometry: Geometry, room: int, rates: tuple[float, float]) -> Work:
+        (multiplied, transformed), total, step = rates, math.prod(self.points(geometry)), self.step(geometry)
         c, f = geometry.channels, geometry.filters
         tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         share = tiles / math.prod(geometry.output)
@@ -99,7 +104,7 @@ class CompiledWinograd(Winograd):
             moved=c + f,
             runs=1,
             calls=1,
-            fused=total * (MULTIPLIED * c * f + TRANSFORMED * (c + f)) * share,
+            fused=total * (multiplied * c * f + transformed * (c + f)) * share,
             step=step,
             thick=SHORTEST * math.prod(step),
             pays=PAYS,
