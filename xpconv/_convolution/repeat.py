@@ -38,11 +38,15 @@ COUNT = 512  # passes that are remembered, most of which came once
 
 
 def serves(plan: Plan) -> bool:
-    """Say whether a plan is one tile, of calls that can be noted."""
-    geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
-    noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
-    one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
-    return noted and one and geometry.mode == "zeros" and geometry.flops > 0
+    """Say whether a correlation is one tile, of calls that can be noted."""
+    return REGISTRY[plan.algorithm].noted(plan.geometry) and whole(plan)
+
+
+def whole(plan: Plan) -> bool:
+    """Say whether a plan is one tile of images as they are, which is not empty."""
+    geometry = plan.geometry
+    one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1
+    return one and not (plan.parts or plan.single_taps) and geometry.mode == "zeros" and geometry.flops > 0
 
 
 def weight_of(call: Call, plan: Plan, notes: Notes, w: Array) -> Array | Panels | None:
