@@ -33,6 +33,7 @@ class Planned(Protocol):
         """Give the bytes beside the result, at most."""
 
 
+KEPT = 1 << 17  # bytes of work memory that a pass has for itself, which are as soon filled as taken
 TOGETHER = 1 << 20  # bytes of work memory that passes have for themselves
 COUNT = 512  # passes that are remembered, most of which came once
 
@@ -110,7 +111,7 @@ class Repeats:
             return found.perform(arrays)
         if not found.again:
             return None
-        result, noted = _noted(note, call, plan, arrays, TOGETHER - self.nbytes)
+        result, noted = _noted(note, call, plan, arrays, min(KEPT, TOGETHER - self.nbytes))
         self._keep(key, _Met(call, plan, again=False) if noted is None else _Repeat(call, plan, noted))
         return result
 
