@@ -36,7 +36,8 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "weight": ("rows", "pack", "5v 5w i"),
     "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
     "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 5w 1i 1w"),
-    "channels": ("channels", "forward", "5r 5r 1r 5a 1i 1w"),
+    "windows": ("windows", "forward", "5r 5r 1r 5a 1i 1w"),
+    "windows gradient": ("windows_gradient", "weight_grad", "5r 5r 5w 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -64,6 +65,11 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "norms": ("norms", "forward", "5r 5w 1i 1i 5w"),
     "norms gradient": ("norms", "gradient", "5r 5r 5w 1i 1i 5w 5w"),
 }
+
+_WITH_PARTS = (  # modules with functions that loops call
+    *("rows", "dense", "tiles", "windows", "windows_gradient"),
+    *("averages", "boxes", "ties", "maxima", "maxima_gradient", "norms"),
+)
 
 DTYPES = ("float32", "float64")
 NAMES = {np.dtype(name): name for name in DTYPES}  # asking a dtype for its name takes microseconds
@@ -144,10 +150,11 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, dense, lanes, maxima, maxima_gradient, norms, rows, ties, tiles
+    from xpconv._compiled import lanes
 
     lanes.teach()
-    for module in (rows, dense, tiles, averages, boxes, maxima, maxima_gradient, norms, ties):
+    for name in _WITH_PARTS:
+        module = importlib.import_module(f"xpconv._compiled.{name}")
         for part in module.PARTS:
             register_jitable(part)
 

@@ -27,9 +27,20 @@ def store(array: Array, at: int, vector: Vector) -> None:
     array[at : at + LANES] = vector
 
 
+def turn(array: Array, at: int, step: int, vectors: tuple[Vector, ...]) -> None:
+    """Write the first numbers of eight vectors side by side, the second ones so many places on, and so forth."""
+    for k in range(LANES):
+        array[at + k * step : at + k * step + LANES] = [vector[k] for vector in vectors]
+
+
 def put(array: Array, at: int, number: Any) -> None:
     """Write a number."""
     array[at] = number
+
+
+def move(target: Array, at: int, source: Array, first: int) -> None:
+    """Copy a number."""
+    target[at] = source[first]
 
 
 def flat(array: Array) -> Array:
@@ -182,6 +193,38 @@ def teach() -> None:
         return types.void(array, types.intp, vector), build
 
     @intrinsic  # type: ignore[untyped-decorator]
+    def _turn(typing: Any, array: Any, at: Any, step: Any, vectors: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array_value, index, distance, whole = arguments
+            rows = cgutils.unpack_tuple(builder, whole, LANES)
+            kind = rows[0].type
+
+            def mixed(one: Any, other: Any, order: tuple[int, ...]) -> Any:
+                return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), LANES), order))
+
+            # what one instruction does with halves of four numbers: numbers alternate, then pairs, then the halves
+            for size, low, high in (
+                (1, (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)),
+                (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
+                (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
+            ):
+                found = list(rows)
+                for k in range(LANES):
+                    if k // size % 2 == 0:
+                        pair = rows[k], rows[k + size]
+                        first = k // (2 * size) * 2 * size + (2 * (k % size) if size == 2 else k % size)
+                        second = first + (size if size != 2 else 1)
+                        found[first], found[second] = mixed(*pair, low), mixed(*pair, high)
+                rows = found
+            for row in rows:
+                place = pointer(context, builder, signature.args[0], array_value, index)
+                builder.store(row, builder.bitcast(place, kind.as_pointer()), align=array.dtype.bitwidth // 8)
+                index = builder.add(index, distance)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, types.intp, vectors), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
     def _put(typing: Any, array: Any, at: Any, number: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array_value, index, value = arguments
@@ -189,6 +232,16 @@ def teach() -> None:
             return context.get_dummy_value()
 
         return types.void(array, types.intp, array.dtype), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _move(typing: Any, target: Any, at: Any, source: Any, first: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            target_value, index, source_value, other = arguments
+            number = builder.load(pointer(context, builder, signature.args[2], source_value, other))
+            builder.store(number, pointer(context, builder, signature.args[0], target_value, index))
+            return context.get_dummy_value()
+
+        return types.void(target, types.intp, source, types.intp), build
 
     @intrinsic  # type: ignore[untyped-decorator]
     def _splat(typing: Any, array: Any, at: Any) -> Any:
@@ -297,6 +350,8 @@ def teach() -> None:
     # Numba asks with an implementation's signature which function of a call is meant
     overload(load)(lambda array, at: lambda array, at: _load(array, at))
     overload(store)(lambda array, at, vector: lambda array, at, vector: _store(array, at, vector))
+    overload(turn)(lambda array, at, step, vectors: lambda array, at, step, vectors: _turn(array, at, step, vectors))
+    overload(move)(lambda target, at, source, first: lambda target, at, source, first: _move(target, at, source, first))
     overload(put)(lambda array, at, number: lambda array, at, number: _put(array, at, number))
     overload(flat)(lambda array: lambda array: array)
     overload(splat)(lambda array, at: lambda array, at: _splat(array, at))

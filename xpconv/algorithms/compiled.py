@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpconv._arrays.types import Array
-from xpconv._compiled import build, channels
+from xpconv._compiled import build
 from xpconv._compiled.filters import EDGE, SIDE
 from xpconv._compiled.lanes import LANES
 from xpconv._compiled.rows import BLOCK, TOGETHER
 from xpconv._shapes.cuts import Tiles, sizes, slices
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms import dense
+from xpconv.algorithms import dense, windows
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
 from xpconv.algorithms.pieces import Piece, Pieces, Place, Sums, contiguous, five, pack, three, whole
@@ -61,9 +61,9 @@ class Compiled(Algorithm):
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read twice."""
-        return self._work(geometry, _kind(geometry, gradient=True))
+        return self._work(geometry, _kind(geometry, gradient=True), gradient=True)
 
-    def _work(self, geometry: Geometry, kind: str) -> Work:
+    def _work(self, geometry: Geometry, kind: str, gradient: bool = False) -> Work:
         c, f = geometry.channels, geometry.filters
         fan, steps = c // geometry.groups, math.prod(geometry.stride[-2:])
         size = math.prod(_packed(geometry, kind))
@@ -73,8 +73,8 @@ class Compiled(Algorithm):
             fused = (GROUPS if _side_by_side(geometry) else SINGLE) * size + BEGUN * blocks
         elif kind == "groups":
             fused = GROUPS * size + LAID_OUT * fan * blocks * BLOCK * pixels + BEGUN * blocks
-        elif kind == "channels":
-            fused = FILTERS * size + LAID_OUT * c * pixels + 2 * BEGUN
+        elif kind == "windows":
+            fused = windows.fused(geometry, gradient)
         elif kind == "dense":
             fused = dense.fused(geometry)
         else:
@@ -90,12 +90,13 @@ class Compiled(Algorithm):
             moved=c * (pixels if kind == "depthwise" else 1) + f,
             runs=1,
             calls=1,
-            pays=PAYS if kind in ("depthwise", "groups") else PAY_FILTERS,
+            pays=PAYS if kind in ("depthwise", "groups", "windows") else PAY_FILTERS,
             fused=fused,
             read=max(fan * BLOCK - c, 0) if kind == "groups" else 0,
             prepared=size,
             fixed_moved=round(dense.PACKED * size) if kind == "dense" else 0,
             domain=math.prod(_summed(geometry)),
+            strip=windows.sums(geometry) if gradient and kind == "windows" else 0,
         )
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
@@ -107,16 +108,19 @@ class Compiled(Algorithm):
     ) -> Array:
         """(*kernel, C/G, F) -> (KD, KH, KW, 1, C) where channels are alone, itself if it is in order.
 
-        Else in an array that is made: three filters (3, KD, KH, KW, C), or blocks of filters (B, KD, KH, KW, C/G·16),
-        zeros behind the last.
+        (KD, KH, KW, C, F) for vectors of windows, itself too where no third filter has to be filled up. Else in an
+        array that is made: blocks of filters (B, KD, KH, KW, C/G·16), zeros behind the last.
         """
         kernel, kind = three(geometry.kernel, 1), _kind(geometry)
         if kind == "depthwise":
             return whole(w, dtype).reshape((*kernel, 1, geometry.channels))
-        target = make(_packed(geometry, kind), dtype)
-        if kind == "channels":
-            target[: geometry.filters] = w.reshape((*kernel, *w.shape[-2:])).transpose((4, 0, 1, 2, 3))
-            target[geometry.filters :] = 0
+        shape = _packed(geometry, kind)
+        if kind == "windows" and shape[-1] == geometry.filters and w.flags.c_contiguous:
+            return whole(w, dtype).reshape(shape)
+        target = make(shape, dtype)
+        if kind == "windows":
+            target[..., : geometry.filters] = w.reshape((*kernel, *w.shape[-2:]))
+            target[..., geometry.filters :] = 0
         else:
             pack(w, target, _parts(geometry, kind)[0])
         return target
@@ -201,7 +205,8 @@ class Compiled(Algorithm):
             rest = geometry.channels % LANES
             if rest:
                 total = np.concatenate((total[..., :-LANES], total[..., -rest:]), axis=-1)
-            return total.reshape(geometry.kernel_shape)
+        if kind in ("depthwise", "windows"):
+            return total.reshape((*geometry.kernel, -1, geometry.filters))
         groups, own = _parts(geometry, kind)
         parts = total.reshape((groups, -1, *total.shape[1:]))
         # (G, B/G, KD, KH, KW, C/G, 16) -> (KD, KH, KW, C/G, G, B/G·16)
@@ -236,10 +241,10 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
         return "depthwise"
     if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
         return "groups"
-    handful = geometry.groups == 1 and geometry.filters <= channels.MOST and geometry.channels % LANES == 0
-    if gradient or not (handful or geometry.channels // geometry.groups >= MANY_CHANNELS):
-        return "filters"
-    return "channels" if handful else "dense"
+    if gradient or geometry.channels // geometry.groups < MANY_CHANNELS:
+        return "windows" if windows.takes(geometry, gradient) else "filters"
+    few = geometry.filters < LANES and windows.serves(geometry)
+    return "windows" if few and windows.fused(geometry) < dense.fused(geometry) else "dense"
 
 
 def _side_by_side(geometry: Geometry) -> bool:
@@ -252,22 +257,24 @@ def _packed(geometry: Geometry, kind: str) -> Ints:
     kernel = three(geometry.kernel, 1)
     if kind == "depthwise":
         return *kernel, 1, geometry.channels
-    if kind == "channels":
-        return channels.MOST, *kernel, geometry.channels
+    if kind == "windows":
+        return *kernel, geometry.channels, windows.padded(geometry.filters)
     groups, own = _parts(geometry, kind)
     return groups * -(-own // BLOCK), *kernel, geometry.channels // geometry.groups * BLOCK
 
 
 def _summed(geometry: Geometry) -> Ints:
     """Give the shape of a part of a weight's gradient as the loops sum it: of whole vectors."""
-    *axes, last = _packed(geometry, _kind(geometry, gradient=True))
-    return *axes, -(-last // LANES) * LANES
+    kind = _kind(geometry, gradient=True)
+    *axes, last = _packed(geometry, kind)
+    return (*axes, geometry.filters) if kind == "windows" else (*axes, -(-last // LANES) * LANES)
 
 
 def _finished(geometry: Geometry) -> Ints:
     """Give the shape of the same numbers with input channels as the axis ahead of the last."""
     shape = _summed(geometry)
-    return shape if _kind(geometry) == "depthwise" else (*shape[:-1], shape[-1] // BLOCK, BLOCK)
+    alone = _kind(geometry, gradient=True) in ("depthwise", "windows")
+    return shape if alone else (*shape[:-1], shape[-1] // BLOCK, BLOCK)
 
 
 class _Layout(NamedTuple):
@@ -305,15 +312,17 @@ def _layout(
         row = lines * strides[2] * across * fan * BLOCK  # of a block
         blocks = min(-(-geometry.filters // BLOCK), max(1, RING // (row * itemsize)))
         chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
+    elif kind == "windows":
+        (chunk, ring), before = windows.band(geometry, output, itemsize, gradient), 0
     elif kind == "dense":
         chunk, rows, ring = dense.tile(geometry, output, itemsize)
         before, more = dense.room(0), (rows, 0, dense.blocks_of(geometry))
-    elif kind != "depthwise":
+    elif kind == "filters":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
         ring, before = lines * across * geometry.channels, BLOCK + SIDE
     axes = zip(three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk, *more], np.intp)
-    if gradient and kind != "depthwise":
+    if gradient and kind in ("filters", "groups"):
         before = columns * BLOCK + SIDE
     return _Layout(numbers, ring + before, flat)
 
@@ -323,7 +332,7 @@ def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
     if _kind(geometry) == "dense":
         return _dense_pieces(geometry, itemsize)
-    pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
+    pays = (PAYS if _kind(geometry) in ("depthwise", "groups", "windows") else PAY_FILTERS) // 2
     count = min(max(geometry.flops // pays, 1), MOST)
     alone = -(-geometry.batch // count)  # images of a piece
     along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
