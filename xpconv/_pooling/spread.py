@@ -13,11 +13,16 @@ from xpconv._arrays.scatter import flattened
 from xpconv._pooling.lines import Parts, Strided, Tap
 from xpconv._pooling.reduce import Rule, Runs, Taps, accumulate, along, shape_along
 from xpconv._pooling.windows import Windows
+from xpconv._shapes.cuts import Tiles, block
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, Tape, at_once
 
 Array = np.ndarray[Any, Any]
+
+# terms of a sum from which its pixels are summed up side by side and then moved, where they lie apart in memory with so
+# many numbers in a row at most; and the numbers that are summed up at once
+MANY, SHORT, PIECE = 8, 256, 1 << 13
 
 
 class MaximumGradient:
@@ -228,6 +233,9 @@ def _sum_along(
         target = out[along(axis, slice(residue, None, line.stride))]
         count = target.shape[axis + 1]
         found, filled = spans(line, residue, count, start // line.stride)
+        if line.stride > 1 and len(found) >= MANY and math.prod(out.shape[axis + 2 :]) <= SHORT:
+            _sum_in_pieces(work, shares, axis, before, (found, filled), target)
+            continue
         if filled:
             target.fill(0)
         terms = (
@@ -238,6 +246,29 @@ def _sum_along(
             for span in found
         )
         accumulate(at_once, rule, target, terms, filled=filled)
+
+
+def _sum_in_pieces(
+    work: BufferedWorkspace, shares: Array, axis: int, before: int, terms: tuple[list[Span], bool], target: Array
+) -> None:
+    """Sum up pixels of one residue, which lie apart, in pieces that lie side by side; `before`: the first window."""
+    found, filled = terms
+    rule = Rule(np.add, shares.dtype)
+    for piece in Tiles(target.shape, block(target.shape, PIECE)):
+        low, high = piece[axis + 1]
+        home = work.buffer("piece", [b - a for a, b in piece], shares.dtype)
+        if filled:
+            home.fill(0)
+        own = [slice(*interval) for interval in piece]
+        parts = []
+        for span in found:
+            first, last = max(span.low, low), min(span.high, high)
+            if first < last:
+                own[axis + 1] = slice(first + span.window - before, last + span.window - before)
+                whole = last - first == high - low
+                parts.append((home if whole else home[along(axis, slice(first - low, last - low))], shares[tuple(own)]))
+        accumulate(at_once, rule, home, parts, filled=filled)
+        target[tuple(slice(*interval) for interval in piece)] = home
 
 
 class Span(NamedTuple):
