@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, Tape, at_once
 
 Array = np.ndarray[Any, Any]
+Along = Callable[[Array, Strided, int, tuple[Interval, Interval], Array], bool]
 
 # terms of a sum from which its pixels are summed up side by side and then moved, where they lie apart in memory with so
 # many numbers in a row at most; and the numbers that are summed up at once
@@ -204,18 +205,27 @@ def add_at(home: Array, places: Array, gradient: Array) -> None:
 
 
 def spread_sum(
-    work: BufferedWorkspace, shares: Array, windows: Windows, region: Region, box: Region, out: Array | None
+    work: BufferedWorkspace,
+    shares: Array,
+    windows: Windows,
+    region: Region,
+    box: Region,
+    out: Array | None,
+    along_axis: Along | None = None,
 ) -> Array:
     """Sum for each pixel of a box the shares of the windows that read it, which are a region of windows.
 
-    The last axis is taken first, while there are few rows; the result is in `out`, if there is one.
+    The last axis is taken first, while there are few rows; the result is in `out`, if there is one. `along_axis` sums
+    along an axis, or says that it does not.
     """
     for axis in reversed(range(windows.rank)):
         low, high = box[1 + axis]
         target = out if axis == 0 else None
         if target is None:
             target = work.buffer(f"spread {axis % 2}", shape_along(shares, axis, high - low), shares.dtype)
-        _sum_along(work, shares, windows.lines[axis], axis, (region[1 + axis], box[1 + axis]), target)
+        one = shares, windows.lines[axis], axis, (region[1 + axis], box[1 + axis]), target
+        if along_axis is None or not along_axis(*one):
+            _sum_along(work, *one)
         shares = target
     return shares
 
