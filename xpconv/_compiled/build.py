@@ -41,6 +41,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
     "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
+    "dense": ("dense", "forward", "5r 5r 1r 5a 1i 1w"),
     "tiles": ("tiles", "forward", "4r 4r,4w 1r 4a 1i 1r 1w"),
     "tiles gradient": ("tiles", "weight_grad", "4r 4r 3w 1i 1r 1w"),
     "tiles finish": ("tiles", "finish", "4a 4w 1i 1r 1w"),
@@ -145,10 +146,10 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, norms, rows, ties, tiles
+    from xpconv._compiled import averages, boxes, dense, lanes, maxima, maxima_gradient, norms, rows, ties, tiles
 
     lanes.teach()
-    for module in (rows, tiles, averages, boxes, maxima, maxima_gradient, norms, ties):
+    for module in (rows, dense, tiles, averages, boxes, maxima, maxima_gradient, norms, ties):
         for part in module.PARTS:
             register_jitable(part)
 

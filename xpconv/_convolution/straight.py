@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
+from xpconv._compiled.rows import BLOCK
 from xpconv._convolution import strips
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import prepared, swapped
@@ -28,8 +29,8 @@ from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, Piece, five, whole
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
+from xpconv.algorithms.compiled import Compiled
+from xpconv.algorithms.pieces import Piece, Pieces, five, pack, whole
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -43,8 +44,10 @@ class Loops:
     room: int  # how many numbers of work memory a worker takes
 
     @staticmethod
-    def on(geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array) -> Loops:
-        """Set them up on a packed weight, and plain arrays of one dtype."""
+    def on(
+        geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array, w: Array | None = None
+    ) -> Loops:
+        """Set them up on a packed weight, and plain arrays of one dtype; with `w` each piece packs its own part."""
         pieces, room = _LOOPS.pieces(geometry, target.itemsize, target.flags.c_contiguous)
         flat, dtype = pieces[0].flat, target.dtype
         run = build.get(_LOOPS.kernel(geometry), build.NAMES[dtype])
@@ -52,6 +55,9 @@ class Loops:
         images, places = five(x, flat), five(target, flat)
 
         def function(piece: Piece, own: Array) -> None:
+            if w is not None:
+                first, last = piece.blocks
+                pack(w[..., first * BLOCK : last * BLOCK], weight[first:last], 1)
             run(images, weight, b, places[piece.where], piece.numbers, own)
 
         return Loops(function, pieces, room)
@@ -62,6 +68,11 @@ class Loops:
 
 
 _LOOPS = Compiled()
+
+
+def pieces(geometry: Geometry, itemsize: int) -> Pieces:
+    """Give the pieces of a convolution, and how many numbers of work memory a worker takes."""
+    return _LOOPS.pieces(geometry, itemsize)
 
 
 def multiplies(plan: Plan) -> bool:
@@ -75,9 +86,10 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Ar
     if not (_serves(call, plan) and geometry.positions and plain(x, sums)):
         return None
     with Held() as held:
-        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty)
+        shared = _LOOPS.room_for(geometry, np.dtype(sums), held.empty)
+        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty) if shared is None else shared
         target = np.empty(geometry.output_shape, sums)
-        loops = Loops.on(geometry, x, weight, b, target)
+        loops = Loops.on(geometry, x, weight, b, target, None if shared is None else w)
         if not _fits([loops], [weight], plan.workers, plan.workspace):
             return None
         run(loops.job, len(loops.pieces), loops.room, plan.workers, sums, held)
@@ -165,8 +177,7 @@ def _keep(own: Array) -> None:
 def _serves(call: Call, plan: Plan) -> bool:
     """Say whether a pass is in loops on plain arrays, of one block of channels."""
     whole_call = call.lens is None and call.layout == "channels_last" and plan.geometry.mode == "zeros"
-    compiled = isinstance(REGISTRY[plan.algorithm], Compiled)
-    return bool(compiled and whole_call and plan.pieces[1] == 1 and not plan.parts)
+    return bool(REGISTRY[plan.algorithm].in_place and whole_call and plan.pieces[1] == 1 and not plan.parts)
 
 
 def _fits(every: Sequence[Loops], weights: Sequence[Array], workers: int, workspace: int) -> bool:
@@ -185,9 +196,9 @@ def jobs_for(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task: pieces of compiled loops where its arrays are for that, or tiles."""
     call, plan = task.call, task.plan
     algorithm = REGISTRY[plan.algorithm]
-    if isinstance(algorithm, CompiledWinograd) and call.lens is None:
-        return strips.jobs(task, algorithm, result, held) or correlate_jobs(task, result, held)
-    if not (isinstance(algorithm, Compiled) and call.lens is None and plan.pieces[1] == 1):
+    if algorithm.in_strips and call.lens is None:
+        return strips.jobs(task, result, held) or correlate_jobs(task, result, held)
+    if not (algorithm.in_place and call.lens is None and plan.pieces[1] == 1):
         return correlate_jobs(task, result, held)
     sums = np.dtype(call.arithmetic.sums)
     task = task if task.ready else replace(task, ready=(prepared(call, plan, task.w, held),))

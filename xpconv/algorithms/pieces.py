@@ -1,0 +1,72 @@
+"""What compiled loops are given: pieces of a convolution, arrays in one piece and of five axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpconv._arrays.types import Array
+from xpconv._compiled import build
+from xpconv._shapes.geometry import Interval, Ints
+from xpconv._work.workspace import Workspace
+
+Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
+
+
+class Piece(NamedTuple):
+    """A part of a convolution, or of a weight's gradient, that the loops do in one go."""
+
+    where: tuple[slice, ...]  # of the five axes of a result that lies in one piece; of the output's gradient
+    numbers: Array  # what the loops know of it
+    flat: bool  # all spatial axes are taken as one
+    blocks: Interval = (0, 0)  # of the packed weight, that no other piece reads
+
+
+class Pieces(NamedTuple):
+    """What the loops do of a convolution, and how many numbers of work memory a worker takes."""
+
+    each: tuple[Piece, ...]
+    room: int
+
+
+class Sums(NamedTuple):
+    """The partial sums of a weight's gradient, piece by piece, and how many numbers of work memory a worker takes."""
+
+    each: tuple[tuple[Piece, ...], ...]
+    room: int
+
+
+def pack(w: Array, target: Array, groups: int) -> None:
+    """(*kernel, C/G, F) -> (B, KD, KH, KW, C/G·16), as `_compiled.rows.pack` does."""
+    if w.dtype != target.dtype or not w.flags.aligned:
+        w = np.array(w, target.dtype)
+    w = w.reshape((*three(w.shape[:-2], 1), *w.shape[-2:]))
+    build.get("weight", build.NAMES[target.dtype])(w, target, groups)
+
+
+def whole(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Give an array in one piece in a dtype: itself, or a copy."""
+    plain = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    return array if plain else np.array(array, dtype, order="C")
+
+
+def contiguous(work: Workspace, name: str, array: Array) -> Array:
+    """Give an array in one piece in the dtype of the sums: itself, or a copy in a buffer."""
+    if array.flags.c_contiguous and array.flags.aligned and array.dtype == work.sums:
+        return array
+    target = work.buffer(name, array.shape, np.dtype(work.sums))  # type: ignore[attr-defined]
+    work.do(np.copyto, target, array)
+    return target
+
+
+def three(axes: Ints, fill: int) -> Ints:
+    """Give three spatial axes, the first of them `fill` if there are less."""
+    return (fill,) * (3 - len(axes)) + axes
+
+
+def five(array: Array, flat: bool) -> Array:
+    """(n, *spatial, C) -> (n, D, H, W, C), or (n, 1, 1, D·H·W, C)."""
+    axes = (1, 1, math.prod(array.shape[1:-1])) if flat else three(array.shape[1:-1], 1)
+    return array.reshape((array.shape[0], *axes, array.shape[-1]))
