@@ -193,15 +193,16 @@ def _add_up(
     rank, channels = len(axes), home.shape[-1]
     # (n, *O, *K, C) -> (n, O, K, O, K, …, C)
     turn = (0, *itertools.chain.from_iterable((1 + a, 1 + rank + a) for a in range(rank)), 2 * rank + 1)
-    cols, lead = cols.transpose(turn), (whole,)
+    cols = cols.transpose(turn)
     if planes:  # (n, …, C) -> (n, C, …), each channel with rows of memory of its own
-        home, cols, lead = np.moveaxis(home, -1, 1), np.moveaxis(cols, -1, 1), (whole, whole)
+        home, cols = np.moveaxis(home, -1, 1), np.moveaxis(cols, -1, 1)
     elif loop is not None:  # neighbouring pixels and taps are one row with their channels
         home, cols = (array.reshape(*array.shape[:-2], -1) for array in (home, cols))
     together = channels if loop is not None and not planes else 1
-    more = (np.newaxis,) * (7 - home.ndim + planes) if loop is not None else ()
+    lead = (*(np.newaxis,) * (7 - home.ndim + planes if loop is not None else 0), *(whole,) * (1 + planes))
     for groups in itertools.product(*(axis.groups for axis in axes)):
-        source, place = [*more, *lead], [*more, *lead]
+        source: list[Any] = list(lead)
+        place = source.copy()
         for axis, group, own in zip(axes, groups, units, strict=True):
             windows, reached = axis.meeting(group, own)
             source += [windows, group.taps]
