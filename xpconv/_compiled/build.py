@@ -58,6 +58,8 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "ties along": ("ties", "give", "3r 3r 3r 3w 1i 1i i"),
     "averages": ("averages", "forward", "5r 5w 1i 1i 1w 1r"),
     "averages gradient": ("averages", "gradient", "5r 5w 1i 1i 1w 1w 1r"),
+    "long averages gradient": ("spans", "sums", "3r 3w 1i i"),
+    "fold": ("sums", "add", "7a 7v"),
     "first along": ("lines", "first", "3r 3w 3s 1i"),
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
