@@ -10,7 +10,9 @@ import pytest
 import xpconv as xc
 from tests.memory import beside
 from xpconv import bounds
+from xpconv._arrays import call
 from xpconv._convolution import weight
+from xpconv._convolution.repeat import repeats
 from xpconv._plan import choose as _plan
 from xpconv._plan import input_grad as _gradient_plan
 from xpconv._work import panels as _panels
@@ -31,6 +33,8 @@ def with_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget() -> None:
+    call.forget()
+    repeats.forget()
     _plan._plan.cache_clear()
     _gradient_plan.forget()
     _products.piece.cache_clear()

@@ -30,8 +30,7 @@ from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
-from xpconv.algorithms.pieces import Piece, five, pack, whole
+from xpconv.algorithms.pieces import Piece, Pieces, five, pack, whole
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -69,6 +68,11 @@ class Loops:
 
 
 _LOOPS = Compiled()
+
+
+def pieces(geometry: Geometry, itemsize: int) -> Pieces:
+    """Give the pieces of a convolution, and how many numbers of work memory a worker takes."""
+    return _LOOPS.pieces(geometry, itemsize)
 
 
 def multiplies(plan: Plan) -> bool:
@@ -173,8 +177,7 @@ def _keep(own: Array) -> None:
 def _serves(call: Call, plan: Plan) -> bool:
     """Say whether a pass is in loops on plain arrays, of one block of channels."""
     whole_call = call.lens is None and call.layout == "channels_last" and plan.geometry.mode == "zeros"
-    compiled = isinstance(REGISTRY[plan.algorithm], Compiled)
-    return bool(compiled and whole_call and plan.pieces[1] == 1 and not plan.parts)
+    return bool(REGISTRY[plan.algorithm].in_place and whole_call and plan.pieces[1] == 1 and not plan.parts)
 
 
 def _fits(every: Sequence[Loops], weights: Sequence[Array], workers: int, workspace: int) -> bool:
@@ -193,9 +196,9 @@ def jobs_for(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task: pieces of compiled loops where its arrays are for that, or tiles."""
     call, plan = task.call, task.plan
     algorithm = REGISTRY[plan.algorithm]
-    if isinstance(algorithm, CompiledWinograd) and call.lens is None:
-        return strips.jobs(task, algorithm, result, held) or correlate_jobs(task, result, held)
-    if not (isinstance(algorithm, Compiled) and call.lens is None and plan.pieces[1] == 1):
+    if algorithm.in_strips and call.lens is None:
+        return strips.jobs(task, result, held) or correlate_jobs(task, result, held)
+    if not (algorithm.in_place and call.lens is None and plan.pieces[1] == 1):
         return correlate_jobs(task, result, held)
     sums = np.dtype(call.arithmetic.sums)
     task = task if task.ready else replace(task, ready=(prepared(call, plan, task.w, held),))

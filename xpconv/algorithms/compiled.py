@@ -41,7 +41,7 @@ class Compiled(Algorithm):
     """The algorithm: sums of products, in other orders than `direct`."""
 
     exact = False  # floats round as gemm's do; integers are left to the others
-    clips = True
+    clips = in_place = True
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -162,7 +162,7 @@ class Compiled(Algorithm):
         numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, solid=solid)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         run, bias = build.get(name, build.NAMES[sums]), whole(bias, sums)
-        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
+        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)
         return out
 
     def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> Pieces:
@@ -176,7 +176,9 @@ class Compiled(Algorithm):
         """Cut a weight's gradient into partial sums over tiles."""
         return _sums(geometry, itemsize, tile, parts)
 
-    def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
+    def clipped_weight_grad(
+        self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place, out: Array | None = None
+    ) -> Array:
         """Give the part (…, C/G, 16), or of channels that are alone (KD, KH, KW, 1, V·8), of a tile's gradient."""
         sums = np.dtype(work.sums)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)

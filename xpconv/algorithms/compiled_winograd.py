@@ -55,7 +55,7 @@ class Strips(NamedTuple):
 class CompiledWinograd(Winograd):
     """The algorithm."""
 
-    clips = True
+    clips = in_strips = True
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -75,7 +75,7 @@ class CompiledWinograd(Winograd):
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Transform, multiply, transform back, write."""
-        packed = math.prod(self.packed(geometry))
+        packed = math.prod(self.blocks(geometry))
         return replace(
             self._loops_work(geometry, self.room(geometry), FORWARDS),
             prepared=packed,
@@ -128,11 +128,11 @@ class CompiledWinograd(Winograd):
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(KH, KW, C, F) -> blocks of filters (B, P, C + 1, 16), zeros behind the last filter and channel."""
         if out is None:
-            out = np.empty(self.packed(geometry), np.dtype(work.sums))
+            out = np.empty(self.blocks(geometry), np.dtype(work.sums))
         self.prepare_blocks(work, w, geometry, (0, len(out)), out)
         return out
 
-    def packed(self, geometry: Geometry) -> Ints:
+    def blocks(self, geometry: Geometry) -> Ints:
         """Give the shape of a prepared weight."""
         return -(-geometry.filters // BLOCK), math.prod(self.points(geometry)), geometry.channels + 1, BLOCK
 
@@ -174,7 +174,7 @@ class CompiledWinograd(Winograd):
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
         if out is None or not out.flags.aligned:
             out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
-        work.do(  # type: ignore[attr-defined]
+        work.do(
             build.get("tiles", sums.name),
             contiguous(work, "images", x),
             (_no_kernel(sums.name), weight),
@@ -191,7 +191,7 @@ class CompiledWinograd(Winograd):
     ) -> Array:
         """Give the part (P, C, F) that a tile's gradient (n, *output, F) has in the sum; in `out`, if there is one."""
         sums = np.dtype(work.sums)
-        found: Array = work.buffer("weight", self.domain(geometry), sums) if out is None else out  # type: ignore[attr-defined]
+        found: Array = work.buffer("weight", self.parts(geometry), sums) if out is None else out  # type: ignore[attr-defined]
         build.get("tiles gradient", sums.name)(
             contiguous(work, "images", x),
             contiguous(work, "gradient", dz),
@@ -202,7 +202,7 @@ class CompiledWinograd(Winograd):
         )
         return found
 
-    def domain(self, geometry: Geometry) -> Ints:
+    def parts(self, geometry: Geometry) -> Ints:
         """Give the shape (P, C, F) of a sum."""
         return math.prod(self.points(geometry)), geometry.channels, geometry.filters
 
@@ -318,7 +318,7 @@ def _pieces(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strips, ..
             tiles = _even((last - first) * (stop - start) * across, strip)
             where = slice(first, last), part, slice(0, geometry.output[1]), slice(0, geometry.filters)
             numbers = _numbers(algorithm, geometry, place, tiles, NONE)
-            found.append(Strips(where, numbers, slice(0, algorithm.packed(geometry)[0])))
+            found.append(Strips(where, numbers, slice(0, algorithm.blocks(geometry)[0])))
     return tuple(found)
 
 
@@ -329,7 +329,7 @@ def _own_filters(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strip
 
 def _is_alone(algorithm: CompiledWinograd, geometry: Geometry) -> bool:
     """Say whether all tiles are one strip, and the weight is most of what is written and read."""
-    large = 4 * math.prod(algorithm.packed(geometry)) >= LARGE
+    large = 4 * math.prod(algorithm.blocks(geometry)) >= LARGE
     return large and _tiles(algorithm, geometry)[2] <= _strip_of(algorithm, geometry)
 
 
@@ -340,7 +340,7 @@ def _tiles(algorithm: CompiledWinograd, geometry: Geometry) -> Ints:
 
 
 def _by_filters(algorithm: CompiledWinograd, geometry: Geometry, *, own: bool) -> tuple[Strips, ...]:
-    found, blocks = [], algorithm.packed(geometry)[0]
+    found, blocks = [], algorithm.blocks(geometry)[0]
     tiles = _even(_tiles(algorithm, geometry)[2], _strip_of(algorithm, geometry))
     for start, stop in intervals(blocks, OWN // BLOCK):
         place = 0, tuple(-before for before, _ in geometry.padding)

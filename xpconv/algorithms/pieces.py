@@ -57,7 +57,7 @@ def contiguous(work: Workspace, name: str, array: Array) -> Array:
     if array.flags.c_contiguous and array.flags.aligned and array.dtype == work.sums:
         return array
     target = work.buffer(name, array.shape, np.dtype(work.sums))  # type: ignore[attr-defined]
-    work.do(np.copyto, target, array)  # type: ignore[attr-defined]
+    work.do(np.copyto, target, array)
     return target
 
 
