@@ -40,7 +40,7 @@ ALONE = 50_000_000  # flops up to which a second thread is woken too late to gai
 # either transform, in the gradient; the same in what goes forward, three quarters of it, since matrix products take a
 # third longer than the plan charges them with; elements that are moved as long as a number of the weight at a point is
 # prepared, in that way too, or one of a partial sum of its gradient written, read and transformed
-GRADIENT, FORWARDS, PREPARED, SUMMED_UP = (0.16, 2.0), (0.115, 1.4), 3.5, 10
+GRADIENT, FORWARDS, PREPARED, SUMMED_UP = (0.16, 2.0), (0.115, 1.4), 2.8, 10
 
 
 class Strips(NamedTuple):
