@@ -204,7 +204,7 @@ def test_many_channels_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatc
     assert np.abs(wanted).max() > 0
     assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all()
     module, cut = importlib.import_module("xpconv.algorithms.compiled"), 0
-    for limits in ({"PAYS": 1000, "SHARED": 1}, {"PAYS": 1000, "PIXELS": 1}):
+    for limits in ({"ALONE": 0, "PAYS": 1000, "SHARED": 1}, {"ALONE": 0, "PAYS": 1000, "PIXELS": 1}):
         module._layout.cache_clear(), module._pieces.cache_clear()
         with monkeypatch.context() as patch:
             for limit, value in limits.items():
