@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
@@ -11,7 +12,6 @@ from xpconv._arrays.views import fresh, plain
 from xpconv._engine.jobs import Jobs, run
 from xpconv._shapes.cuts import Tiles, block, slices
 from xpconv._shapes.geometry import Ints, Region
-from xpconv._work.workspace import Workspace
 
 STRETCH = 128  # numbers that are summed one after another
 TILE = 1 << 19  # numbers that a thread sums at once
@@ -24,26 +24,37 @@ def bias_grad(call: Call, dz: Array, shape: Ints) -> Array:
 
     `shape` is (n, *pixels).
     """
-    xp, traits, sums = call.xp, call.traits, call.arithmetic.sums
     positions, filters = math.prod(shape), dz.shape[-1]
     if positions == 0:
-        return call.space.zeros((filters,), sums)
+        return call.space.zeros((filters,), call.arithmetic.sums)
     dz = plain(dz)
+    jobs = Jobs(lambda region, work: part(call, dz, region), regions(shape, filters, call.traits))
+    count = positions * filters
+    found = run([jobs], call.space, call.arithmetic, workers(call), count, collect=True, blas=False)
+    return joined(call, found, shape)
 
-    def compute(region: Region, work: Workspace) -> Array:
-        total = dz[slices(region)]
-        if traits.buffers and total.flags.c_contiguous:
-            return _row_sum(xp, total.reshape(-1, filters), sums)
-        for axis in reversed(range(total.ndim - 1)):
-            total = _axis_sum(xp, total, axis, sums)
-        return total
 
-    jobs = Jobs(compute, _tiles(shape, filters, traits))
-    threads = max(1, min(call.options.threads, call.options.max_workspace // SHARE))
-    found = run([jobs], call.space, call.arithmetic, threads, positions * filters, collect=True, blas=False)
+def workers(call: Call) -> int:
+    """Give how many threads may sum side by side."""
+    return max(1, min(call.options.threads, call.options.max_workspace // SHARE))
+
+
+def part(call: Call, dz: Array, region: Region) -> Array:
+    """Sum a tile."""
+    total, sums = dz[slices(region)], call.arithmetic.sums
+    if call.traits.buffers and total.flags.c_contiguous:
+        return _row_sum(call.xp, total.reshape(-1, dz.shape[-1]), sums)
+    for axis in reversed(range(total.ndim - 1)):
+        total = _axis_sum(call.xp, total, axis, sums)
+    return total
+
+
+def joined(call: Call, parts: Sequence[Array], shape: Ints) -> Array:
+    """Add the sums of the tiles up in pairs."""
+    found = list(parts)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
-    return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
+    return fresh(call.xp, found[0]) if math.prod(shape) == 1 else found[0]  # a single pixel is a view of dz
 
 
 def additions(shape: Ints, filters: int, traits: Traits) -> int:
@@ -52,7 +63,7 @@ def additions(shape: Ints, filters: int, traits: Traits) -> int:
         return 0
     if not traits.mutable:  # may be compiled, and a compiler may make one sum of several
         return math.prod(shape) - 1
-    tiles = _tiles(shape, filters, traits)
+    tiles = regions(shape, filters, traits)
     pixels = math.prod(tiles.tile)
     together = min(max(WIDE // filters, 1), pixels)
     # axis by axis, or all pixels in a row: some side by side, those, and the pixels that are left; then pairs of tiles
@@ -70,7 +81,7 @@ def _row_sum(xp: Namespace, pixels: Array, sums: DType) -> Array:
     return total + _axis_sum(xp, pixels[whole:], 0, sums) if whole < count else total
 
 
-def _tiles(shape: Ints, filters: int, traits: Traits) -> Tiles:
+def regions(shape: Ints, filters: int, traits: Traits) -> Tiles:
     """Cut the pixels into the tiles that are summed side by side."""
     split = traits.threads and math.prod(shape) * filters > TILE
     return Tiles(shape, block(shape, max(TILE // filters, 1)) if split else shape)

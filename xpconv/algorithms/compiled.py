@@ -9,7 +9,7 @@ added to it in a fixed order.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -125,7 +125,7 @@ class Compiled(Algorithm):
         """
         kernel, kind = _three(geometry.kernel, 1), _kind(geometry)
         if kind == "depthwise":
-            return whole(w, dtype).reshape((*kernel, 1, geometry.channels))
+            return alone(w, geometry, dtype)
         if w.dtype != dtype or not w.flags.aligned:
             w = np.array(w, dtype)
         w, target = w.reshape((*kernel, *w.shape[-2:])), make(_packed(geometry, kind), dtype)
@@ -178,6 +178,17 @@ class Compiled(Algorithm):
         `solid`: the result has no gaps.
         """
         return _pieces(geometry, itemsize, solid)
+
+    def strided(self, geometry: Geometry) -> bool:
+        """Say whether the gradient of the images is one loop over all phases."""
+        if math.prod(geometry.stride) == 1 or not geometry.depthwise or geometry.channels < BLOCK:
+            return False
+        phases = [phase.geometry for phase in geometry.phases if phase.geometry is not None]
+        return all(_kind(phase) == "depthwise" for phase in phases)
+
+    def gradient_pieces(self, geometry: Geometry) -> Pieces:
+        """Cut that gradient into pieces that pay for a thread."""
+        return _gradient_pieces(geometry)
 
     def sums(self, geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
         """Cut a weight's gradient into partial sums over tiles."""
@@ -279,6 +290,11 @@ def whole(array: Array, dtype: np.dtype[Any]) -> Array:
     return array if plain else np.array(array, dtype, order="C")
 
 
+def alone(w: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Array:
+    """(*kernel, 1, C) -> (KD, KH, KW, 1, C), itself if it is in order."""
+    return whole(w, dtype).reshape((*_three(geometry.kernel, 1), 1, geometry.channels))
+
+
 def contiguous(work: Workspace, name: str, array: Array) -> Array:
     """Give an array in one piece in the dtype of the sums: itself, or a copy in a buffer."""
     if array.flags.c_contiguous and array.flags.aligned and array.dtype == work.sums:
@@ -347,24 +363,47 @@ def _layout(
 def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
     pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
-    count = min(max(geometry.flops // pays, 1), MOST)
-    alone = -(-geometry.batch // count)  # images of a piece
-    along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
-    rows, found, room = -(-output[0] // along), [], 0
-    for n in range(0, geometry.batch, alone):
-        for start in range(0, output[0], rows):
-            stop = min(start + rows, output[0])
-            leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
-            numbers, size, flat = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
-            solid = flat  # the first is the largest, and the others are taken as it is
-            part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
-            axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
-            if flat:
-                size_of = math.prod(output[1:])
-                axes = (every, every, slice(start * size_of, stop * size_of))
-            found.append(Piece((slice(n, n + alone), *axes), numbers, flat))
-            room = max(room, size)
+    found, room, every = [], 0, slice(None)
+    for images, start, stop in _stretches(geometry.batch, output, geometry.flops // pays):
+        leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
+        place, tile = (images.start, leads), (stop - start, *output[1:])
+        numbers, size, flat = _layout(geometry, place, tile, itemsize, solid=solid)
+        solid = flat  # the first is the largest, and the others are taken as it is
+        where = _where(images, start, stop, output)
+        if flat:
+            size_of = math.prod(output[1:])
+            where = (images, every, every, slice(start * size_of, stop * size_of))
+        found.append(Piece(where, numbers, flat))
+        room = max(room, size)
     return Pieces(tuple(found), room)
+
+
+def _stretches(batch: int, pixels: Ints, count: int) -> Iterator[tuple[slice, int, int]]:
+    """Cut images into about so many stretches: whole images, or some of the rows of one."""
+    count = min(max(count, 1), MOST)
+    alone = -(-batch // count)  # images of a piece
+    along = 1 if len(pixels) == 1 or alone > 1 else min(-(-count // batch), pixels[0])
+    rows = -(-pixels[0] // along)
+    for n in range(0, batch, alone):
+        for start in range(0, pixels[0], rows):
+            yield slice(n, n + alone), start, min(start + rows, pixels[0])
+
+
+def _where(images: slice, start: int, stop: int, pixels: Ints) -> tuple[slice, ...]:
+    """Give a stretch of the five axes of a result."""
+    part = slice(start, stop) if stop - start < pixels[0] else slice(None)
+    return (images, part) if len(pixels) == 3 else (images, slice(None), part)
+
+
+@lru_cache(maxsize=1024)
+def _gradient_pieces(geometry: Geometry) -> Pieces:
+    pixels, before, found = geometry.input, tuple(before for before, _ in geometry.padding), []
+    for images, start, stop in _stretches(geometry.batch, pixels, 2 * geometry.flops // PAYS):
+        leads = (start + before[0], *before[1:])
+        axes = zip(_three(leads, 0), _three(geometry.stride, 1), _three(geometry.dilation, 1), strict=True)
+        numbers = np.array([images.start, *(n for axis in axes for n in axis)], np.intp)
+        found.append(Piece(_where(images, start, stop, pixels), numbers, flat=False))
+    return Pieces(tuple(found), LANES)
 
 
 @lru_cache(maxsize=1024)
