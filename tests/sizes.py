@@ -17,6 +17,11 @@ def count(normal: int, ci: int, nightly: int) -> int:
     return {"normal": normal, "ci": ci, "nightly": nightly}.get(SIZE, normal)
 
 
+def full_on(backend: Any) -> bool:
+    """Whether this run has all on a backend; JAX compiles for each shape, there "ci" has what a normal run has."""
+    return NIGHTLY or (FULL and not str(backend).startswith("jax"))
+
+
 def full(items: Iterable[T], few: Iterable[Any]) -> list[T]:
     """All items in "ci" and "nightly"; in a normal run those that are among a few."""
     items, few = list(items), list(few)

@@ -9,6 +9,7 @@ import pytest
 import xpconv as xc
 from tests import cases
 from tests.graphs import counted
+from tests.sizes import share
 
 pytestmark = pytest.mark.needs("jax")
 
@@ -68,10 +69,14 @@ def everything(functions: Sequence[Function]) -> Function:
     return lambda *arguments: [function(*arguments) for function in functions]
 
 
-@pytest.mark.parametrize("kind", GROUPS)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name != "strided" else name for name in GEOMETRIES]
-)
+def pairs() -> list[Any]:
+    """Give geometries with kinds of groups: the first with each; the others take turns, for each is compiled."""
+    first, *others = GEOMETRIES
+    slow = [(name, kind) for place, name in enumerate(others) for kind in share(GROUPS, place, 3)]
+    return [*((first, kind) for kind in GROUPS), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in slow)]
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs())
 def test_the_values_of_numpy(name: str, kind: str) -> None:
     import jax
 

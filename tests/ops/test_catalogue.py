@@ -22,7 +22,7 @@ from xpconv.verify.judge.bench import Bench
 
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
 # what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
-PARTS = {"jax": (32, 24), "jax-jit": (8, 5), "jax-x64": (64, 40), "dask": (8, 1)}
+PARTS = {"jax": (32, 32), "jax-jit": (8, 8), "jax-x64": (64, 64), "dask": (8, 1)}
 COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")

@@ -14,9 +14,10 @@ from tests import checks
 from tests.backends import Backend
 from tests.cases import CUT, FIRST, POOL, arrays, values
 from tests.memory import MIB, beside
-from tests.sizes import FULL, full
+from tests.sizes import FULL, full, share
 
-QUICK, SLOW = ("numpy", "strict", "torch", "cupy"), ("jax-jit", "dask")  # to build each graph
+QUICK = ("numpy", "strict", "torch", "cupy")
+GRAPHS = {"jax-jit": 4, "dask": 1}  # to build and compile one takes long: cases take turns, in so many parts
 POOLED = full(
     list(POOL), ["2", "2-rest", "3-stride-2-padded", "no-tap-inside", "empty-batch", "1d-first", "3d-ceil-padded"]
 )
@@ -30,12 +31,15 @@ def spoiled(x: np.ndarray) -> np.ndarray:
 
 
 def each(names: list[str], dtypes: tuple[str, ...], few: list[str]) -> Any:
+    """Every case and dtype, those of graphs in one dtype: a normal run has a few of these."""
     pairs = [(backend, name, dtype) for backend in QUICK for name in names for dtype in dtypes]
-    pairs += [(backend, name, dtypes[0]) for backend in SLOW for name in few]
+    for backend, parts in GRAPHS.items():
+        own = few + [name for name in share(names, 0, parts) if name not in few] if FULL else few
+        pairs += [(backend, name, dtypes[0]) for name in own]
     return pytest.mark.parametrize(("backend", "name", "dtype"), pairs, indirect=["backend"])
 
 
-@each(POOLED, ("float32", "float16", "int32"), full(POOLED, ["2", "3-stride-2-padded"]))
+@each(POOLED, ("float32", "float16", "int32"), ["2", "3-stride-2-padded"])
 def test_windows_at_a_stride(backend: Backend, name: str, dtype: str) -> None:
     if not backend.has(dtype):
         dtype = "float64"
@@ -57,7 +61,7 @@ def test_windows_at_a_stride(backend: Backend, name: str, dtype: str) -> None:
     np.testing.assert_array_equal(backend.to_numpy(got), backend.to_numpy(wanted))
 
 
-@each(PARTED, ("float32", "float16"), full(PARTED, ["uneven"]))
+@each(PARTED, ("float32", "float16"), ["uneven"])
 def test_parts(backend: Backend, name: str, dtype: str) -> None:
     if not backend.has(dtype):
         dtype = "float64"
