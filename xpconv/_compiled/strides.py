@@ -2,8 +2,8 @@
 
 Pixels at a distance of the stride are reached by the same taps of neighbouring windows. Four of them are taken
 together, then those between them, for all channels: so the result is written from one end to the other, and a window's
-gradient is read while it is in the cache. A pixel's taps are taken in the order in which the correlation of its phase takes them.
-``place`` as in `rows`, but that it has along each axis the first pixel and the padding before it, added up.
+gradient is read while it is in the cache. A pixel's taps are taken in the order of its phase's correlation. ``place``
+as in `rows`, but that it has along each axis the first pixel and the padding before it, added up.
 """
 
 from __future__ import annotations
