@@ -56,7 +56,9 @@ class Evaluator(Peer):
         found: list[Entry] = []
         values: Mapping[str, Any] = {}
         for name, runner in reversed(self._evaluators(model).items()):
-            values = values or runner.run(None, feeds, intermediate=True)
+            if not values:  # the first run prepares convolutions, with compiled kernels or without
+                with xc.set_options(compiled=name == OURS_FAST):
+                    values = runner.run(None, feeds, intermediate=True)
             calls = [
                 _node(node, [values[given] for given in node.input])
                 for node in runner.rt_nodes_

@@ -19,7 +19,9 @@ from xpconv import _options
 from xpconv._compiled import build
 from xpconv._convolution import straight
 from xpconv._shapes import read
+from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.read import Windowing
+from xpconv.algorithms import dense
 from xpconv.algorithms.compiled import Compiled
 from xpconv.bounds import conv_input_grad_error_bound, conv_weight_grad_error_bound
 from xpconv.verify.catalogue import cases as catalogue
@@ -52,6 +54,13 @@ LAYERS = {
     "three filters": Conv((30, 31), (4, 3), batch=2, channels=24, filters=3, padding=1),
     "a filter at a stride": Conv((31, 30), (3, 2), batch=2, channels=16, filters=1, padding=2, stride=2, dilation=2),
     "1-d": Conv((700,), (9,), batch=3, channels=4, filters=4, groups=4, padding=3),
+    "many channels": Conv((17, 19), (3, 3), batch=2, channels=40, filters=44, padding=1),
+    "many channels stride 2": Conv((30, 31), (3, 3), batch=2, channels=136, filters=120, padding=(1, 2), stride=2),
+    "pointwise, more filters than pixels": Conv((7, 7), (1, 1), batch=1, channels=300, filters=520),
+    "many channels in groups": Conv((13, 14), (1, 1), batch=3, channels=136, filters=136, groups=4),
+    "many channels, dilated": Conv((21, 20), (2, 3), batch=2, channels=16, filters=33, padding=2, dilation=(2, 3)),
+    "many channels 1-d": Conv((300,), (5,), batch=2, channels=48, filters=24, padding=2, stride=3),
+    "many channels 3-d": Conv((5, 6, 7), (3, 2, 3), batch=2, channels=18, filters=20, padding=1, stride=(2, 1, 1)),
     "3-d": Conv((9, 10, 11), (3, 2, 3), batch=2, channels=6, filters=9, groups=3, padding=1, stride=(1, 2, 1)),
 }
 
@@ -65,11 +74,15 @@ def passes(setup: Conv, a: dict[str, Any], algorithm: str = "compiled") -> tuple
     return xc.conv(a["x"], a["w"], a["b"], **options), *xc.conv_vjp(a["dz"], a["x"], a["w"], **options)
 
 
-def kind(setup: Conv) -> str:
-    """Name the loops of a layer."""
+def geometry_of(setup: Conv) -> Geometry:
     given = setup.options()
     words = {("mode" if word == "padding_mode" else word): given[word] for word in given if word != "dtype"}
-    return Compiled().kernel(read.conv("conv", setup.shape("x"), setup.shape("w"), Windowing(**words)))
+    return read.conv("conv", setup.shape("x"), setup.shape("w"), Windowing(**words))
+
+
+def kind(setup: Conv) -> str:
+    """Name the loops of a layer."""
+    return Compiled().kernel(geometry_of(setup))
 
 
 @pytest.fixture
@@ -122,6 +135,43 @@ def test_whole_vectors_of_channels_as_plain_python(name: str) -> None:
     for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
         assert np.abs(wanted).max() > 0
         assert (found == wanted).all()
+
+
+# by where their windows lie: windows that are no multiple of what is taken together, one, two and more than four of
+# them left; sums of several goes; blocks of 16, 8 and less filters; piece by piece
+DENSE = {
+    "in place": Conv((4, 5), (1, 1), batch=2, channels=24, filters=20),
+    "laid out": Conv((3, 4), (3, 3), channels=16, filters=35, padding=1),
+    "a row in two goes": Conv((2, 3), (2, 2), channels=150, filters=16, padding=(0, 1)),
+    "pixels in two goes": Conv((3, 3), (1, 1), channels=300, filters=40),
+    "a stride in groups": Conv((5, 7), (2, 2), channels=32, filters=36, groups=2, stride=(2, 1)),
+    "dilated": Conv((5, 6), (2, 3), channels=16, filters=17, padding=2, dilation=(2, 1)),
+    "1-d": Conv((11,), (3,), batch=2, channels=17, filters=16, padding=1),
+    "3-d": Conv((2, 3, 3), (2, 2, 2), channels=16, filters=16, padding=(1, 0, 1)),
+}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("name", DENSE)
+def test_many_channels_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whole numbers, whose sums are exact in any order; whole, and cut into pieces and tiles as small as can be."""
+    setup = DENSE[name]
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    assert kind(setup) == "dense"
+    options: dict[str, Any] = setup.options()
+    wanted = xc.conv(a["x"], a["w"], a["b"], algorithm="direct", **options)
+    assert np.abs(wanted).max() > 0
+    assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all()
+    module, cut = importlib.import_module("xpconv.algorithms.compiled"), 0
+    for limits in ({"PAYS": 1000, "SHARED": 1}, {"PAYS": 1000, "PIXELS": 1}):
+        module._layout.cache_clear(), module._pieces.cache_clear()
+        with monkeypatch.context() as patch:
+            for limit, value in limits.items():
+                patch.setattr(dense, limit, value)
+            assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all(), limits
+            cut += len(Compiled().pieces(geometry_of(setup), 4).each) > 1
+    module._layout.cache_clear(), module._pieces.cache_clear()
+    assert cut or name in ("a row in two goes", "1-d", "3-d")  # of one block and one line
 
 
 def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +250,7 @@ def test_the_gradients_in_one_run_have_the_bits_of_each_alone(name: str, monkeyp
     together = straight.together
     monkeypatch.setattr(straight, "together", lambda *given: runs.append(len(given[2])) or together(*given))
     found = xc.conv_vjp(a["dz"], a["x"], a["w"], **options)
-    assert (3 in runs) == (setup.layout == "channels_last")
+    assert (2 in runs) == (setup.layout == "channels_last")
     alone = (
         xc.conv_input_grad(a["dz"], a["w"], a["x"].shape, **options),
         xc.conv_weight_grad(a["dz"], a["x"], a["w"].shape, **options),
@@ -431,4 +481,5 @@ def test_the_catalogue_has_every_kind_of_loops() -> None:
         "channels",
         "groups",
         "filters",
+        "dense",
     }

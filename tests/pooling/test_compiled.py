@@ -16,36 +16,37 @@ MIB = 1 << 20
 Case = tuple[tuple[int, ...], Any, dict[str, Any]]
 MAXIMA, AVERAGES = {"maxima", "places"}, {"averages", "averages gradient"}
 LINES = {"first along", "gather along"}
+TIES = {"top along", "count along", "ties along"}
 NORMS = {"norms", "norms gradient"}
 # shape of x, window, options; the last of which names the loops that only some cases run
 SMALL: dict[str, tuple[Case, set[str]]] = {
-    "3x3 stride 1": (((2, 9, 11, 5), 3, {"stride": 1, "padding": 1}), {"maxima gradient"}),
+    "3x3 stride 1": (((2, 9, 11, 5), 3, {"stride": 1, "padding": 1}), {"maxima gradient", *TIES}),
     "2x2": (((2, 9, 11, 5), 2, {}), {"boxes in rows"}),
-    "3x3 stride 2": (((2, 12, 10, 6), 3, {"stride": 2, "padding": 1}), {"maxima gradient"}),
+    "3x3 stride 2": (((2, 12, 10, 6), 3, {"stride": 2, "padding": 1}), {"maxima gradient", *TIES}),
     "dilated": (
         ((2, 9, 11, 5), (3, 2), {"stride": (1, 3), "padding": (1, 1), "dilation": (2, 1)}),
-        {"maxima gradient"},
+        {"maxima gradient", *TIES},
     ),
     "global": (((1, 7, 7, 32), 7, {}), {"boxes", "ties in boxes"}),
-    "ceil": (((2, 9, 11, 5), 3, {"stride": 2, "ceil_mode": True}), {"maxima gradient"}),
-    "1-d": (((2, 30, 5), 4, {"stride": 2, "padding": 2}), {"maxima gradient"}),
+    "ceil": (((2, 9, 11, 5), 3, {"stride": 2, "ceil_mode": True}), {"maxima gradient", *TIES}),
+    "1-d": (((2, 30, 5), 4, {"stride": 2, "padding": 2}), {"maxima gradient", *TIES}),
     "gaps": (((2, 9, 11, 32), 2, {"stride": 3}), {"boxes"}),
     "rows with gaps": (((2, 13, 14, 3), (2, 3), {"stride": (3, 4), "padding": 1}), {"boxes in rows"}),
-    "no tap inside": (((2, 6, 6, 4), 2, {"dilation": 7, "padding": 4}), {"maxima gradient"}),
+    "no tap inside": (((2, 6, 6, 4), 2, {"dilation": 7, "padding": 4}), {"maxima gradient", *TIES}),
     "5x6 stride 1": (
         ((2, 9, 11, 5), (5, 6), {"stride": (1, 2), "padding": ((2, 0), (3, 5))}),
-        {"maxima gradient"},
+        {"maxima gradient", *TIES},
     ),
     "dilated 5": (
         ((1, 12, 4, 5), (5, 2), {"stride": (2, 1), "padding": (6, 0), "dilation": (2, 1)}),
-        {"maxima gradient"},
+        {"maxima gradient", *TIES},
     ),
-    "17 stride 2": (((1, 30, 4, 5), (17, 2), {"stride": (2, 1), "padding": (6, 0)}), LINES),
+    "17 stride 2": (((1, 30, 4, 5), (17, 2), {"stride": (2, 1), "padding": (6, 0)}), {*LINES, *TIES}),
     "long": (((1, 60, 5), 37, {"stride": 2, "padding": (20,)}), {"long first along", "give along"}),
     "long stride 1": (((1, 3, 50, 4), (2, 33), {"stride": 1}), {*LINES, "long first along", "give along"}),
 }
 DEEP: dict[str, tuple[Case, set[str]]] = {
-    "3-d": (((2, 6, 5, 7, 5), 3, {"stride": 2, "padding": 1}), LINES),
+    "3-d": (((2, 6, 5, 7, 5), 3, {"stride": 2, "padding": 1}), {*LINES, *TIES}),
     "3-d boxes": (((1, 4, 5, 6, 32), 2, {}), {"boxes"}),
     "3-d rows": (((2, 6, 5, 7, 5), 2, {"padding": 1}), {"boxes in rows"}),
 }
@@ -220,15 +221,16 @@ def test_a_wrong_loop_is_seen(plain: list[str], monkeypatch: pytest.MonkeyPatch)
     demand_same(SMALL["3x3 stride 2"][0], "normal")
 
 
-# loops whose second argument is their result, not their third
-SECOND = {"maxima", "places", "averages", "averages gradient", "norms"}
+# loops whose second argument is their result, or the fourth, not the third
+SECOND = {"maxima", "places", "averages", "averages gradient", "norms", "top along"}
+FOURTH = {"count along", "ties along"}
 
 
 def _spoiled(loop: Any, arguments: tuple[Any, ...]) -> None:
     """Run a loop, and then change one number that it gave."""
     name = next(name for name in build._KERNELS if _of(name) is loop)
     loop(*arguments)
-    arguments[1 if name in SECOND else 2].reshape(-1)[-1] += 1
+    arguments[1 if name in SECOND else 3 if name in FOURTH else 2].reshape(-1)[-1] += 1
 
 
 def _of(name: str) -> Any:
@@ -274,6 +276,7 @@ def test_the_workspace_is_kept(threaded: None, name: str) -> None:
         calls = {
             "max_pool": lambda: xc.max_pool(x, window, return_indices=True, **options),
             "max_pool_vjp": lambda: xc.max_pool_vjp(y, x, window, **options),
+            "max_pool_vjp of all": lambda: xc.max_pool_vjp(y, x, window, ties="split", **options),
             "avg_pool": lambda: xc.avg_pool(x, window, **options),
             "avg_pool_vjp": lambda: xc.avg_pool_vjp(y, x.shape, window, **options),
             "lp_pool_vjp": lambda: xc.lp_pool_vjp(y, x, 2, window, **options),

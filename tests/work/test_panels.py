@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import pytest
 import xpconv as xc
 from tests.memory import beside
 from xpconv import bounds
+from xpconv._arrays import call
 from xpconv._convolution import weight
+from xpconv._convolution.repeat import repeats
 from xpconv._plan import choose as _plan
 from xpconv._plan import input_grad as _gradient_plan
 from xpconv._work import panels as _panels
@@ -30,6 +33,8 @@ def with_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget() -> None:
+    call.forget()
+    repeats.forget()
     _plan._plan.cache_clear()
     _gradient_plan.forget()
     _products.piece.cache_clear()
@@ -96,16 +101,17 @@ def test_who_has_panels() -> None:
 
 
 def test_without_kernels_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert xc.explain((8, 28, 28, 512), (1, 1, 512, 256)).panels == 64
+    options: dict[str, Any] = {"algorithm": "gemm"}
+    assert xc.explain((8, 28, 28, 512), (1, 1, 512, 256), **options).panels == 64
     forget()
     monkeypatch.setattr(_products, "has_kernels", lambda: False)
-    assert xc.explain((8, 28, 28, 512), (1, 1, 512, 256)).panels == 0
+    assert xc.explain((8, 28, 28, 512), (1, 1, 512, 256), **options).panels == 0
 
 
 # x, w, options: pointwise, with columns left over, with stride, Winograd, channels first
 LAYERS = {
-    "1x1": ((2, 20, 20, 300), (1, 1, 300, 200), {}),
-    "3x3 stride 2": ((3, 30, 31, 96), (3, 3, 96, 160), {"stride": 2, "padding": 1}),
+    "1x1": ((2, 20, 20, 300), (1, 1, 300, 200), {"algorithm": "gemm"}),
+    "3x3 stride 2": ((3, 30, 31, 96), (3, 3, 96, 160), {"stride": 2, "padding": 1, "algorithm": "gemm"}),
     "deep": ((2, 16, 18, 200), (3, 3, 200, 100), {"padding": 1, "algorithm": "gemm"}),
     "winograd": ((2, 16, 18, 130), (3, 3, 130, 150), {"padding": 1, "algorithm": "winograd"}),
     "channels first": (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class Call:
     lens: Lens | None = None
     quarters: int = 4  # of the workspace
     asks: bool = False  # what would run, and nothing runs
+    known: dict[Hashable, Any] = field(init=False, default_factory=dict)  # what follows from it and from shapes
 
     @staticmethod
     def of(name: str, *, layout: str = "channels_last", dtype: DType | str | None = None, **arrays: Array) -> Call:
@@ -54,8 +56,9 @@ class Call:
         space = common_space(name, given)
         own = native(next(iter(given.values())).dtype)
         wanted = own if dtype is None else result_dtype(name, space.xp, own, dtype)
-        arithmetic = Arithmetic.of(space.xp, own, wanted, space.has_double)
-        return Call(name, space, arithmetic, layout, _options.current().on(space.memory))
+        if space.traits.buffers and type(layout) is str:
+            return _kept(name, space, own, wanted, layout, _options.current())
+        return _made(name, space, own, wanted, layout, _options.current())
 
     @staticmethod
     def mixed(name: str, dtype: DType, **arrays: Array) -> Call:
@@ -166,3 +169,17 @@ class Call:
     def zeros(self, shape: Any) -> Array:
         """(N, *spatial, C), channels last: a result of zeros."""
         return self.space.zeros(shape, self.arithmetic.result)
+
+
+def _made(name: str, space: Space, own: DType, wanted: DType, layout: str, options: Options) -> Call:
+    """Begin a call in which arrays have one dtype, and the result another, perhaps."""
+    arithmetic = Arithmetic.of(space.xp, own, wanted, space.has_double)
+    return Call(name, space, arithmetic, layout, options.on(space.memory))
+
+
+_kept = lru_cache(maxsize=256)(_made)
+
+
+def forget() -> None:
+    """Forget the calls that are kept for those that are alike, and what is known of them."""
+    _kept.cache_clear()

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._compiled.lanes import LANES, above, add, choose, fill, load, same, store, zeros
+from xpconv._compiled.lanes import LANES, above, add, choose, divide, fill, load, same, store, zeros
 
 Array = Any
 
+PAIR = 2 * LANES
 WIDE = 4 * LANES  # numbers of which a loop has as many vectors as it can without waiting
 
 
@@ -185,11 +186,12 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
     """
     height, width, channels = x.shape[2], x.shape[3], x.shape[4]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
-    first, some, best, part = place[2], place[3] - place[2], room[0], room[1]
+    first, some = place[2], place[3] - place[2]
     rows, columns, split = ends[2 * deep :], ends[2 * (deep + high) :], place[6] > 0
     pixels, shares, target = x.reshape(-1), g.reshape(-1), dx.reshape(-1)
-    zero, one, nothing = x.dtype.type(0), x.dtype.type(1), zeros(room)
+    zero, one, nothing, unit = x.dtype.type(0), x.dtype.type(1), zeros(room), fill(room, 1)
     more = zero if place[7] > 0 else -zero
+    extra, lost, missing = fill(room, more), nothing, 0
     for n in range(place[0], place[1]):
         image, share = n * x.shape[1] * height * width * channels + first, n * deep * high * wide * channels + first
         if place[5] > 0:
@@ -197,69 +199,85 @@ def ties(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
         for a in range(deep):
             for i in range(high):
                 for j in range(wide):
-                    box = ends[a], ends[deep + a], rows[i], rows[high + i], columns[j], columns[wide + j]
-                    _count(room, pixels, image, (height, width, channels), box, some, split)
-                    for c in range(some):
-                        part[c] = shares[share + c] / (max(part[c], one) if split else one) + more
+                    d0, d1, v0, v1 = ends[a], ends[deep + a], rows[i], rows[high + i]
+                    length, c = (columns[wide + j] - columns[j]) * channels, 0
+                    line = image + ((d0 * height + v0) * width + columns[j]) * channels
+                    if d0 >= d1 or v0 >= v1 or length <= 0:
+                        c = some
+                    while c < some and some >= PAIR:
+                        c = min(c, some - PAIR)
+                        m0, m1, s0, s1 = load(pixels, line + c), load(pixels, line + c + LANES), nothing, nothing
+                        h0, h1 = load(shares, share + c), load(shares, share + c + LANES)
+                        for d in range(d1 - d0):
+                            for v in range(v1 - v0):
+                                lead = line + c + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    t0, t1 = load(pixels, p), load(pixels, p + LANES)
+                                    m0, m1 = choose(above(t0, m0), t0, m0), choose(above(t1, m1), t1, m1)
+                        for d in range(d1 - d0 if split else 0):
+                            for v in range(v1 - v0):
+                                lead = line + c + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    s0 = add(s0, choose(same(load(pixels, p), m0), unit, nothing))
+                                    s1 = add(s1, choose(same(load(pixels, p + LANES), m1), unit, nothing))
+                        h0, h1 = divide(h0, s0) if split else h0, divide(h1, s1) if split else h1
+                        h0, h1 = add(h0, extra), add(h1, extra)
+                        for d in range(d1 - d0):
+                            for v in range(v1 - v0):
+                                lead = line + c + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    k0, k1 = same(load(pixels, p), m0), same(load(pixels, p + LANES), m1)
+                                    store(target, p, choose(k0, h0, nothing))
+                                    store(target, p + LANES, choose(k1, h1, nothing))
+                        lost = add(lost, add(choose(same(m0, m0), nothing, unit), choose(same(m1, m1), nothing, unit)))
+                        c += PAIR
+                    while c < some and some >= LANES:
+                        c = min(c, some - LANES)
+                        m, s, h = load(pixels, line + c), nothing, load(shares, share + c)
+                        for d in range(d1 - d0):
+                            for v in range(v1 - v0):
+                                lead = line + c + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    t = load(pixels, p)
+                                    m = choose(above(t, m), t, m)
+                        for d in range(d1 - d0 if split else 0):
+                            for v in range(v1 - v0):
+                                lead = line + c + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    s = add(s, choose(same(load(pixels, p), m), unit, nothing))
+                        h = add(divide(h, s) if split else h, extra)
+                        for d in range(d1 - d0):
+                            for v in range(v1 - v0):
+                                lead = line + c + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    store(target, p, choose(same(load(pixels, p), m), h, nothing))
+                        lost = add(lost, choose(same(m, m), nothing, unit))
+                        c += LANES
+                    for b in range(c, some):
+                        top, total = pixels[line + b], zero
+                        for d in range(d1 - d0):
+                            for v in range(v1 - v0):
+                                lead = line + b + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    value = pixels[p]
+                                    equal = value == top
+                                    keep = (value <= top) | (top != top)
+                                    total = (total + one if equal else total) if keep else one
+                                    top = top if keep else value
+                        part = (shares[share + b] / total if split else shares[share + b]) + more
+                        for d in range(d1 - d0):
+                            for v in range(v1 - v0):
+                                lead = line + b + (d * height + v) * width * channels
+                                for p in range(lead, lead + length, channels):
+                                    target[p] = part if pixels[p] == top else zero
+                        missing += int(top != top)
                     share += channels
-                    for d in range(box[0], box[1]):
-                        for v in range(box[2], box[3]):
-                            line = (d * height + v) * width
-                            for p in range(line + box[4], line + box[5]):
-                                own, c = image + p * channels, 0
-                                while c < some and some >= LANES:
-                                    c = min(c, some - LANES)
-                                    hit = same(load(pixels, own + c), load(best, c))
-                                    store(target, own + c, choose(hit, load(part, c), nothing))
-                                    c += LANES
-                                for b in range(c, some):
-                                    target[own + b] = part[b] if pixels[own + b] == best[b] else zero
-                    for c in range(some if box[0] < box[1] and box[2] < box[3] and box[4] < box[5] else 0):
-                        if best[c] != best[c]:
-                            numbers[0, 0] = 1
+    kept = room.reshape(-1)
+    if some >= LANES:
+        store(kept, 0, lost)
+        for b in range(LANES):
+            missing += int(kept[b] != zero)
+    numbers[0, 0] = int(missing > 0)
 
 
-def _count(
-    room: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box: Any, some: int, counts: bool
-) -> None:
-    """Find the maxima of a window, and if ``counts`` how many pixels are: ``room`` gets the two."""
-    best, many = room[0], room[1]
-    height, width, channels = sizes
-    d0, d1, v0, v1, u0, u1 = box
-    if d0 >= d1 or v0 >= v1 or u0 >= u1:
-        return
-    lead, c, zero = image + ((d0 * height + v0) * width + u0) * channels, 0, best.dtype.type(0)
-    one, nothing = fill(best, 1), zeros(best)
-    while c < some and some >= LANES:
-        c = min(c, some - LANES)
-        m, s = load(pixels, lead + c), nothing
-        for turn in range(2 if counts else 1):
-            for d in range(d0, d1):
-                for v in range(v0, v1):
-                    line = image + (d * height + v) * width * channels + c
-                    for p in range(line + u0 * channels, line + u1 * channels, channels):
-                        t = load(pixels, p)
-                        if turn == 0:
-                            m = choose(above(t, m), t, m)
-                        else:
-                            s = add(s, choose(same(t, m), one, nothing))
-        store(best, c, m)
-        store(many, c, s)
-        c += LANES
-    for b in range(c, some):
-        top, total = pixels[lead + b], zero
-        for turn in range(2 if counts else 1):
-            for d in range(d0, d1):
-                for v in range(v0, v1):
-                    line = image + (d * height + v) * width * channels + b
-                    for p in range(line + u0 * channels, line + u1 * channels, channels):
-                        value = pixels[p]
-                        if turn == 0:
-                            top = top if (value <= top) | (top != top) else value
-                        else:
-                            total += best.dtype.type(1) if value == top else zero
-        best[b] = top
-        many[b] = total
-
-
-PARTS = _clear, _count, _find  # that the loops call
+PARTS = _clear, _find  # that the loops call

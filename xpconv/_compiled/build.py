@@ -42,6 +42,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
     "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
+    "dense": ("dense", "forward", "5r 5r 1r 5a 1i 1w"),
     "tiles": ("tiles", "forward", "4r 4r,4w 1r 4a 1i 1r 1w"),
     "tiles gradient": ("tiles", "weight_grad", "4r 4r 3w 1i 1r 1w"),
     "tiles finish": ("tiles", "finish", "4a 4w 1i 1r 1w"),
@@ -52,6 +53,9 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "boxes": ("boxes", "gradient", "5r 5r 5w 1i 1i 2w 2s"),
     "ties in boxes": ("boxes", "ties", "5r 5r 5w 1i 1i 2w 2s"),
     "boxes in rows": ("boxes", "rows", "5r 5r 5w 1i 1i 2w 2s"),
+    "top along": ("ties", "top", "3r 3w 1i 1s"),
+    "count along": ("ties", "count", "3r 3r 3r 3w 1i i"),
+    "ties along": ("ties", "give", "3r 3r 3r 3w 1i 1i i"),
     "averages": ("averages", "forward", "5r 5w 1i 1i 1w 1r"),
     "averages gradient": ("averages", "gradient", "5r 5w 1i 1i 1w 1w 1r"),
     "first along": ("lines", "first", "3r 3w 3s 1i"),
@@ -141,10 +145,10 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, lanes, maxima, maxima_gradient, norms, rows, tiles
+    from xpconv._compiled import averages, boxes, dense, lanes, maxima, maxima_gradient, norms, rows, ties, tiles
 
     lanes.teach()
-    for module in (rows, tiles, averages, boxes, maxima, maxima_gradient, norms):
+    for module in (rows, dense, tiles, averages, boxes, maxima, maxima_gradient, norms, ties):
         for part in module.PARTS:
             register_jitable(part)
 

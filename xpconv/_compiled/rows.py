@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpconv._compiled.lanes import LANES, halves, load, put, store, zeros
+from xpconv._compiled.lanes import LANES, flat, halves, load, put, store, zeros
 
 Array = Any
 
 BLOCK = 16  # filters whose weights lie side by side
 TOGETHER = 4  # windows whose sums are in registers
+STREAMS = 4  # blocks that are packed together
 
 
 def copy_row(room: Array, at: int, x: Array, line: int, across: int, place: Array) -> None:
@@ -170,20 +171,41 @@ def list_taps(
 
 
 def pack(w: Array, packed: Array, groups: int) -> None:
-    """(KD, KH, KW, C/G, F) -> (B, KD, KH, KW, C/G·16): blocks of a group's filters, zeros behind its last."""
+    """(KD, KH, KW, C/G, F) -> (B, KD, KH, KW, C/G·16): blocks of a group's filters, zeros behind its last.
+
+    Some blocks at a time, so that what is read lies in a row as far as that goes, and what is written in few. Where the
+    filters lie apart, as in a weight that was turned, those of a tap are taken one after another.
+    """
     deep, high, wide, fan, filters = w.shape
-    own = filters // groups
-    blocks = (own + BLOCK - 1) // BLOCK
-    for block in range(groups * blocks):
-        first, real = block // blocks * own + block % blocks * BLOCK, min(BLOCK, own - block % blocks * BLOCK)
+    own, item = filters // groups, w.itemsize
+    blocks, tap = (own + BLOCK - 1) // BLOCK, fan * BLOCK
+    target, size = packed.reshape(-1), deep * high * wide * tap
+    together = w.strides[4] == item and w.strides[0] >= 0 and w.strides[1] >= 0 and w.strides[2] >= 0
+    together = together and w.strides[3] >= 0
+    source = flat(w) if together else w
+    for start in range(0, groups * blocks, STREAMS):
+        stop = min(start + STREAMS, groups * blocks)
         for d in range(deep):
             for k in range(high):
                 for t in range(wide):
-                    for c in range(fan):
-                        for f in range(real):
-                            packed[block, d, k, t, c * BLOCK + f] = w[d, k, t, c, first + f]
-                        for f in range(real, BLOCK):
-                            packed[block, d, k, t, c * BLOCK + f] = 0
+                    begin = ((d * high + k) * wide + t) * tap
+                    for c in range(fan if together else 0):
+                        line = (d * w.strides[0] + k * w.strides[1] + t * w.strides[2] + c * w.strides[3]) // item
+                        for block in range(start, stop):
+                            first, real = block // blocks * own + block % blocks * BLOCK, own - block % blocks * BLOCK
+                            at = block * size + begin + c * BLOCK
+                            if real >= BLOCK:
+                                store(target, at, load(source, line + first))
+                                store(target, at + LANES, load(source, line + first + LANES))
+                                continue
+                            for f in range(BLOCK):
+                                target[at + f] = w[d, k, t, c, first + f] if f < real else 0
+                    for block in range(start, start if together else stop):
+                        first, real = block // blocks * own + block % blocks * BLOCK, own - block % blocks * BLOCK
+                        at = block * size + begin
+                        for f in range(BLOCK):
+                            for c in range(fan):
+                                target[at + c * BLOCK + f] = w[d, k, t, c, first + f] if f < real else 0
 
 
 def list_rows(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array, DType, Namespace, Traits
 from xpconv._arrays.views import fresh, plain
+from xpconv._convolution.repeat import repeats
 from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.noted import Notes
 from xpconv._shapes.cuts import Tiles, block, slices
 from xpconv._shapes.geometry import Ints, Region
+from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.workspace import Workspace
 
 STRETCH = 128  # numbers that are summed one after another
 TILE = 1 << 19  # numbers that a thread sums at once
@@ -24,37 +31,59 @@ def bias_grad(call: Call, dz: Array, shape: Ints) -> Array:
 
     `shape` is (n, *pixels).
     """
+    xp, traits, sums = call.xp, call.traits, call.arithmetic.sums
     positions, filters = math.prod(shape), dz.shape[-1]
     if positions == 0:
-        return call.space.zeros((filters,), call.arithmetic.sums)
+        return call.space.zeros((filters,), sums)
     dz = plain(dz)
-    jobs = Jobs(lambda region, work: part(call, dz, region), regions(shape, filters, call.traits))
-    count = positions * filters
-    found = run([jobs], call.space, call.arithmetic, workers(call), count, collect=True, blas=False)
-    return joined(call, found, shape)
+    tree = _tree(shape, filters, traits)
+    noted = repeats.perform(_note, call, tree, [dz])
+    if noted is not None:
+        return noted
 
+    def compute(region: Region, work: Workspace) -> Array:
+        total = dz[slices(region)]
+        if traits.buffers and total.flags.c_contiguous:
+            return work.keep(_row_sum(work, total.reshape(-1, filters)))
+        for axis in reversed(range(total.ndim - 1)):
+            total = _axis_sum(xp, total, axis, sums)
+        return total
 
-def workers(call: Call) -> int:
-    """Give how many threads may sum side by side."""
-    return max(1, min(call.options.threads, call.options.max_workspace // SHARE))
-
-
-def part(call: Call, dz: Array, region: Region) -> Array:
-    """Sum a tile."""
-    total, sums = dz[slices(region)], call.arithmetic.sums
-    if call.traits.buffers and total.flags.c_contiguous:
-        return _row_sum(call.xp, total.reshape(-1, dz.shape[-1]), sums)
-    for axis in reversed(range(total.ndim - 1)):
-        total = _axis_sum(call.xp, total, axis, sums)
-    return total
-
-
-def joined(call: Call, parts: Sequence[Array], shape: Ints) -> Array:
-    """Add the sums of the tiles up in pairs."""
-    found = list(parts)
+    jobs = Jobs(compute, tree.tiles)
+    threads = max(1, min(call.options.threads, call.options.max_workspace // SHARE))
+    found = run([jobs], call.space, call.arithmetic, threads, positions * filters, collect=True, blas=False)
     while len(found) > 1:
         found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
-    return fresh(call.xp, found[0]) if math.prod(shape) == 1 else found[0]  # a single pixel is a view of dz
+    return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """How the pixels are summed."""
+
+    tiles: Tiles  # side by side
+    workspace: int = SHARE
+
+
+@lru_cache(maxsize=1024)
+def _tree(shape: Ints, filters: int, traits: Traits) -> _Tree:
+    return _Tree(_tiles(shape, filters, traits))
+
+
+def _note(call: Call, tree: _Tree, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note a sum of one tile whose pixels lie in a row."""
+    (dz,) = arrays
+    if len(tree.tiles) > 1 or not dz.flags.c_contiguous:
+        return None
+    filters = dz.shape[-1]
+    target: Array = call.space.empty((filters,), call.arithmetic.sums)
+    notes.know(target)
+
+    def compute(_: Region, work: Workspace) -> None:
+        work.do(np.copyto, target, _row_sum(work, dz.reshape(-1, filters)))
+
+    notes.run([Jobs(compute, tree.tiles)], call.space, call.arithmetic, 1, dz.size, blas=False)
+    return target
 
 
 def additions(shape: Ints, filters: int, traits: Traits) -> int:
@@ -63,7 +92,7 @@ def additions(shape: Ints, filters: int, traits: Traits) -> int:
         return 0
     if not traits.mutable:  # may be compiled, and a compiler may make one sum of several
         return math.prod(shape) - 1
-    tiles = regions(shape, filters, traits)
+    tiles = _tiles(shape, filters, traits)
     pixels = math.prod(tiles.tile)
     together = min(max(WIDE // filters, 1), pixels)
     # axis by axis, or all pixels in a row: some side by side, those, and the pixels that are left; then pairs of tiles
@@ -71,17 +100,39 @@ def additions(shape: Ints, filters: int, traits: Traits) -> int:
     return max(sum(n - 1 for size in way for n in _stretches(size)) for way in ways) + (len(tiles) - 1).bit_length()
 
 
-def _row_sum(xp: Namespace, pixels: Array, sums: DType) -> Array:
-    """Sum (n, F) over the pixels, several side by side: short rows are slow to add."""
+def _row_sum(work: Workspace, pixels: Array) -> Array:
+    """Sum (n, F) over the pixels, several side by side: short rows are slow to add. NumPy's alone."""
     count, filters = pixels.shape
     together = min(max(WIDE // filters, 1), count)
     whole = count - count % together
-    side = _axis_sum(xp, pixels[:whole].reshape(-1, together * filters), 0, sums)
-    total = _axis_sum(xp, side.reshape(together, filters), 0, sums)
-    return total + _axis_sum(xp, pixels[whole:], 0, sums) if whole < count else total
+    side = _rows_sum(work, "side", pixels[:whole].reshape(-1, together * filters))
+    total = _rows_sum(work, "total", side.reshape(together, filters))
+    if whole < count:
+        work.do(np.add, total, _rows_sum(work, "rest", pixels[whole:]), out=total)
+    return total
 
 
-def regions(shape: Ints, filters: int, traits: Traits) -> Tiles:
+def _rows_sum(work: Workspace, name: str, rows: Array) -> Array:
+    """(n, m) -> (m,), a stretch at a time."""
+    assert isinstance(work, BufferedWorkspace)
+    width = rows.shape[1]
+    for level, stretch in enumerate(_stretches(len(rows))[:-1]):
+        count, rest = divmod(len(rows), stretch)
+        sums = work.buffer(f"{name} {level}", (count + (rest > 0), width), work.sums)
+        parts = rows[: count * stretch].reshape(count, stretch, width)
+        work.do(np.add.reduce, parts, axis=1, dtype=work.sums, out=sums[:count])
+        if rest:
+            work.do(np.add.reduce, rows[count * stretch :], axis=0, dtype=work.sums, out=sums[count])
+        rows = sums
+    total = work.buffer(name, (width,), work.sums)
+    if len(rows) == 1:
+        work.do(np.copyto, total, rows[0])
+    else:
+        work.do(np.add.reduce, rows, axis=0, dtype=work.sums, out=total)
+    return total
+
+
+def _tiles(shape: Ints, filters: int, traits: Traits) -> Tiles:
     """Cut the pixels into the tiles that are summed side by side."""
     split = traits.threads and math.prod(shape) * filters > TILE
     return Tiles(shape, block(shape, max(TILE // filters, 1)) if split else shape)

@@ -23,13 +23,13 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array
 from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.noted import Notes
 from xpconv._plan.bands import extents, sets
 from xpconv._plan.input_grad import GradientPlan
 from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import Held
-from xpconv._work.noted import Notes
 from xpconv._work.workspace import Workspace
 
 
@@ -49,13 +49,15 @@ def input_grad(
         run([_jobs(plan, dz, weight, bias, target)], call.space, arithmetic, bands.workers, geometry.flops)
 
 
-def note(plan: GradientPlan, notes: Notes, dz: Array, w: Array, target: Array) -> None:
+def note(call: Call, plan: GradientPlan, notes: Notes, dz: Array, w: Array, target: Array) -> None:
     """Note what `input_grad` does."""
-    weight = np.empty((plan.geometry.filters, *plan.geometry.kernel, plan.geometry.channels), w.dtype)
-    notes.copy(weight, np.moveaxis(w, -1, 0))
-    jobs = _jobs(plan, dz, weight, None, target)
+    bands = plan.bands
+    assert bands is not None
+    view = np.moveaxis(w, -1, 0)
+    weight = notes.held.empty(view.shape, w.dtype)
+    notes.do(np.copyto, weight, view)
     notes.quiet = True
-    notes.run(jobs.function, jobs.items)
+    notes.run([_jobs(plan, dz, weight, None, target)], call.space, call.arithmetic, bands.workers, plan.geometry.flops)
 
 
 def _jobs(plan: GradientPlan, dz: Array, weight: Array, bias: Array | None, target: Array) -> Jobs:
@@ -114,7 +116,7 @@ class _Band:
         whole = work.buffer("whole", (images, *reached, geometry.channels), work.sums)
 
         def add_up() -> Array:
-            work.do(whole.fill, 0)
+            work.do(np.copyto, whole, 0)
             for source, place in _overlaps(shares, whole, geometry):
                 work.do(np.add, place, source, out=place)
             return whole

@@ -12,11 +12,11 @@ from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import beside
 from xpconv._engine.jobs import run
+from xpconv._engine.noted import Notes
 from xpconv._engine.results import Result, Written
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, filter_blocks
-from xpconv._work.memory import Held, Lasting
-from xpconv._work.noted import Notes
+from xpconv._work.memory import Held
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None, *, conjugate: bool = False) -> Array:
@@ -36,11 +36,17 @@ def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | 
     """Note a correlation."""
     x, w, b = arrays
     weight = weight_of(call, plan, notes, w) if serves(plan) else None
-    if weight is None:
-        return None
-    target = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
-    jobs = correlate_jobs(Task(call, plan, x, w, b, ready=(weight,)), Written(target), Lasting())
-    notes.run(jobs.function, jobs.items)
+    return None if weight is None else note(Task(call, plan, x, w, b, ready=(weight,)), notes)
+
+
+def note(task: Task, notes: Notes) -> Array:
+    """Do a task whose weight is ready, and note it."""
+    call, plan = task.call, task.plan
+    target: Array = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
+    notes.know(target)
+    jobs = correlate_jobs(task, Written(target), notes.held)
+    workers, blas = plan.workers, multiplies(plan)
+    notes.run([jobs], call.space, call.arithmetic, workers, plan.geometry.flops, blas=blas)
     return target
 
 

@@ -12,19 +12,19 @@ from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._convolution import col2im, straight
 from xpconv._convolution.correlate import blocks
-from xpconv._convolution.repeat import WORKSPACE, repeats, serves, weight_of
+from xpconv._convolution.repeat import repeats, serves, weight_of
 from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import adjoint, beside, side_by_side
 from xpconv._engine.fold import add_strip
 from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.noted import Notes
 from xpconv._engine.results import Result, Written
 from xpconv._plan.input_grad import GradientPlan, batches, strip_elements, strips
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut
 from xpconv._shapes.geometry import Geometry, Phase
-from xpconv._work.memory import Held, Lasting
-from xpconv._work.noted import Notes
+from xpconv._work.memory import Held
 
 
 def input_grad(
@@ -60,27 +60,36 @@ def _note(call: Call, plan: GradientPlan, notes: Notes, arrays: list[Array]) -> 
     """Note a gradient without padding that holds pixels of the image: col2im, or stride phases."""
     dz, w = arrays
     geometry = plan.geometry
-    small = all(serves(one) for one in plan.planned) if plan.bands is None else plan.bands.workspace <= WORKSPACE
-    if not small or geometry.groups > 1:
+    planned = list(plan.planned)
+    if geometry.groups > 1 or geometry.flops == 0 or not planned:
         return None
-    target = call.space.empty(geometry.input_shape, call.arithmetic.result, call.layout)
-    target[...] = 0  # which a phase stays that no tap reaches
+    if plan.bands is None and not all(map(serves, planned)):
+        return None
+    target: Array = call.space.empty(geometry.input_shape, call.arithmetic.result, call.layout)
+    notes.know(target)
     if plan.bands is not None:
-        col2im.note(plan, notes, dz, w, target)
+        col2im.note(call, plan, notes, dz, w, target)
         return target
     places = Written(target).phases(geometry.input, geometry.stride)
+    waiting = []
     for phase, one, place in zip(geometry.phases, plan.phases, places, strict=True):
         if one is None:
+            notes.do(np.copyto, place.array(), 0)
             continue
         view = adjoint(call.xp, w, phase.taps, geometry)
-        kernel = side_by_side(call, one, view, Lasting())
-        if kernel is not view:
-            notes.copy(kernel, view)
+        kernel = side_by_side(call, one, view, notes.held, notes.run)
         weight = weight_of(call, one, notes, kernel)
         if weight is None:
             return None
-        jobs = correlate_jobs(Task(call, one, dz, kernel, None, ready=(weight,)), place, Lasting())
-        notes.run(jobs.function, jobs.items)
+        waiting.append((one, correlate_jobs(Task(call, one, dz, kernel, None, ready=(weight,)), place, notes.held)))
+    notes.run(
+        [jobs for _, jobs in waiting],
+        call.space,
+        call.arithmetic,
+        max(one.workers for one, _ in waiting) if plan.together else 1,
+        sum(one.flops for one, _ in waiting),
+        blas=any(multiplies(one) for one, _ in waiting),
+    )
     return target
 
 

@@ -28,6 +28,7 @@ from xpconv._work.panels import Panels
 Lazily = Callable[[Array, Array, Array | None], Array]  # of images, weight and bias
 
 BATCHES = 8  # sizes of a batch whose plans are kept
+LITTLE = 1 << 18  # bytes of a weight that are compared in less time than it takes to find arrays
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class PreparedConv:
 
     @property
     def saves(self) -> bool:
-        """Say whether more is kept than the weight and the bias, and plans."""
+        """Say whether a call saves more than it would take to compare the weight with another."""
         with self._lock:
-            return self._forms_size() > 0 or bool(self._replays)
+            return self._forms_size() > 0 or (bool(self._replays) and _size(self._call.space, self._w) <= LITTLE)
 
     @property
     def parameters(self) -> tuple[Array, Array | None]:

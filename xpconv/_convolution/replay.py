@@ -1,43 +1,35 @@
-"""A small convolution without the steps of a large one: finding arrays would take longer than the sums.
+"""A prepared convolution without the steps of a call: finding arrays would take longer than the sums of a small one.
 
-Its calls on buffers are noted once and made again: the images are copied into a buffer of their own, and the result out
-of one, so every call in between finds its arrays where they were. The course's example (2x5x7x4 -> 8, 3x3, stride 2) is
-six calls of NumPy, in a third of the time; 14x14x8 -> 16, 5x5, takes 0.05 ms in place of 0.25. Compiled loops are
-called on the images and the result themselves, whatever the size.
+What a tile does is noted with the first images and done again on others: the course's example (2x5x7x4 -> 8, 3x3,
+stride 2) is six calls of NumPy. Compiled loops are called on the images and the result themselves, whatever the size.
 """
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from xpconv._convolution.correlate import perform
-from xpconv._convolution.repeat import WORKSPACE, serves
-from xpconv._convolution.straight import Loops, plain
-from xpconv._convolution.tile import Task, correlate_jobs
-from xpconv._engine.jobs import SMALL
-from xpconv._engine.results import Written
+from xpconv._convolution import strips
+from xpconv._convolution.correlate import note, perform
+from xpconv._convolution.repeat import serves
+from xpconv._convolution.straight import Loops, pieces, plain
+from xpconv._convolution.tile import Task
+from xpconv._engine.noted import Noted, Notes
 from xpconv._shapes.layout import in_layout
 from xpconv._work import threads
-from xpconv._work.memory import Lasting, pool
-from xpconv._work.noted import Notes
+from xpconv._work.memory import pool
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, whole
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
+from xpconv.algorithms.pieces import whole
 
-MOST_FLOPS = 1 << 22  # of a task that is noted: one thread does these in less time than it takes to find arrays
 Array = np.ndarray[Any, Any]
-State = tuple[Array, tuple[Callable[[], Any], ...], Array, Notes]  # images, calls, result; what the calls use
+WORKSPACE = 1 << 19  # bytes of work memory that are kept between calls
 
 
 class Small(ABC):
-    """A small task on images of one shape."""
+    """A task on images of one shape."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -64,16 +56,12 @@ def small(task: Task) -> Small | None:
     if not (call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"):
         return None
     algorithm = REGISTRY[task.plan.algorithm]
-    if isinstance(algorithm, Compiled | CompiledWinograd):
+    if algorithm.clips:
         if call.layout == "channels_first" or geometry.flops == 0 or not task.ready:
             return None
-        straight = Straight(task, algorithm) if isinstance(algorithm, Compiled) else InStrips(task, algorithm)
+        straight = InStrips(task) if algorithm.in_strips else Straight(task)
         return straight if straight.workspace <= call.room else None
-    copied = (prod(geometry.input_shape) + prod(geometry.output_shape)) * np.dtype(call.arithmetic.inputs).itemsize
-    if copied > WORKSPACE or not serves(task.plan, MOST_FLOPS, 4 * WORKSPACE):
-        return None
-    replay = Replay(task)
-    return replay if replay.nbytes <= 2 * WORKSPACE else None
+    return Replay(task) if serves(task.plan) and task.ready else None
 
 
 class Straight(Small):
@@ -82,10 +70,10 @@ class Straight(Small):
     What does not pay for two threads stays on the calling one.
     """
 
-    def __init__(self, task: Task, algorithm: Compiled) -> None:
+    def __init__(self, task: Task) -> None:
         self._keep(task)
-        pieces, self._room = algorithm.pieces(self._geometry, self._dtype.itemsize)
-        self._workers = min(task.call.options.threads, len(pieces))
+        found, self._room = pieces(self._geometry, self._dtype.itemsize)
+        self._workers = min(task.call.options.threads, len(found))
 
     def _keep(self, task: Task) -> None:
         super().__init__(task)
@@ -138,8 +126,9 @@ class Straight(Small):
 class InStrips(Straight):
     """Winograd's loops likewise; where a result is not finite, everything is done again at full length."""
 
-    def __init__(self, task: Task, algorithm: CompiledWinograd) -> None:
+    def __init__(self, task: Task) -> None:
         self._keep(task)
+        algorithm = strips.loops(task.plan)
         self._algorithm, self._pieces = algorithm, algorithm.pieces(self._geometry)
         self._room = algorithm.room(self._geometry)
         self._workers = min(task.call.options.threads, len(self._pieces))
@@ -164,44 +153,40 @@ class InStrips(Straight):
 
 
 class Replay(Small):
-    """Calls that are noted; each thread that is in a call has buffers of its own."""
+    """A single tile, noted with the first images."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self._limited = task.plan.geometry.flops > SMALL  # BLAS is, to one thread
-        self._idle: list[State] = []  # given back and taken by one call each, which the interpreter does not interrupt
-        self._idle.append(self._noted())
+        self._noted: Noted | None = None
 
     @property
     def nbytes(self) -> int:
-        """Count the bytes of the buffers that nobody uses at present."""
-        return sum(x.nbytes + z.nbytes + notes.nbytes for x, _, z, notes in self._idle)
+        """Count the bytes of work memory that nobody uses at present."""
+        return 0 if self._noted is None else self._noted.nbytes
+
+    def takes(self, x: Array) -> bool:
+        """Ask for whole numbers of bytes between them, too."""
+        return super().takes(x) and x.flags.aligned
 
     def __call__(self, x: Array, out: Array | None) -> Array:
         """Make the calls; give a new array, or `out`."""
-        try:
-            state = self._idle.pop()
-        except IndexError:
-            state = self._noted()
-        images, calls, result, _ = state
-        np.copyto(images, x)
-        with threads.one_blas_thread if self._limited else contextlib.nullcontext():
-            for call in calls:
-                call()
-        if out is None:
-            out = result.copy()
+        call = self._task.call
+        images = call.images(x)
+        if self._noted is None:
+            found: Array = call.give(self._note(images))
+        elif out is not None and plain(out, np.dtype(call.arithmetic.wanted)):
+            self._noted([images], call.images(out))
+            return out
         else:
-            np.copyto(out, result)
-        self._idle.append(state)
+            found = call.give(self._noted([images]))
+        if out is None:
+            return found
+        np.copyto(out, found)
         return out
 
-    def _noted(self) -> State:
-        """Do the task once, on zeros, and note the calls."""
-        task = self._task
-        call, plan = task.call, task.plan
-        images = np.zeros(self.shape, self._dtype)
-        target = call.space.empty(plan.geometry.output_shape, call.arithmetic.result, call.layout)
-        jobs = correlate_jobs(replace(task, x=call.images(images)), Written(target), Lasting())
-        notes = Notes(call.space, call.arithmetic)
-        notes.run(jobs.function, jobs.items)
-        return images, notes.calls, call.give(target), notes
+    def _note(self, images: Array) -> Array:
+        """Do the task and note it."""
+        with Notes([images], fixed=True) as notes:
+            found: Array = note(replace(self._task, x=images), notes)
+            self._noted = notes.noted(self._task.plan.workspace)
+        return found

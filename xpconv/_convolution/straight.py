@@ -16,7 +16,8 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
-from xpconv._convolution import bias_grad, strips
+from xpconv._compiled.rows import BLOCK
+from xpconv._convolution import strips
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import prepared, swapped
 from xpconv._engine.jobs import Jobs
@@ -28,8 +29,8 @@ from xpconv._work import threads
 from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
-from xpconv.algorithms.compiled import Compiled, Piece, alone, five, whole
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
+from xpconv.algorithms.compiled import Compiled
+from xpconv.algorithms.pieces import Piece, Pieces, alone, five, pack, whole
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -57,8 +58,10 @@ class Loops:
         return Loops(function, pieces, room)
 
     @staticmethod
-    def on(geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array) -> Loops:
-        """Set them up on a packed weight, and plain arrays of one dtype."""
+    def on(
+        geometry: Geometry, x: Array, weight: Array, bias: Array | None, target: Array, w: Array | None = None
+    ) -> Loops:
+        """Set them up on a packed weight, and plain arrays of one dtype; with `w` each piece packs its own part."""
         pieces, room = _LOOPS.pieces(geometry, target.itemsize, target.flags.c_contiguous)
         flat, dtype = pieces[0].flat, target.dtype
         run = build.get(_LOOPS.kernel(geometry), build.NAMES[dtype])
@@ -66,6 +69,9 @@ class Loops:
         images, places = five(x, flat), five(target, flat)
 
         def function(piece: Piece, own: Array) -> None:
+            if w is not None:
+                first, last = piece.blocks
+                pack(w[..., first * BLOCK : last * BLOCK], weight[first:last], 1)
             run(images, weight, b, places[piece.where], piece.numbers, own)
 
         return Loops(function, pieces, room)
@@ -76,6 +82,11 @@ class Loops:
 
 
 _LOOPS = Compiled()
+
+
+def pieces(geometry: Geometry, itemsize: int) -> Pieces:
+    """Give the pieces of a convolution, and how many numbers of work memory a worker takes."""
+    return _LOOPS.pieces(geometry, itemsize)
 
 
 def multiplies(plan: Plan) -> bool:
@@ -89,9 +100,10 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Ar
     if not (_serves(call, plan) and geometry.positions and plain(x, sums)):
         return None
     with Held() as held:
-        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty)
+        shared = _LOOPS.room_for(geometry, np.dtype(sums), held.empty)
+        weight = _LOOPS.packed(w, geometry, np.dtype(sums), held.empty) if shared is None else shared
         target = np.empty(geometry.output_shape, sums)
-        loops = Loops.on(geometry, x, weight, b, target)
+        loops = Loops.on(geometry, x, weight, b, target, None if shared is None else w)
         if not _fits([loops], [weight], plan.workers, plan.workspace):
             return None
         run(loops.job, len(loops.pieces), loops.room, plan.workers, sums, held)
@@ -212,32 +224,13 @@ def of_weight(call: Call, plan: Plan, x: Array, dz: Array, held: Held) -> Gradie
     return Gradient(job, len(stretches), room + size, shared, plan.workers, result)
 
 
-def of_bias(call: Call, dz: Array) -> Gradient | None:
-    """Set up the sum of the output's gradient over all pixels."""
-    shape, filters, sums = dz.shape[:-1], dz.shape[-1], call.arithmetic.sums
-    if math.prod(shape) == 0 or not plain(dz, sums):
-        return None
-    regions = bias_grad.regions(shape, filters, call.traits)
-    parts: list[Any] = [None] * len(regions)
-
-    def job(number: int, own: Array) -> None:
-        parts[number] = bias_grad.part(call, dz, regions[number])
-
-    workers = bias_grad.workers(call)
-
-    def result() -> Array:
-        return bias_grad.joined(call, parts, shape)
-
-    return Gradient(job, len(regions), 0, workers * bias_grad.SHARE, workers, result)
-
-
 def gradients(call: Call, plans: tuple[GradientPlan, Plan], dz: Array, x: Array, w: Array) -> list[Array] | None:
-    """Give dx, dw and db in one run of the threads; None where one of them is not in loops on plain arrays."""
+    """Give dx and dw in one run of the threads; None where one of them is not in loops on plain arrays."""
     images, weight = plans
     if not (_serves(call, weight) and all(_serves(call, one) for one in images.planned)):
         return None
     with Held() as held:
-        every = [of_images(call, images, dz, w, None, held), of_weight(call, weight, x, dz, held), of_bias(call, dz)]
+        every = [of_images(call, images, dz, w, None, held), of_weight(call, weight, x, dz, held)]
         return together(call, call.room, every, held)
 
 
@@ -253,8 +246,7 @@ def _keep(own: Array) -> None:
 def _serves(call: Call, plan: Plan) -> bool:
     """Say whether a pass is in loops on plain arrays, of one block of channels."""
     whole_call = call.lens is None and call.layout == "channels_last" and plan.geometry.mode == "zeros"
-    compiled = isinstance(REGISTRY[plan.algorithm], Compiled)
-    return bool(compiled and whole_call and plan.pieces[1] == 1 and not plan.parts)
+    return bool(REGISTRY[plan.algorithm].in_place and whole_call and plan.pieces[1] == 1 and not plan.parts)
 
 
 def _fits(every: Sequence[Loops], weights: Sequence[Array], workers: int, workspace: int) -> bool:
@@ -273,9 +265,9 @@ def jobs_for(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task: pieces of compiled loops where its arrays are for that, or tiles."""
     call, plan = task.call, task.plan
     algorithm = REGISTRY[plan.algorithm]
-    if isinstance(algorithm, CompiledWinograd) and call.lens is None:
-        return strips.jobs(task, algorithm, result, held) or correlate_jobs(task, result, held)
-    if not (isinstance(algorithm, Compiled) and call.lens is None and plan.pieces[1] == 1):
+    if algorithm.in_strips and call.lens is None:
+        return strips.jobs(task, result, held) or correlate_jobs(task, result, held)
+    if not (algorithm.in_place and call.lens is None and plan.pieces[1] == 1):
         return correlate_jobs(task, result, held)
     sums = np.dtype(call.arithmetic.sums)
     task = task if task.ready else replace(task, ready=(prepared(call, plan, task.w, held),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,20 +14,28 @@ from xpconv._convolution.tile import Task, compute_again, fall_back
 from xpconv._convolution.weight import prepared
 from xpconv._engine.jobs import Jobs
 from xpconv._engine.results import Result, Written
+from xpconv._plan.record import Plan
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS, Held
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled_winograd import CompiledWinograd, Strips
 
 
-def jobs(task: Task, algorithm: CompiledWinograd, result: Result, held: Held) -> Jobs | None:
+def loops(plan: Plan) -> CompiledWinograd:
+    """Give the algorithm of a plan that is `in_strips`."""
+    return cast(CompiledWinograd, REGISTRY[plan.algorithm])
+
+
+def jobs(task: Task, result: Result, held: Held) -> Jobs | None:
     """Make the jobs of Winograd's loops; where the weight is cut, each piece prepares its own filters."""
     call, plan, geometry, sums = task.call, task.plan, task.plan.geometry, np.dtype(task.call.arithmetic.sums)
+    algorithm = loops(plan)
     target = _target(task, result)
     if target is None:
         return None
     own = () if task.ready else algorithm.own_filters(geometry)
-    pieces, room, packed = own or algorithm.pieces(geometry), algorithm.room(geometry), algorithm.packed(geometry)
+    pieces, room, packed = own or algorithm.pieces(geometry), algorithm.room(geometry), algorithm.blocks(geometry)
     shape = (min(GROUP, packed[0]), *packed[1:])  # of what a piece prepares at once
     w = task.w
     if own and not w.flags.c_contiguous:

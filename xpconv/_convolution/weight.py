@@ -12,7 +12,7 @@ from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import native
 from xpconv._arrays.types import Array, DType, Namespace
-from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.jobs import Jobs, Runner, run
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import channel_blocks, intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
@@ -22,7 +22,6 @@ from xpconv._work.memory import Held, Lasting
 from xpconv._work.panels import Panels
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY, Algorithm
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 PREPARED = 1 << 19  # elements of a prepared weight that are made at once
 BESIDE = 16  # what no plan counts is at most this part of the room: 15/16 of the limit, so it stays below the limit
@@ -46,14 +45,14 @@ def beside(plan: Plan) -> int:
     return plan.workspace if REGISTRY[plan.algorithm].fourier else plan.copied
 
 
-def prepared(call: Call, plan: Plan, w: Array, held: Held) -> Array | Panels:
+def prepared(call: Call, plan: Plan, w: Array, held: Held, run: Runner = run) -> Array | Panels:
     """Bring the weight into the form that the algorithm takes, some channels at a time where that is much work."""
     arithmetic, algorithm, geometry = call.arithmetic, algorithm_of(call, plan), plan.geometry
     shape = algorithm.prepared_shape(geometry, complex_data=arithmetic.is_complex)
     if plan.panels and (shape is not None or panels.repaid(w, geometry.positions)):
-        return _in_panels(call, plan, w, shape, held)
-    if isinstance(algorithm, CompiledWinograd):
-        return _in_blocks(call, plan, algorithm, w, held)
+        return _in_panels(call, plan, w, shape, held, run)
+    if (blocks := algorithm.blocks(geometry)) is not None:
+        return _in_blocks(call, plan, w, blocks, held)
     if shape is None or not call.traits.buffers:
         alone = workspace(call.space, arithmetic)
         alone.areas = plan.areas
@@ -89,10 +88,10 @@ def form(call: Call, plan: Plan, w: Array) -> tuple[Any, ...]:
     return plan.algorithm, algorithm_of(call, plan).form(plan.geometry), plan.pieces[1], plan.panels, columns
 
 
-def _in_blocks(call: Call, plan: Plan, algorithm: CompiledWinograd, w: Array, held: Held) -> Array:
+def _in_blocks(call: Call, plan: Plan, w: Array, shape: Ints, held: Held) -> Array:
     """Prepare the weight in blocks of filters, some at a time."""
-    geometry = plan.geometry
-    target = held.empty(algorithm.packed(geometry), call.arithmetic.sums)
+    geometry, algorithm = plan.geometry, algorithm_of(call, plan)
+    target = held.empty(shape, call.arithmetic.sums)
 
     def compute(cut: Interval, work: Workspace) -> None:
         algorithm.prepare_blocks(work, w, geometry, cut, target[slice(*cut)])
@@ -102,7 +101,7 @@ def _in_blocks(call: Call, plan: Plan, algorithm: CompiledWinograd, w: Array, he
     return target
 
 
-def _in_panels(call: Call, plan: Plan, w: Array, shape: Ints | None, held: Held) -> Panels:
+def _in_panels(call: Call, plan: Plan, w: Array, shape: Ints | None, held: Held, run: Runner) -> Panels:
     """Prepare the weight panel by panel; where the algorithm has no form of its own (`shape` is None), copy it."""
     geometry, algorithm = plan.geometry, algorithm_of(call, plan)
     whole = (geometry.products, geometry.filters) if shape is None else shape
@@ -110,7 +109,8 @@ def _in_panels(call: Call, plan: Plan, w: Array, shape: Ints | None, held: Held)
 
     def copy(item: tuple[slice, Array, slice], work: Workspace) -> None:
         columns, panel, some = item
-        np.copyto(panel.reshape(*geometry.kernel, geometry.channels, -1)[..., some], w[..., columns][..., some])
+        target = panel.reshape(*geometry.kernel, geometry.channels, -1)[..., some]
+        work.do(np.copyto, target, w[..., columns][..., some])
 
     def prepare(item: tuple[slice, Array, slice], work: Workspace) -> None:
         columns, panel, channels = item
@@ -151,7 +151,7 @@ def swapped(xp: Namespace, w: Array, geometry: Geometry) -> Array:
     return xp.reshape(w, (*kernel, -1, geometry.channels))
 
 
-def side_by_side(call: Call, plan: Plan, w: Array, held: Held) -> Array:
+def side_by_side(call: Call, plan: Plan, w: Array, held: Held, run: Runner = run) -> Array:
     """Copy a weight whose last axis does not lie in one piece, if that pays for so many pixels and there is room.
 
     Products with it take up to twice the time; those with a large one do not, and take no pieces either. Where the
@@ -171,7 +171,7 @@ def side_by_side(call: Call, plan: Plan, w: Array, held: Held) -> Array:
     target = held.empty(w.shape, native(w.dtype))
 
     def copy(cut: Interval, work: Workspace) -> None:
-        target[..., slice(*cut)] = w[..., slice(*cut)]
+        work.do(np.copyto, target[..., slice(*cut)], w[..., slice(*cut)])
 
     cuts, flops = intervals(columns, panels.LINE), panels.MOVED * math.prod(w.shape)
     run([Jobs(copy, cuts)], call.space, Arithmetic.plain(call.xp, native(w.dtype)), plan.workers, flops)

@@ -17,16 +17,15 @@ from xpconv._convolution import straight
 from xpconv._convolution.repeat import repeats, serves
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.noted import Notes
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work import threads
 from xpconv._work.buffered import workspace
-from xpconv._work.memory import Held, Lasting
-from xpconv._work.noted import Notes
+from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms.compiled_winograd import CompiledWinograd
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
 FINEST = 16  # part of the room that the sums of a block of channels take, where they are put together by blocks
@@ -85,11 +84,13 @@ def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | 
     x, dz = arrays
     if plan.geometry.groups > 1 or not serves(plan) or _Form.of(call, plan) is not _Form.APART:
         return None
-    target = call.space.empty_kernel(plan.geometry.kernel_shape, call.arithmetic.sums)
+    target: Array = call.space.empty_kernel(plan.geometry.kernel_shape, call.arithmetic.sums)
+    notes.know(target)
     sums = _Sums(call, plan, x, dz, target)
     if len(sums.items) > 1 or not (sums.algorithm.exact and sums.algorithm.noted_gradient):
         return None
-    notes.run(lambda item, work: sums.partial(item, work, Lasting()), sums.items)
+    jobs = Jobs(lambda item, work: sums.partial(item, work, notes.held), sums.items)
+    notes.run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops)
     return target
 
 
@@ -174,9 +175,9 @@ class _Sums:
 
     def begin(self, held: Held) -> None:
         """Make room for all partial sums at once, where loops write them and add them up."""
-        if isinstance(self.algorithm, CompiledWinograd):
-            shapes = ((len(self.stretches), *self.algorithm.domain(cut.geometry)) for cut in self.cuts)
-            self._stacks = [held.empty(shape, self.call.arithmetic.sums) for shape in shapes]
+        shapes = [self.algorithm.parts(cut.geometry) for cut in self.cuts]
+        sums = self.call.arithmetic.sums
+        self._stacks = [held.empty((len(self.stretches), *shape), sums) for shape in shapes if shape is not None]
 
     @property
     def items(self) -> list[tuple[Interval, Cut]]:
@@ -230,9 +231,7 @@ class _Sums:
             gradient = cast(work.xp, self.call.seen(gradient), work.sums)
         if self.algorithm.clips and cut.geometry.mode == "zeros":
             pixels, place = inside(work, x, cut.geometry, region, lens=lens, step=self.plan.step)
-            if isinstance(self.algorithm, CompiledWinograd):
-                return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place, out)
-            return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place)
+            return self.algorithm.clipped_weight_grad(work, pixels, gradient, cut.geometry, place, out)
         if not self.plan.single_taps:
             behind = self.algorithm.behind(cut.geometry)
             pixels = slab(work, x, cut.geometry, region, lens=lens, step=self.plan.step, behind=behind)
@@ -250,7 +249,7 @@ class _Sums:
         number, part = item
         work.areas, geometry = self.plan.areas, self.cuts[number].geometry
         with self.quiet(work):
-            if self._stacks and isinstance(self.algorithm, CompiledWinograd):
+            if self._stacks:
                 found = self.algorithm.finish_all(work, self._stacks[number][part], geometry)
             else:
                 total, *others = (one[part] for one in partial[number :: len(self.cuts)])

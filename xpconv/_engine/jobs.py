@@ -17,6 +17,8 @@ from xpconv._work.workspace import Workspace
 
 SMALL = 1 << 18  # flops below which neither a thread nor the limit on BLAS's own threads pays
 
+Runner = Callable[..., list[Any]]  # `run`, or what notes the jobs while it runs them
+
 
 @dataclass(frozen=True)
 class Jobs:

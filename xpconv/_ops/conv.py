@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from xpconv._arrays.call import Call
 from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
@@ -12,9 +14,12 @@ from xpconv._convolution.correlate import correlate
 from xpconv._convolution.input_grad import input_grad
 from xpconv._convolution.weight_grad import weight_grad
 from xpconv._plan.choose import choose
-from xpconv._plan.input_grad import choose_input_grad
+from xpconv._plan.input_grad import GradientPlan, choose_input_grad
+from xpconv._plan.once import once
+from xpconv._plan.record import Plan
 from xpconv._shapes import read
-from xpconv._shapes.geometry import Geometry
+from xpconv._shapes.errors import whole_shape
+from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import AlgorithmName, Layout, Padding, PaddingMode, Size
 from xpconv._shapes.read import Windowing
@@ -118,11 +123,8 @@ def conv(
     if is_chunked(x, w, b):
         return by_blocks(conv, locals())
     call = Call.of("conv", x=x, w=w, b=b, layout=layout, dtype=dtype)
-    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
-    geometry = read.conv("conv", x.shape, w.shape, asked)
-    if b is not None:
-        read.whole("conv", "b", b.shape, (geometry.filters,), "the output channels")
-    plan = choose(call, geometry, algorithm)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout).frozen()
+    plan = once(call, _plan, x.shape, w.shape, None if b is None else b.shape, asked, algorithm)
     return call.give(correlate(call, plan, call.images(x), call.kernel(w), call.bias(b)))
 
 
@@ -189,10 +191,9 @@ def conv_input_grad(
         return by_blocks(conv_input_grad, locals())
     name = "conv_input_grad"
     call = Call.of(name, dz=dz, w=w, layout=layout, dtype=dtype)
-    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
-    geometry = read.conv(name, input_shape, w.shape, asked, ("input_shape", "w.shape"))
-    read.gradient(name, "dz", dz.shape, geometry, layout)
-    return _input_grad(call, geometry, algorithm, dz, w)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout).frozen()
+    shapes = whole_shape(name, "input_shape", input_shape), w.shape, dz.shape
+    return _input_grad(call, once(call, _plan_input_grad, ("input_shape", "w.shape"), *shapes, asked, algorithm), dz, w)
 
 
 @keywords
@@ -255,10 +256,11 @@ def conv_weight_grad(
         return by_blocks(conv_weight_grad, locals())
     name = "conv_weight_grad"
     call = Call.of(name, x=x, dz=dz, layout=layout, dtype=dtype)
-    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
-    geometry = read.conv(name, x.shape, kernel_shape, asked, ("x.shape", "kernel_shape"))
-    read.gradient(name, "dz", dz.shape, geometry, layout)
-    return _weight_grad(call, geometry, algorithm, dz, x)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout).frozen()
+    shapes = x.shape, whole_shape(name, "kernel_shape", kernel_shape), dz.shape
+    return _weight_grad(
+        call, once(call, _plan_weight_grad, ("x.shape", "kernel_shape"), *shapes, asked, algorithm), dz, x
+    )
 
 
 @keywords
@@ -320,25 +322,48 @@ def conv_vjp(
         return lazy
     name = "conv_vjp"
     call = Call.of(name, x=x, w=w, dz=dz, layout=layout, dtype=dtype)
-    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout)
-    geometry = read.conv(name, x.shape, w.shape, asked)
-    read.gradient(name, "dz", dz.shape, geometry, layout)
-    plans = choose_input_grad(call, geometry, algorithm), choose(call, geometry, algorithm, gradient=True)
+    asked = Windowing(stride, padding, dilation, groups, padding_mode, layout).frozen()
+    facts = ("x.shape", "w.shape"), x.shape, w.shape, dz.shape, asked, algorithm
+    plans = once(call, _plan_input_grad, *facts), once(call, _plan_weight_grad, *facts)
     found = straight.gradients(call, plans, dz, x, w)
     if found is not None:
-        return call.give(found[0]), call.give_kernel(found[1]), call.give_bias(found[2])
-    dx = _input_grad(call, geometry, algorithm, dz, w)
-    dw = _weight_grad(call, geometry, algorithm, dz, x)
+        return call.give(found[0]), call.give_kernel(found[1]), gradient_of_bias(call, dz)
+    dx, dw = _input_grad(call, plans[0], dz, w), _weight_grad(call, plans[1], dz, x)
     return dx, dw, gradient_of_bias(call, dz)
 
 
-def _input_grad(call: Call, geometry: Geometry, algorithm: str, dz: Array, w: Array) -> Array:
-    plan = choose_input_grad(call, geometry, algorithm)
+def _plan(call: Call, x_shape: Ints, w_shape: Ints, b_shape: Ints | None, asked: Windowing, algorithm: str) -> Plan:
+    """Check the shapes and options of a convolution, and plan it."""
+    geometry = read.conv(call.name, x_shape, w_shape, asked)
+    if b_shape is not None:
+        read.whole(call.name, "b", b_shape, (geometry.filters,), "the output channels")
+    return choose(call, geometry, algorithm)
+
+
+def _plan_input_grad(call: Call, names: tuple[str, str], *facts: Any) -> GradientPlan:
+    geometry, algorithm = _gradient(call, names, *facts)
+    return choose_input_grad(call, geometry, algorithm)
+
+
+def _plan_weight_grad(call: Call, names: tuple[str, str], *facts: Any) -> Plan:
+    geometry, algorithm = _gradient(call, names, *facts)
+    return choose(call, geometry, algorithm, gradient=True)
+
+
+def _gradient(
+    call: Call, names: tuple[str, str], x_shape: Ints, w_shape: Ints, dz_shape: Ints, asked: Windowing, algorithm: str
+) -> tuple[Geometry, str]:
+    """Check the shapes and options of a gradient; `names` are those of the first two shapes."""
+    geometry = read.conv(call.name, x_shape, w_shape, asked, names)
+    read.gradient(call.name, "dz", dz_shape, geometry, asked.layout)
+    return geometry, algorithm
+
+
+def _input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array) -> Array:
     return call.give(input_grad(call, plan, call.images(dz), call.kernel(w), conjugate=True))
 
 
-def _weight_grad(call: Call, geometry: Geometry, algorithm: str, dz: Array, x: Array) -> Array:
-    plan = choose(call, geometry, algorithm, gradient=True)
+def _weight_grad(call: Call, plan: Plan, dz: Array, x: Array) -> Array:
     return call.give_kernel(weight_grad(call.conjugated(), plan, call.images(x), call.images(dz)))
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
 
 from xpconv._arrays.arithmetic import Arithmetic
 from xpconv._arrays.call import Call
@@ -13,7 +18,7 @@ from xpconv._arrays.space import is_chunked
 from xpconv._arrays.types import Array, DType
 from xpconv._arrays.views import fresh
 from xpconv._chunks.blocks import by_blocks
-from xpconv._engine.fold import add_strip
+from xpconv._engine.fold import BACKWARDS, Folding
 from xpconv._shapes import read
 from xpconv._shapes.cuts import intervals, padding_strips
 from xpconv._shapes.geometry import Geometry, runs
@@ -22,6 +27,9 @@ from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Padding, PaddingMode
 from xpconv._shapes.read import Windowing
 from xpconv._work.buffered import workspace
+
+LITTLE = 1 << 17  # elements of which all are set to zero in less time than those of the padding, piece by piece
+FEW = 64  # strips of a padding that are kept for the next call
 
 
 @keywords
@@ -81,18 +89,18 @@ def _joined(call: Call, x: Array, geometry: Geometry) -> Array:
     return work.repeat("", x, [runs(geometry.mode, -before, n + after, n) for n, (before, after) in pairs])
 
 
-def _written(call: Call, x: Array, geometry: Geometry) -> Array:
-    """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
-    target = call.space.empty(geometry.output_shape, native(x.dtype), call.layout)
-    pairs = list(zip(geometry.input, geometry.padding, strict=True))
-    if geometry.mode == "zeros":
-        inside: list[slice] = [slice(None)]
-        for n, (before, after) in pairs:
-            target[(*inside, slice(0, before))] = 0
-            target[(*inside, slice(before + n, before + n + after))] = 0
-            inside.append(slice(before, before + n))
-        target[tuple(inside)] = x
-        return target
+class _Copy(NamedTuple):
+    """A part of the padded image, the pixels that it repeats, and along which axes from the last to the first."""
+
+    place: tuple[slice, ...]
+    source: tuple[slice, ...]
+    flipped: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def _copies(geometry: Geometry) -> tuple[_Copy, ...]:
+    """Cut the padded image into parts that repeat pixels of the image, the image itself among them."""
+    found, pairs = [], zip(geometry.input, geometry.padding, strict=True)
     for combination in itertools.product(*(runs(geometry.mode, -low, n + high, n) for n, (low, high) in pairs)):
         place, source, flipped = [slice(None)], [slice(None)], []
         for axis, (run, (before, _)) in enumerate(zip(combination, geometry.padding, strict=True), start=1):
@@ -102,8 +110,40 @@ def _written(call: Call, x: Array, geometry: Geometry) -> Array:
                 source.append(slice(run.start - run.length + 1, run.start + 1))
             else:
                 source.append(run.source)
-        part = x[(*source, slice(None))]
-        target[(*place, slice(None))] = call.xp.flip(part, axis=tuple(flipped)) if flipped else part
+        found.append(_Copy((*place, slice(None)), (*source, slice(None)), tuple(flipped)))
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _places(geometry: Geometry) -> tuple[tuple[slice, ...], ...]:
+    """Say where a padded image holds zeros, and last where the image."""
+    inside: tuple[slice, ...] = (slice(None),)
+    found = []
+    for n, (before, after) in zip(geometry.input, geometry.padding, strict=True):
+        ends = (0, before), (before + n, before + n + after)
+        found += [(*inside, slice(*end)) for end in ends if end[0] < end[1]]
+        inside = (*inside, slice(before, before + n))
+    return (*found, inside)
+
+
+def _written(call: Call, x: Array, geometry: Geometry) -> Array:
+    """(N, *spatial, C) -> (N, *padded, C), in memory of its own."""
+    target = call.space.empty(geometry.output_shape, native(x.dtype), call.layout)
+    if geometry.mode == "zeros":
+        *blanks, inside = _places(geometry)
+        if math.prod(geometry.output_shape) <= LITTLE:
+            target[...] = 0
+            blanks = []
+        for blank in blanks:
+            target[blank] = 0
+        target[inside] = x
+        return target
+    backwards = isinstance(x, np.ndarray)  # not all libraries have such views
+    for copy in _copies(geometry):
+        part = x[copy.source]
+        if copy.flipped and backwards:
+            part = part[tuple(BACKWARDS if axis in copy.flipped else slice(None) for axis in range(x.ndim))]
+        target[copy.place] = call.xp.flip(part, axis=copy.flipped) if copy.flipped and not backwards else part
     return target
 
 
@@ -174,8 +214,7 @@ def pad_vjp(
 
 def _fold(call: Call, dy: Array, geometry: Geometry, dtype: DType) -> Array:
     """(n, *padded, C) -> (n, *spatial, C): add what the padding got to the pixels that it repeats, in a dtype."""
-    inside = (slice(before, before + n) for n, (before, _) in zip(geometry.input, geometry.padding, strict=True))
-    part = cast(call.xp, dy[(slice(None), *inside, slice(None))], dtype)
+    part = cast(call.xp, dy[(*_places(geometry)[-1], slice(None))], dtype)
     if call.traits.mutable:
         dx = call.space.empty(geometry.input_shape, dtype, call.layout)
         dx[...] = part
@@ -184,9 +223,22 @@ def _fold(call: Call, dy: Array, geometry: Geometry, dtype: DType) -> Array:
     if geometry.mode == "zeros" or geometry.batch == 0:
         return dx
     elements = max(call.options.max_workspace // (4 * itemsize(call.xp, dtype)), 1)
+    few = _few_strips(geometry, elements)
+    for spots, folding in _strips(geometry, elements) if few is None else few:
+        dx = folding.add(call.space, dx, cast(call.xp, dy[spots], dtype))
+    return dx
+
+
+def _strips(geometry: Geometry, elements: int) -> Iterator[tuple[tuple[slice, ...], Folding]]:
+    """Cut the padding into strips of at most so many elements: where each lies, and where it is added."""
     for strip in padding_strips(geometry, elements):
         pixels = zip(strip.pixels, geometry.padding, strict=True)
         spots = (slice(low + before, high + before) for (low, high), (before, _) in pixels)
-        gradient = cast(call.xp, dy[(slice(*strip.images), *spots, slice(None))], dtype)
-        dx = add_strip(call.space, dx, strip, gradient)
-    return dx
+        yield (slice(*strip.images), *spots, slice(None)), Folding.of(strip)
+
+
+@lru_cache(maxsize=256)
+def _few_strips(geometry: Geometry, elements: int) -> tuple[tuple[tuple[slice, ...], Folding], ...] | None:
+    """Keep the strips, unless there are many."""
+    found = tuple(itertools.islice(_strips(geometry, elements), FEW + 1))
+    return found if len(found) <= FEW else None

@@ -12,7 +12,7 @@ from xpconv._arrays.space import is_chunked
 from xpconv._arrays.views import window_steps
 from xpconv._chunks.blocks import by_blocks
 from xpconv._engine.results import Kept, Result, Written
-from xpconv._pooling import looped, portable
+from xpconv._pooling import folding, looped, portable
 from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
 from xpconv._shapes.cuts import sizes
@@ -186,6 +186,8 @@ def _fold(call: Call, windows: Windows, cols: Array) -> Array:
     """(N, *O, *K, C) -> (N, *I, C)."""
     if call.traits.buffers and _lie_apart(windows):
         return _fold_apart(call, windows, cols)
+    if call.traits.buffers and (found := folding.on_numpy(call, windows, cols)) is not None:
+        return found
     if looped.serves(call, windows):
         return looped.fold(call, windows, cols)
 

@@ -208,7 +208,7 @@ def _refusal(name: str, case: Case, wanted: str) -> str:
     algorithm = REGISTRY[name]
     if algorithm.clips and (case.compiled or case.numbers.converted or case.numbers.complex):
         return case.compiled or "serves float32 and float64 only"
-    if algorithm.clips and algorithm.transforms and wanted == "auto" and case.numbers.itemsize > 4:
+    if wanted == "auto" and case.numbers.itemsize > 4 and algorithm.crowds(case.geometry, case.gradient):
         return "not taken: more sums of float64 than there are registers for"
     if algorithm.overlaps and not case.traits.overlaps:
         return cublas.ONLY

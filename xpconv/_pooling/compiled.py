@@ -37,6 +37,7 @@ SAVED = {
     "boxes in rows": 2e-9,
     "ties in boxes": 2e-9,
     "first along": 6e-9,
+    "ties along": 4e-9,
     "norms": 3e-9,
     "norms gradient": 10e-9,
 }

@@ -97,8 +97,8 @@ class Lines:
             line, range_of = self._axis(axis, windows)
             shape = [*pixels.shape[:axis], range_of[1] - range_of[0], *pixels.shape[axis + 1 :]]
             best, taps = work.buffer(f"best {axis}", shape, self.dtype), work.buffer(f"taps {axis}", shape, NUMBERS)
-            arrays = [_three(array, axis) for array in (pixels, best, taps)]
-            place = _place(line, range_of)
+            arrays = [three(array, axis) for array in (pixels, best, taps)]
+            place = axis_place(line, range_of)
             if _is_long(line):
                 kept = line.kernel + 1, arrays[0].shape[-1]
                 values, spots = work.buffer("values", kept, self.dtype), work.buffer("spots", kept, NUMBERS)
@@ -120,13 +120,13 @@ class Lines:
                 home.shape if axis == rank - 1 else [home.shape[0], *home.shape[1 : axis + 1], *taps.shape[axis + 1 :]]
             )
             target = home if axis == rank - 1 else work.buffer(f"sums {axis}", shape, self.dtype)
-            arrays = [_three(array, axis) for array in (gradient, taps, target)]
+            arrays = [three(array, axis) for array in (gradient, taps, target)]
             held = self.held and axis == rank - 1
-            heads, least = _flags(line, range_of, held)
+            heads, least = axis_flags(line, range_of, held)
             if line.kernel > LONG:
-                self.give(*arrays, _place(line, range_of), least, held)
+                self.give(*arrays, axis_place(line, range_of), least, held)
             else:
-                self.gather(*arrays, _place(line, range_of), heads, held)
+                self.gather(*arrays, axis_place(line, range_of), heads, held)
             gradient = target
 
     def _axis(self, axis: int, windows: Interval) -> tuple[Strided, Interval]:
@@ -139,19 +139,19 @@ def _is_long(line: Strided) -> bool:
     return line.kernel > LONG and line.dilation == 1 and line.stride < line.kernel
 
 
-def _three(array: Array, axis: int) -> Array:
+def three(array: Array, axis: int) -> Array:
     """(*I, C) -> (A, n, B)."""
     return array.reshape(math.prod(array.shape[:axis]), array.shape[axis], -1)
 
 
 @lru_cache(maxsize=1024)
-def _place(line: Strided, windows: Interval) -> Array:
+def axis_place(line: Strided, windows: Interval) -> Array:
     before = line.before - windows[0] * line.stride + line.pixels(windows)[0]
     return np.array([line.kernel, line.stride, line.dilation, before], np.intp)
 
 
 @lru_cache(maxsize=256)
-def _flags(line: Strided, windows: Interval, held: bool) -> tuple[Array, Array]:
+def axis_flags(line: Strided, windows: Interval, held: bool) -> tuple[Array, Array]:
     """Say which taps are the first to reach their pixels, and which of them is the first to reach each pixel, or -1.
 
     Where sums are held already, none is.

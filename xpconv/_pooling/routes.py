@@ -20,6 +20,7 @@ from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, images_each, share, threads_for
 from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
+from xpconv._pooling.compiled_ties import Ties
 from xpconv._pooling.reduce import Rule, pixels_of
 from xpconv._pooling.spread import MaximumGradient, add_at, bits
 from xpconv._pooling.sweep import CACHE, Cut, Footprint, cut, images_apart, sweep
@@ -56,11 +57,11 @@ class Routes:
         self.placed = self.put or not windows.strided
         self.apart = False  # no copy of a tile's pixels is made, and no call kept: there is no room for them
         self.tile: tuple[int, ...] = ()
-        self.loops: Lines | Loops | None = None
+        self.loops: Lines | Loops | Ties | None = None
 
     def gradient(self) -> Array | None:
         """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
-        windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
+        windows = self.windows
         if not windows.batch:
             return self.result
         cuts = self._by_places() if self.placed else self._by_axes()
@@ -69,6 +70,15 @@ class Routes:
         if boxes is not None and self._of_boxes(boxes):
             return self.result
         self.loops = self._compiled(cuts)
+        found = self._in_tiles(cuts)
+        if isinstance(self.loops, Ties) and self.loops.lost:  # the first NaN of a window has all: that is left to NumPy
+            self.loops = None
+            found = self._in_tiles(cuts)
+        return found
+
+    def _in_tiles(self, cuts: Cut) -> Array | None:
+        """Run the steps, of whole images each."""
+        windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
         if self.loops is not None:  # in which a thread pays earlier than in calls
             weight = 4 + sum(line.kernel for line in windows.lines)
             threads = threads_for(windows, self.call.options.threads, weight)
@@ -104,15 +114,19 @@ class Routes:
         share(self.call, self.windows, boxes.cut(self.call, self.pixels), step)
         return not wrong
 
-    def _compiled(self, cuts: Cut) -> Lines | Loops | None:
+    def _compiled(self, cuts: Cut) -> Lines | Loops | Ties | None:
         """Give compiled loops, if they serve and their work arrays fit the workspace."""
         windows = self.windows
         whole = self.direct and cuts.channels == windows.channels
-        if self.ties != "first" or not whole or not self._in_rows():
+        if not whole or not self._in_rows():
             return None
         arrays = self.pixels, self.grads, self.target
-        found: Lines | Loops | None = Lines.of(self.call, windows, self.apart, *arrays)
-        if found is None and not self.apart:
+        found: Lines | Loops | Ties | None
+        if self.ties != "first":
+            found = Ties.of(self.call, windows, self.ties == "split", self.apart, *arrays)
+        else:
+            found = Lines.of(self.call, windows, self.apart, *arrays)
+        if found is None and not self.apart and self.ties == "first":
             found = Loops.of("maxima gradient", self.call, windows, *arrays)
         return None if found is None or found.needs(self.tile) > self.call.options.room // 2 else found
 

@@ -168,7 +168,11 @@ def _transpose(function: str, x_shape: Ints, w_shape: Ints, asked: Windowing) ->
 
 def padding(function: str, name: str, shape: Any, asked: Windowing) -> Geometry:
     """Check a padding without a kernel; its geometry has windows of one pixel, one for each pixel of the result."""
-    shape, asked = whole_shape(function, name, shape), asked.frozen()
+    return _padding(function, name, whole_shape(function, name, shape), asked.frozen())
+
+
+@lru_cache(maxsize=4096)
+def _padding(function: str, name: str, shape: Ints, asked: Windowing) -> Geometry:
     facts = Facts(function, ((name, shape), ("padding", asked.padding), ("mode", asked.mode), ("layout", asked.layout)))
     facts.choice("layout", asked.layout, LAYOUTS)
     facts.choice("mode", asked.mode, PADDING_MODES)

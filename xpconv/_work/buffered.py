@@ -216,7 +216,7 @@ class BufferedWorkspace(Workspace):
             left, right = a[..., start : start + inner], b[..., start : start + inner, :]
             wide = out.shape[-1] > out.shape[-2] and out.size * inner >= READ_AHEAD
             if wide and a.strides[-1] != a.itemsize and _products.has_kernels():
-                _read_ahead(right)
+                self.do(_read_ahead, right)
             for x, y, z in _products.pieces(left, right, part):
                 self.do(np.matmul, x, y, out=z)
             if start:
@@ -326,6 +326,8 @@ class BufferedWorkspace(Workspace):
         if self._bordered.get(name) != key:  # otherwise they are there still
             for border in borders:
                 border[...] = fill
+                if self._tape is not None:
+                    self._tape.lay(np.copyto, border, fill)
             self._bordered[name] = key
         self.do(np.copyto, middle, part)
         return target

@@ -48,7 +48,7 @@ class Pool:
                 return block
             self._used += size
             self._trim()
-        return np.empty(size, np.uint8) if size < SMALLEST else _aligned(size)
+        return np.empty(size, np.uint8) if size < SMALLEST else aligned(size)
 
     def give(self, blocks: Iterable[Memory]) -> None:
         """Take blocks back."""
@@ -89,7 +89,8 @@ class Pool:
         self.__init__()  # type: ignore[misc]
 
 
-def _aligned(size: int) -> Memory:
+def aligned(size: int) -> Memory:
+    """Allocate so many bytes from the beginning of a cache line on."""
     whole = np.empty(size + ALIGNMENT, np.uint8)
     start = -whole.ctypes.data % ALIGNMENT
     return whole[start : start + size]
@@ -114,10 +115,14 @@ class Held:
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         """Make an array, which is nobody's after the block."""
         dtype, size = np.dtype(dtype), math.prod(shape)
-        block = pool.take(max(size * dtype.itemsize, 1))
-        self._blocks.append(block)
+        block = self._take(max(size * dtype.itemsize, 1))
         found: np.ndarray[Any, Any] = block[: size * dtype.itemsize].view(dtype).reshape(shape)
         return found
+
+    def _take(self, size: int) -> Memory:
+        block = pool.take(size)
+        self._blocks.append(block)
+        return block
 
     def __enter__(self) -> Held:
         pool.reserve(self._beside)
@@ -136,5 +141,5 @@ class Lasting(Held):
 
     def empty(self, shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         dtype, size = np.dtype(dtype), math.prod(shape) * np.dtype(dtype).itemsize
-        found: np.ndarray[Any, Any] = _aligned(size).view(dtype).reshape(shape)
+        found: np.ndarray[Any, Any] = aligned(size).view(dtype).reshape(shape)
         return found

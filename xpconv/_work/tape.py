@@ -21,14 +21,19 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        self._calls: list[Callable[[], Any]] = []
+        self._calls: list[partial[Any]] = []
+        self.once: list[partial[Any]] = []  # that need not be made again, for as long as the arrays are there
 
     def __call__(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
         """Remember a call."""
         self._calls.append(partial(function, *arguments, **keywords))
 
+    def lay(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Remember a call whose work stays."""
+        self.once.append(partial(function, *arguments))
+
     @property
-    def calls(self) -> tuple[Callable[[], Any], ...]:
+    def calls(self) -> tuple[partial[Any], ...]:
         """The calls, in order."""
         return tuple(self._calls)
 

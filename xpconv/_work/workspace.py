@@ -95,6 +95,10 @@ class Workspace:
         """Multiply (stacks of) matrices, into `out` if the library can write there."""
         return self.space.matmul(a, b)
 
+    def do(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        """Make a call on arrays that can be written."""
+        function(*arguments, **keywords)
+
     def transform(self, function: str, data: Array, **options: Any) -> Array:
         """Call a Fourier transform of the library's, by its name."""
         return getattr(self.xp.fft, function)(data, **options)

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 
 from xpconv._arrays.types import Array
-from xpconv._shapes.geometry import Geometry, Ints
+from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.cost import Work
 
@@ -31,6 +31,8 @@ class Algorithm(ABC):
     # it reads NumPy's images where they lie and leaves out the taps beyond them (`clipped`, `clipped_weight_grad`), in
     # loops that are compiled (`kernel`)
     clips = False
+    in_place = False  # `clips`, and the bits are the same however images and results are cut into pieces
+    in_strips = False  # `clips`, by strips of tiles whose results are looked at
     spreads_gradient = False  # a NaN can reach elements of the weight's gradient that it is no factor of
 
     def refuses(self, geometry: Geometry) -> str:
@@ -99,6 +101,10 @@ class Algorithm(ABC):
         """Name the compiled loops that `correlate` takes, or with `gradient` `weight_grad`; empty for none."""
         return ""
 
+    def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
+        """Say whether its compiled loops keep more sums at once than there are registers for in float64."""
+        return False
+
     def form(self, geometry: Geometry) -> Ints:
         """Give what the form of a prepared weight depends on, beside the weight: other numbers, another form."""
         return ()
@@ -136,10 +142,32 @@ class Algorithm(ABC):
         """Give the outputs of a tile of images without their padding, the bias added: where it begins, (n, *output)."""
         raise NotImplementedError
 
+    def blocks(self, geometry: Geometry) -> Ints | None:
+        """Give the shape of a prepared weight in blocks of filters (axis 0), if `prepare_blocks` makes them so."""
+        return None
+
+    def prepare_blocks(self, work: Workspace, w: Array, geometry: Geometry, blocks: Interval, out: Array) -> None:
+        """Prepare some blocks of filters."""
+        raise NotImplementedError
+
     def clipped_weight_grad(
-        self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: tuple[int, Ints]
+        self,
+        work: Workspace,
+        x: Array,
+        dz: Array,
+        geometry: Geometry,
+        place: tuple[int, Ints],
+        out: Array | None = None,
     ) -> Array:
-        """Give the part that a tile's gradient has in the sum, of images without their padding."""
+        """Give the part that a tile's gradient has in the sum, of images without their padding; in `out`, if given."""
+        raise NotImplementedError
+
+    def parts(self, geometry: Geometry) -> Ints | None:
+        """Give the shape of a part, if parts are left side by side for `finish_all`, not added as they come."""
+        return None
+
+    def finish_all(self, work: Workspace, parts: Array, geometry: Geometry) -> Array:
+        """Add parts up, or some of their channels (axis -2), and turn them into (*kernel, C/G, F)."""
         raise NotImplementedError
 
     def finish(self, work: Workspace, total: Array, geometry: Geometry) -> Array:

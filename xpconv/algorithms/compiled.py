@@ -1,15 +1,15 @@
-"""Convolutions of thin layers in loops that Numba compiles (`xpconv._compiled`), which no matrix product serves well.
+"""Sums of products in loops that Numba compiles (`xpconv._compiled`), mostly at a better rate than matrix products.
 
 Channels that are convolved alone are taken as vectors that meet vectors of weights, where they lie in the images. Other
 groups of few filters are taken so as well, many filters as vectors that meet one number of a pixel: for these a tile's
-rows are laid out in a ring of a few rows. No padded copy is made. The bias is laid down first, and what is summed is
-added to it in a fixed order.
+rows are laid out in a ring of a few rows, or where there are many channels, read where they lie, if there is no padding
+(`dense`). No padded copy is made. The bias is laid down first, and what is summed is added to it in a fixed order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -23,45 +23,38 @@ from xpconv._compiled.rows import BLOCK, TOGETHER
 from xpconv._shapes.cuts import Tiles, sizes, slices
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms import dense
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
+from xpconv.algorithms.pieces import (
+    Piece,
+    Pieces,
+    Place,
+    Sums,
+    alone,
+    contiguous,
+    five,
+    gradient_pieces,
+    pack,
+    part_of,
+    stretches,
+    three,
+    whole,
+)
 
 FEW = 4  # taps that a pixel meets, up to which it is read where it lies
 MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
 RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
+MANY_CHANNELS = 16  # in a group from which on windows are taken through all rows, and filters share one's pixels
 PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
-MOST = 32  # pieces of a convolution
-Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
-
-
-class Piece(NamedTuple):
-    """A part of a convolution, or of a weight's gradient, that the loops do in one go."""
-
-    where: tuple[slice, ...]  # of the five axes of a result that lies in one piece; of the output's gradient
-    numbers: Array  # what the loops know of it
-    flat: bool  # all spatial axes are taken as one
-
-
-class Pieces(NamedTuple):
-    """What the loops do of a convolution, and how many numbers of work memory a worker takes."""
-
-    each: tuple[Piece, ...]
-    room: int
-
-
-class Sums(NamedTuple):
-    """The partial sums of a weight's gradient, piece by piece, and how many numbers of work memory a worker takes."""
-
-    each: tuple[tuple[Piece, ...], ...]
-    room: int
 
 
 class Compiled(Algorithm):
     """The algorithm: sums of products, in other orders than `direct`."""
 
     exact = False  # floats round as gemm's do; integers are left to the others
-    clips = True
+    clips = in_place = True
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -70,6 +63,10 @@ class Compiled(Algorithm):
     def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
         """Name the loops."""
         return _kind(geometry, gradient) + " gradient" * gradient
+
+    def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
+        """Say whether there are too many sums at once for float64."""
+        return _kind(geometry, gradient) == "dense"
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read and write once."""
@@ -91,6 +88,8 @@ class Compiled(Algorithm):
             fused = GROUPS * size + LAID_OUT * fan * blocks * BLOCK * pixels + BEGUN * blocks
         elif kind == "channels":
             fused = FILTERS * size + LAID_OUT * c * pixels + 2 * BEGUN
+        elif kind == "dense":
+            fused = dense.fused(geometry)
         else:
             own = f // geometry.groups
             half = geometry.groups * geometry.products * LANES if 0 < own % BLOCK <= LANES else 0
@@ -108,6 +107,7 @@ class Compiled(Algorithm):
             fused=fused,
             read=max(fan * BLOCK - c, 0) if kind == "groups" else 0,
             prepared=size,
+            fixed_moved=round(dense.PACKED * size) if kind == "dense" else 0,
             domain=math.prod(_summed(geometry)),
         )
 
@@ -123,18 +123,24 @@ class Compiled(Algorithm):
         Else in an array that is made: three filters (3, KD, KH, KW, C), or blocks of filters (B, KD, KH, KW, C/G·16),
         zeros behind the last.
         """
-        kernel, kind = _three(geometry.kernel, 1), _kind(geometry)
+        kernel, kind = three(geometry.kernel, 1), _kind(geometry)
         if kind == "depthwise":
             return alone(w, geometry, dtype)
-        if w.dtype != dtype or not w.flags.aligned:
-            w = np.array(w, dtype)
-        w, target = w.reshape((*kernel, *w.shape[-2:])), make(_packed(geometry, kind), dtype)
+        target = make(_packed(geometry, kind), dtype)
         if kind == "channels":
-            target[: geometry.filters] = w.transpose((4, 0, 1, 2, 3))
+            target[: geometry.filters] = w.reshape((*kernel, *w.shape[-2:])).transpose((4, 0, 1, 2, 3))
             target[geometry.filters :] = 0
         else:
-            build.get("weight", build.NAMES[dtype])(w, target, _parts(geometry, kind)[0])
+            pack(w, target, _parts(geometry, kind)[0])
         return target
+
+    def room_for(
+        self, geometry: Geometry, dtype: np.dtype[Any], make: Callable[[Ints, np.dtype[Any]], Array]
+    ) -> Array | None:
+        """Make the array of `packed` where each piece packs what it alone reads; None where the whole is packed."""
+        if _kind(geometry) != "dense" or self.pieces(geometry, dtype.itemsize).each[0].blocks == (0, 0):
+            return None
+        return make(_packed(geometry, "dense"), dtype)
 
     def correlate(
         self, work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints, out: Array | None
@@ -169,7 +175,7 @@ class Compiled(Algorithm):
         numbers, size, flat = _layout(geometry, place, shape[1:], sums.itemsize, solid=solid)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         run, bias = build.get(name, build.NAMES[sums]), whole(bias, sums)
-        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)  # type: ignore[attr-defined]
+        work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)
         return out
 
     def pieces(self, geometry: Geometry, itemsize: int, solid: bool = True) -> Pieces:
@@ -188,13 +194,15 @@ class Compiled(Algorithm):
 
     def gradient_pieces(self, geometry: Geometry) -> Pieces:
         """Cut that gradient into pieces that pay for a thread."""
-        return _gradient_pieces(geometry)
+        return gradient_pieces(geometry, 2 * geometry.flops // PAYS)
 
     def sums(self, geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
         """Cut a weight's gradient into partial sums over tiles."""
         return _sums(geometry, itemsize, tile, parts)
 
-    def clipped_weight_grad(self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place) -> Array:
+    def clipped_weight_grad(
+        self, work: Workspace, x: Array, dz: Array, geometry: Geometry, place: Place, out: Array | None = None
+    ) -> Array:
         """Give the part (…, C/G, 16), or of channels that are alone (KD, KH, KW, 1, V·8), of a tile's gradient."""
         sums = np.dtype(work.sums)
         x, dz = contiguous(work, "images", x), contiguous(work, "gradient", dz)
@@ -253,7 +261,9 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
     if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
         return "groups"
     handful = geometry.groups == 1 and geometry.filters <= channels.MOST and geometry.channels % LANES == 0
-    return "channels" if handful and not gradient else "filters"
+    if gradient or not (handful or geometry.channels // geometry.groups >= MANY_CHANNELS):
+        return "filters"
+    return "channels" if handful else "dense"
 
 
 def _side_by_side(geometry: Geometry) -> bool:
@@ -263,7 +273,7 @@ def _side_by_side(geometry: Geometry) -> bool:
 
 def _packed(geometry: Geometry, kind: str) -> Ints:
     """Give the shape of a weight as the loops take it, or of its gradient but for the end of the last vector."""
-    kernel = _three(geometry.kernel, 1)
+    kernel = three(geometry.kernel, 1)
     if kind == "depthwise":
         return *kernel, 1, geometry.channels
     if kind == "channels":
@@ -284,37 +294,6 @@ def _finished(geometry: Geometry) -> Ints:
     return shape if _kind(geometry) == "depthwise" else (*shape[:-1], shape[-1] // BLOCK, BLOCK)
 
 
-def whole(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Give an array in one piece in a dtype: itself, or a copy."""
-    plain = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
-    return array if plain else np.array(array, dtype, order="C")
-
-
-def alone(w: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Array:
-    """(*kernel, 1, C) -> (KD, KH, KW, 1, C), itself if it is in order."""
-    return whole(w, dtype).reshape((*_three(geometry.kernel, 1), 1, geometry.channels))
-
-
-def contiguous(work: Workspace, name: str, array: Array) -> Array:
-    """Give an array in one piece in the dtype of the sums: itself, or a copy in a buffer."""
-    if array.flags.c_contiguous and array.flags.aligned and array.dtype == work.sums:
-        return array
-    target = work.buffer(name, array.shape, np.dtype(work.sums))  # type: ignore[attr-defined]
-    work.do(np.copyto, target, array)  # type: ignore[attr-defined]
-    return target
-
-
-def _three(axes: Ints, fill: int) -> Ints:
-    """Give three spatial axes, the first of them `fill` if there are less."""
-    return (fill,) * (3 - len(axes)) + axes
-
-
-def five(array: Array, flat: bool) -> Array:
-    """(n, *spatial, C) -> (n, D, H, W, C), or (n, 1, 1, D·H·W, C)."""
-    axes = (1, 1, math.prod(array.shape[1:-1])) if flat else _three(array.shape[1:-1], 1)
-    return array.reshape((array.shape[0], *axes, array.shape[-1]))
-
-
 class _Layout(NamedTuple):
     """What the loops are told of a tile, how much work memory they take, and whether its axes are taken as one."""
 
@@ -329,31 +308,35 @@ def _layout(
 ) -> _Layout:
     """Describe a tile to the loops (`_compiled.rows`)."""
     image, leads = place
-    pixels = math.prod(output)
+    kind, pixels = _kind(geometry, gradient), math.prod(output)
     flat = (
         solid
+        and kind != "dense"  # whose windows are counted through all rows anyway
         and _pointwise(geometry)
         and output[1:] == geometry.output[1:]
         and pixels * geometry.channels * itemsize <= FLAT
     )
     if flat:  # no window is at the end of a row
         leads, output = (leads[0] * math.prod(output[1:]),), (pixels,)
-    strides, gaps = _three(geometry.stride, 1), _three(geometry.dilation, 1)
-    (deep, high, wide), columns = _three(geometry.kernel, 1), output[-1]
+    strides, gaps = three(geometry.stride, 1), three(geometry.dilation, 1)
+    (deep, high, wide), columns = three(geometry.kernel, 1), output[-1]
     fan, own = geometry.channels // geometry.groups, geometry.filters // geometry.groups
     lines, tail = deep * ((high - 1) * gaps[1] + 1), (wide - 1) * gaps[2]
     chunk, ring, before = 0, 0, LANES
-    kind = _kind(geometry, gradient)
+    more: Ints = ()
     if kind == "groups":
         across = -(-columns // TOGETHER) * TOGETHER + tail // strides[2]
         row = lines * strides[2] * across * fan * BLOCK  # of a block
         blocks = min(-(-geometry.filters // BLOCK), max(1, RING // (row * itemsize)))
         chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
+    elif kind == "dense":
+        chunk, rows, ring = dense.tile(geometry, output, itemsize)
+        before, more = dense.room(0), (rows, 0, dense.blocks_of(geometry))
     elif kind != "depthwise":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
         ring, before = lines * across * geometry.channels, BLOCK + SIDE
-    axes = zip(_three(leads, 0), strides, gaps, strict=True)
-    numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk], np.intp)
+    axes = zip(three(leads, 0), strides, gaps, strict=True)
+    numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk, *more], np.intp)
     if gradient and kind != "depthwise":
         before = columns * BLOCK + SIDE
     return _Layout(numbers, ring + before, flat)
@@ -362,14 +345,16 @@ def _layout(
 @lru_cache(maxsize=1024)
 def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
+    if _kind(geometry) == "dense":
+        return _dense_pieces(geometry, itemsize)
     pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
     found, room, every = [], 0, slice(None)
-    for images, start, stop in _stretches(geometry.batch, output, geometry.flops // pays):
+    for images, start, stop in stretches(geometry.batch, output, geometry.flops // pays):
         leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
         place, tile = (images.start, leads), (stop - start, *output[1:])
         numbers, size, flat = _layout(geometry, place, tile, itemsize, solid=solid)
         solid = flat  # the first is the largest, and the others are taken as it is
-        where = _where(images, start, stop, output)
+        where = part_of(images, start, stop, output)
         if flat:
             size_of = math.prod(output[1:])
             where = (images, every, every, slice(start * size_of, stop * size_of))
@@ -378,32 +363,17 @@ def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     return Pieces(tuple(found), room)
 
 
-def _stretches(batch: int, pixels: Ints, count: int) -> Iterator[tuple[slice, int, int]]:
-    """Cut images into about so many stretches: whole images, or some of the rows of one."""
-    count = min(max(count, 1), MOST)
-    alone = -(-batch // count)  # images of a piece
-    along = 1 if len(pixels) == 1 or alone > 1 else min(-(-count // batch), pixels[0])
-    rows = -(-pixels[0] // along)
-    for n in range(0, batch, alone):
-        for start in range(0, pixels[0], rows):
-            yield slice(n, n + alone), start, min(start + rows, pixels[0])
-
-
-def _where(images: slice, start: int, stop: int, pixels: Ints) -> tuple[slice, ...]:
-    """Give a stretch of the five axes of a result."""
-    part = slice(start, stop) if stop - start < pixels[0] else slice(None)
-    return (images, part) if len(pixels) == 3 else (images, slice(None), part)
-
-
-@lru_cache(maxsize=1024)
-def _gradient_pieces(geometry: Geometry) -> Pieces:
-    pixels, before, found = geometry.input, tuple(before for before, _ in geometry.padding), []
-    for images, start, stop in _stretches(geometry.batch, pixels, 2 * geometry.flops // PAYS):
-        leads = (start + before[0], *before[1:])
-        axes = zip(_three(leads, 0), _three(geometry.stride, 1), _three(geometry.dilation, 1), strict=True)
-        numbers = np.array([images.start, *(n for axis in axes for n in axis)], np.intp)
-        found.append(Piece(_where(images, start, stop, pixels), numbers, flat=False))
-    return Pieces(tuple(found), LANES)
+def _dense_pieces(geometry: Geometry, itemsize: int) -> Pieces:
+    found, room = [], 0
+    for images, (start, stop), blocks in dense.cuts(geometry):
+        leads = geometry.reach(0, start, stop)[0], *(-before for before, _ in geometry.padding[1:])
+        numbers, size, _ = _layout(geometry, (images[0], leads), (stop - start, *geometry.output[1:]), itemsize)
+        numbers = np.array([*numbers[:-2], blocks[0], blocks[1] - blocks[0]], np.intp)
+        axes = (slice(None),) * (3 - geometry.rank) + (slice(start, stop),)
+        alone = geometry.groups == 1 and blocks[1] - blocks[0] < dense.blocks_of(geometry)
+        found.append(Piece((slice(*images), *axes), numbers, False, blocks if alone else (0, 0)))
+        room = max(room, size)
+    return Pieces(tuple(found), room)
 
 
 @lru_cache(maxsize=1024)

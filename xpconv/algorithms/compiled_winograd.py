@@ -22,8 +22,8 @@ from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms.base import Algorithm
-from xpconv.algorithms.compiled import Place, contiguous
 from xpconv.algorithms.cost import Work
+from xpconv.algorithms.pieces import Place, contiguous
 from xpconv.algorithms.winograd import Winograd, transform
 
 STRIP = 1 << 22  # bytes of a strip's transformed pixels and products
@@ -35,10 +35,11 @@ OWN = 128  # filters that a piece has at least then, since each transforms all p
 SUMS = 30 << 20  # bytes of partial sums of the weight's gradient, about
 MOST = 16  # pieces of a convolution
 PAYS = 4_000_000  # flops of a piece, some tenths of a millisecond
-# multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops'; as a number of a point,
-# either transform; elements that are moved as long as a number of the weight at a point is prepared, or one of a
-# partial sum of its gradient written, read and transformed
-MULTIPLIED, TRANSFORMED, PREPARED, SUMMED_UP = 0.16, 2.0, 5, 10
+# multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', and as a number of a point,
+# either transform, in the gradient; the same in what goes forward, three quarters of it, since matrix products take a
+# third longer than the plan charges them with; elements that are moved as long as a number of the weight at a point is
+# prepared, in that way too, or one of a partial sum of its gradient written, read and transformed
+GRADIENT, FORWARDS, PREPARED, SUMMED_UP = (0.16, 2.0), (0.115, 1.4), 3.5, 10
 
 
 class Strips(NamedTuple):
@@ -53,7 +54,7 @@ class Strips(NamedTuple):
 class CompiledWinograd(Winograd):
     """The algorithm."""
 
-    clips = True
+    clips = in_strips = True
 
     def refuses(self, geometry: Geometry) -> str:
         """Say why this geometry cannot be served; empty if it can."""
@@ -67,13 +68,17 @@ class CompiledWinograd(Winograd):
         """Name the loops."""
         return "tiles gradient" if gradient else "tiles"
 
+    def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
+        """Say whether there are too many sums at once for float64: always."""
+        return True
+
     def forward_work(self, geometry: Geometry) -> Work:
         """Transform, multiply, transform back, write."""
-        packed = math.prod(self.packed(geometry))
+        packed = math.prod(self.blocks(geometry))
         return replace(
-            self._loops_work(geometry, self.room(geometry)),
+            self._loops_work(geometry, self.room(geometry), FORWARDS),
             prepared=packed,
-            fixed_moved=PREPARED * packed,
+            fixed_moved=round(PREPARED * packed),
         )
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
@@ -82,14 +87,14 @@ class CompiledWinograd(Winograd):
         sums = min(max(SUMS // (4 * domain), 1), MOST // 2)
         tiles = geometry.batch * math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         return replace(
-            self._loops_work(geometry, self._gradient_room(geometry)),
+            self._loops_work(geometry, self._gradient_room(geometry), GRADIENT),
             domain=domain,
             fixed_moved=SUMMED_UP * domain * sums,
             thick=-(-tiles // sums) * math.prod(step),  # a tile for each partial sum
         )
 
-    def _loops_work(self, geometry: Geometry, room: int) -> Work:
-        total, step = math.prod(self.points(geometry)), self.step(geometry)
+    def _loops_work(self, geometry: Geometry, room: int, rates: tuple[float, float]) -> Work:
+        (multiplied, transformed), total, step = rates, math.prod(self.points(geometry)), self.step(geometry)
         c, f = geometry.channels, geometry.filters
         tiles = math.prod(-(-o // m) for o, m in zip(geometry.output, step, strict=True))
         share = tiles / math.prod(geometry.output)
@@ -99,7 +104,7 @@ class CompiledWinograd(Winograd):
             moved=c + f,
             runs=1,
             calls=1,
-            fused=total * (MULTIPLIED * c * f + TRANSFORMED * (c + f)) * share,
+            fused=total * (multiplied * c * f + transformed * (c + f)) * share,
             step=step,
             thick=SHORTEST * math.prod(step),
             pays=PAYS,
@@ -122,11 +127,11 @@ class CompiledWinograd(Winograd):
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
         """(KH, KW, C, F) -> blocks of filters (B, P, C + 1, 16), zeros behind the last filter and channel."""
         if out is None:
-            out = np.empty(self.packed(geometry), np.dtype(work.sums))
+            out = np.empty(self.blocks(geometry), np.dtype(work.sums))
         self.prepare_blocks(work, w, geometry, (0, len(out)), out)
         return out
 
-    def packed(self, geometry: Geometry) -> Ints:
+    def blocks(self, geometry: Geometry) -> Ints:
         """Give the shape of a prepared weight."""
         return -(-geometry.filters // BLOCK), math.prod(self.points(geometry)), geometry.channels + 1, BLOCK
 
@@ -168,7 +173,7 @@ class CompiledWinograd(Winograd):
             bias = work.space.constant("no bias", np.zeros(geometry.filters), sums)
         if out is None or not out.flags.aligned:
             out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
-        work.do(  # type: ignore[attr-defined]
+        work.do(
             build.get("tiles", sums.name),
             contiguous(work, "images", x),
             (_no_kernel(sums.name), weight),
@@ -185,7 +190,7 @@ class CompiledWinograd(Winograd):
     ) -> Array:
         """Give the part (P, C, F) that a tile's gradient (n, *output, F) has in the sum; in `out`, if there is one."""
         sums = np.dtype(work.sums)
-        found: Array = work.buffer("weight", self.domain(geometry), sums) if out is None else out  # type: ignore[attr-defined]
+        found: Array = work.buffer("weight", self.parts(geometry), sums) if out is None else out  # type: ignore[attr-defined]
         build.get("tiles gradient", sums.name)(
             contiguous(work, "images", x),
             contiguous(work, "gradient", dz),
@@ -196,7 +201,7 @@ class CompiledWinograd(Winograd):
         )
         return found
 
-    def domain(self, geometry: Geometry) -> Ints:
+    def parts(self, geometry: Geometry) -> Ints:
         """Give the shape (P, C, F) of a sum."""
         return math.prod(self.points(geometry)), geometry.channels, geometry.filters
 
@@ -312,7 +317,7 @@ def _pieces(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strips, ..
             tiles = _even((last - first) * (stop - start) * across, strip)
             where = slice(first, last), part, slice(0, geometry.output[1]), slice(0, geometry.filters)
             numbers = _numbers(algorithm, geometry, place, tiles, NONE)
-            found.append(Strips(where, numbers, slice(0, algorithm.packed(geometry)[0])))
+            found.append(Strips(where, numbers, slice(0, algorithm.blocks(geometry)[0])))
     return tuple(found)
 
 
@@ -323,7 +328,7 @@ def _own_filters(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strip
 
 def _is_alone(algorithm: CompiledWinograd, geometry: Geometry) -> bool:
     """Say whether all tiles are one strip, and the weight is most of what is written and read."""
-    large = 4 * math.prod(algorithm.packed(geometry)) >= LARGE
+    large = 4 * math.prod(algorithm.blocks(geometry)) >= LARGE
     return large and _tiles(algorithm, geometry)[2] <= _strip_of(algorithm, geometry)
 
 
@@ -334,7 +339,7 @@ def _tiles(algorithm: CompiledWinograd, geometry: Geometry) -> Ints:
 
 
 def _by_filters(algorithm: CompiledWinograd, geometry: Geometry, *, own: bool) -> tuple[Strips, ...]:
-    found, blocks = [], algorithm.packed(geometry)[0]
+    found, blocks = [], algorithm.blocks(geometry)[0]
     tiles = _even(_tiles(algorithm, geometry)[2], _strip_of(algorithm, geometry))
     for start, stop in intervals(blocks, OWN // BLOCK):
         place = 0, tuple(-before for before, _ in geometry.padding)

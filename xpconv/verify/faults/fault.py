@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from xpconv._arrays import call
 from xpconv._convolution.repeat import repeats
 from xpconv._plan import input_grad
 
@@ -107,6 +108,7 @@ def planted(fault: Fault) -> Iterator[None]:
 
 
 def _forget() -> None:
+    call.forget()
     input_grad.forget()
     repeats.forget()
 

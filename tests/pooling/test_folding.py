@@ -1,0 +1,68 @@
+"""Folding on NumPy has the bits of the functions that every library has: signs of zeros, ends, gaps, tiles, threads."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xpconv as xc
+from xpconv._pooling import folding
+
+MIB = 1 << 20
+# sizes of the image, window, options
+CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "1-d": ((13,), (5,), {"stride": 2, "padding": 3}),
+    "as long as units": ((8, 12), (4, 6), {"stride": (2, 3)}),
+    "uneven": ((9, 11), (5, 4), {"stride": (3, 2), "padding": ((2, 4), (1, 0))}),
+    "padding beyond the stride": ((7, 6), (3, 2), {"padding": ((5, 6), (4, 9))}),
+    "stride 1": ((7, 9), (3, 2), {"stride": 1}),
+    "gaps": ((9, 11), (2, 3), {"stride": (4, 2), "padding": 1}),
+    "dilated": ((12, 9), (3, 2), {"stride": (2, 3), "dilation": (3, 2), "padding": (4, 1)}),
+    "as dilated as far apart": ((12, 9), (3, 4), {"stride": 2, "dilation": 2, "padding": 3}),
+    "3-d": ((5, 6, 7), (3, 2, 3), {"stride": (2, 1, 2), "padding": 1}),
+}
+
+
+def columns(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    cols = np.round(rng.standard_normal(shape) * 3).astype(dtype)
+    if cols.dtype.kind != "i":
+        cols[rng.random(shape) < 0.7] = -0.0
+        cols[rng.random(shape) < 0.01] = np.inf
+    return cols
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "complex64", "int8"])
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("name", CASES)
+def test_bits(monkeypatch: pytest.MonkeyPatch, name: str, layout: str, dtype: str) -> None:
+    size, window, options = CASES[name]
+    shape = (2, *size, 3) if layout == "channels_last" else (2, 3, *size)
+    options = {**options, "layout": layout}
+    cols = columns(xc.unfold(np.zeros(shape, dtype), window, **options).shape, dtype)
+    with monkeypatch.context() as portable:
+        portable.setattr(folding, "on_numpy", lambda *_: None)
+        wanted = xc.fold(cols, shape, window, **options)
+    taken = []
+
+    def on_numpy(*arguments: Any, own: Any = folding.on_numpy) -> Any:
+        taken.append(own(*arguments))
+        return taken[-1]
+
+    monkeypatch.setattr(folding, "on_numpy", on_numpy)
+    assert xc.fold(cols, shape, window, **options).tobytes() == wanted.tobytes()
+    assert [array is not None for array in taken] == [True]
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_tiles_and_threads_make_no_difference(monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
+    monkeypatch.setattr(folding, "SHARE", 1)
+    shape = (2, 61, 50, 3) if layout == "channels_last" else (2, 3, 61, 50)
+    options: dict[str, Any] = {"stride": (2, 3), "padding": 3, "layout": layout}
+    cols = np.random.default_rng(5).standard_normal(xc.unfold(np.zeros(shape, "f4"), (5, 7), **options).shape)
+    wanted = xc.fold(cols, shape, (5, 7), **options).tobytes()
+    for near in (1 << 11, 1 << 14):
+        monkeypatch.setattr(folding, "NEAR", near)
+        for threads in (1, 3):
+            with xc.set_options(threads=threads, max_workspace=MIB):
+                assert xc.fold(cols, shape, (5, 7), **options).tobytes() == wanted
