@@ -18,6 +18,7 @@ from tests.definition import ORACLE
 from tests.memory import beside
 from xpconv import _options
 from xpconv._compiled import build
+from xpconv._convolution import straight
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.read import Windowing
@@ -281,6 +282,49 @@ def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
         with xc.set_options(threads=threads, max_workspace=2 * MIB):
             found.append([array.tobytes() for array in passes(LAYERS[name], a)])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_gradients_in_one_run_have_the_bits_of_each_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, a, options = LAYERS[name], drawn(LAYERS[name]), LAYERS[name].options() | {"algorithm": "compiled"}
+    runs: list[int] = []
+    together = straight.together
+    monkeypatch.setattr(straight, "together", lambda *given: runs.append(len(given[2])) or together(*given))
+    found = xc.conv_vjp(a["dz"], a["x"], a["w"], **options)
+    assert (2 in runs) == (setup.layout == "channels_last")
+    alone = (
+        xc.conv_input_grad(a["dz"], a["w"], a["x"].shape, **options),
+        xc.conv_weight_grad(a["dz"], a["x"], a["w"].shape, **options),
+    )
+    assert [array.tobytes() for array in found[:2]] == [array.tobytes() for array in alone]
+    monkeypatch.setattr(straight, "gradients", lambda *given: None)
+    assert [array.tobytes() for array in found] == [array.tobytes() for array in passes(setup, a)[1:]]
+
+
+STRIDES = {
+    "stride 2": Conv((41, 37), (3, 3), batch=2, channels=40, filters=40, groups=40, padding=1, stride=2),
+    "a kernel shorter than the stride": Conv((13, 17), (2, 2), channels=17, filters=17, groups=17, stride=(2, 3)),
+    "nine taps of a phase": Conv((12, 19), (5, 3), channels=16, filters=16, groups=16, padding=2, stride=(2, 1)),
+    "dilated": Conv((20, 19), (3, 3), channels=20, filters=20, groups=20, padding=2, stride=(2, 3), dilation=(3, 2)),
+    "1-d": Conv((90,), (4,), channels=16, filters=16, groups=16, padding=2, stride=2),
+    "3-d": Conv((6, 7, 9), (2, 3, 2), channels=24, filters=24, groups=24, padding=1, stride=(1, 2, 2)),
+}
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", STRIDES)
+def test_a_gradient_at_a_stride_has_the_bits_of_its_phases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, a = STRIDES[name], drawn(STRIDES[name])
+    taken: list[bool] = []
+    strided = Compiled.strided
+    monkeypatch.setattr(Compiled, "strided", lambda self, g: taken.append(strided(self, g)) or taken[-1])
+    found = passes(setup, a)[1]
+    assert taken == [True]
+    monkeypatch.setattr(Compiled, "strided", lambda self, geometry: False)
+    phases = passes(setup, a)[1]
+    assert np.abs(phases).max() > 0
+    assert found.tobytes() == phases.tobytes()
 
 
 @pytest.mark.needs("numba")

@@ -35,6 +35,7 @@ LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to 
 _KERNELS: dict[str, tuple[str, str, str]] = {
     "weight": ("rows", "pack", "5v 5w i"),
     "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
+    "depthwise images": ("strides", "images_grad", "5r 5r 1r 5a 1i 1w"),
     "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 5w 1i 1w"),
     "windows": ("windows", "forward", "5r 5r 1r 5a 1i 1w"),
     "windows gradient": ("windows_gradient", "weight_grad", "5r 5r 5w 1i 1w"),

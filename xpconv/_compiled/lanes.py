@@ -43,6 +43,10 @@ def move(target: Array, at: int, source: Array, first: int) -> None:
     target[at] = source[first]
 
 
+def prefetch(array: Array, at: int) -> None:
+    """Ask for a number that is read soon; nothing happens where there is none."""
+
+
 def flat(array: Array) -> Array:
     """Give an array as places from its first number on count, whatever lies in between."""
     extent = sum((size - 1) * step for size, step in zip(array.shape, array.strides, strict=True)) // array.itemsize
@@ -244,6 +248,18 @@ def teach() -> None:
         return types.void(target, types.intp, source, types.intp), build
 
     @intrinsic  # type: ignore[untyped-decorator]
+    def _prefetch(typing: Any, array: Any, at: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+            function = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch")
+            place = pointer(context, builder, signature.args[0], *arguments)
+            builder.call(function, [builder.bitcast(place, byte), number(0), number(3), number(1)])  # read, keep, data
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
     def _splat(typing: Any, array: Any, at: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return spread(builder, builder.load(pointer(context, builder, signature.args[0], *arguments)))
@@ -353,6 +369,7 @@ def teach() -> None:
     overload(turn)(lambda array, at, step, vectors: lambda array, at, step, vectors: _turn(array, at, step, vectors))
     overload(move)(lambda target, at, source, first: lambda target, at, source, first: _move(target, at, source, first))
     overload(put)(lambda array, at, number: lambda array, at, number: _put(array, at, number))
+    overload(prefetch)(lambda array, at: lambda array, at: _prefetch(array, at))
     overload(flat)(lambda array: lambda array: array)
     overload(splat)(lambda array, at: lambda array, at: _splat(array, at))
     overload(halves)(lambda array, at, other: lambda array, at, other: _halves(array, at, other))

@@ -26,7 +26,21 @@ from xpconv._work.workspace import Workspace
 from xpconv.algorithms import dense, windows
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
-from xpconv.algorithms.pieces import Piece, Pieces, Place, Sums, contiguous, five, pack, three, whole
+from xpconv.algorithms.pieces import (
+    Piece,
+    Pieces,
+    Place,
+    Sums,
+    alone,
+    contiguous,
+    five,
+    gradient_pieces,
+    pack,
+    part_of,
+    stretches,
+    three,
+    whole,
+)
 
 FEW = 4  # taps that a pixel meets, up to which it is read where it lies
 MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
@@ -34,7 +48,6 @@ RING = 96 << 10  # bytes of rows that are laid out for further filters, as a par
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
 MANY_CHANNELS = 16  # in a group from which on windows are taken through all rows, and filters share one's pixels
 PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
-MOST = 32  # pieces of a convolution
 
 
 class Compiled(Algorithm):
@@ -113,7 +126,7 @@ class Compiled(Algorithm):
         """
         kernel, kind = three(geometry.kernel, 1), _kind(geometry)
         if kind == "depthwise":
-            return whole(w, dtype).reshape((*kernel, 1, geometry.channels))
+            return alone(w, geometry, dtype)
         shape = _packed(geometry, kind)
         if kind == "windows" and shape[-1] == geometry.filters and w.flags.c_contiguous:
             return whole(w, dtype).reshape(shape)
@@ -175,6 +188,17 @@ class Compiled(Algorithm):
         `solid`: the result has no gaps.
         """
         return _pieces(geometry, itemsize, solid)
+
+    def strided(self, geometry: Geometry) -> bool:
+        """Say whether the gradient of the images is one loop over all phases."""
+        if math.prod(geometry.stride) == 1 or not geometry.depthwise or geometry.channels < BLOCK:
+            return False
+        phases = [phase.geometry for phase in geometry.phases if phase.geometry is not None]
+        return all(_kind(phase) == "depthwise" for phase in phases)
+
+    def gradient_pieces(self, geometry: Geometry) -> Pieces:
+        """Cut that gradient into pieces that pay for a thread."""
+        return gradient_pieces(geometry, 2 * geometry.flops // PAYS)
 
     def sums(self, geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
         """Cut a weight's gradient into partial sums over tiles."""
@@ -333,23 +357,18 @@ def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     if _kind(geometry) == "dense":
         return _dense_pieces(geometry, itemsize)
     pays = (PAYS if _kind(geometry) in ("depthwise", "groups", "windows") else PAY_FILTERS) // 2
-    count = min(max(geometry.flops // pays, 1), MOST)
-    alone = -(-geometry.batch // count)  # images of a piece
-    along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
-    rows, found, room = -(-output[0] // along), [], 0
-    for n in range(0, geometry.batch, alone):
-        for start in range(0, output[0], rows):
-            stop = min(start + rows, output[0])
-            leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
-            numbers, size, flat = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
-            solid = flat  # the first is the largest, and the others are taken as it is
-            part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
-            axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
-            if flat:
-                size_of = math.prod(output[1:])
-                axes = (every, every, slice(start * size_of, stop * size_of))
-            found.append(Piece((slice(n, n + alone), *axes), numbers, flat))
-            room = max(room, size)
+    found, room, every = [], 0, slice(None)
+    for images, start, stop in stretches(geometry.batch, output, geometry.flops // pays):
+        leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
+        place, tile = (images.start, leads), (stop - start, *output[1:])
+        numbers, size, flat = _layout(geometry, place, tile, itemsize, solid=solid)
+        solid = flat  # the first is the largest, and the others are taken as it is
+        where = part_of(images, start, stop, output)
+        if flat:
+            size_of = math.prod(output[1:])
+            where = (images, every, every, slice(start * size_of, stop * size_of))
+        found.append(Piece(where, numbers, flat))
+        room = max(room, size)
     return Pieces(tuple(found), room)
 
 
