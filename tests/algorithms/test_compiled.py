@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +18,11 @@ from tests.definition import ORACLE
 from tests.memory import beside
 from xpconv import _options
 from xpconv._compiled import build
+from xpconv._convolution import straight
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.read import Windowing
-from xpconv.algorithms import dense
+from xpconv.algorithms import compiled, dense
 from xpconv.algorithms.compiled import Compiled
 from xpconv.bounds import conv_input_grad_error_bound, conv_weight_grad_error_bound
 from xpconv.verify.catalogue import cases as catalogue
@@ -49,6 +51,12 @@ LAYERS = {
     "eight filters": Conv((40, 41), (4, 4), batch=2, channels=3, filters=8, padding=1),
     "dilated groups": Conv((30, 31), (3, 2), batch=2, channels=8, filters=8, groups=2, padding=3, dilation=(3, 2)),
     "few channels": Conv((60, 50), (5, 5), batch=4, channels=3, filters=5, padding=2),
+    "a channel to six filters": Conv((29, 37), (5, 5), batch=3, channels=1, filters=6),
+    "a channel to seven filters at a stride": Conv(
+        (31, 40), (3, 4), batch=2, channels=1, filters=7, padding=2, stride=(2, 3), dilation=(2, 1)
+    ),
+    "nine channels to four filters": Conv((21, 26), (3, 3), batch=2, channels=9, filters=4, padding=1),
+    "nine channels to eleven filters": Conv((21, 34), (3, 3), batch=2, channels=9, filters=11, padding=1),
     "many filters": Conv((50, 51), (3, 3), batch=2, channels=3, filters=37, padding=1, stride=2),
     "three filters": Conv((30, 31), (4, 3), batch=2, channels=24, filters=3, padding=1),
     "a filter at a stride": Conv((31, 30), (3, 2), batch=2, channels=16, filters=1, padding=2, stride=2, dilation=2),
@@ -120,19 +128,54 @@ FEW = {
     "3-d": Conv((2, 3, 7), (2, 2, 3), channels=16, filters=16, groups=16, padding=1, stride=(2, 1, 1)),
     "three filters": Conv((4, 7), (3, 3), channels=8, filters=3, padding=1),
     "two filters at a stride": Conv((4, 9), (2, 3), channels=16, filters=2, padding=1, stride=2, dilation=(1, 2)),
+    "an image to a filter": Conv((5, 70), (3, 2), channels=1, filters=1, padding=1),
+    "a channel to six filters": Conv((7, 11), (3, 3), channels=1, filters=6, batch=2),
+    "to ten filters": Conv((5, 19), (2, 3), channels=3, filters=10, padding=1),
+    "nine channels to four filters": Conv((4, 13), (2, 2), channels=9, filters=4, stride=(2, 1), dilation=(1, 3)),
+    "to five filters in 1-d": Conv((23,), (4,), channels=2, filters=5, padding=2, stride=3),
+    "a kernel wider than the image": Conv((2, 3), (1, 6), channels=1, filters=2, padding=(0, 4), dilation=(1, 2)),
+    "to seven filters of 3-d": Conv((3, 4, 9), (2, 2, 2), channels=2, filters=7, padding=1, stride=(1, 2, 2)),
     "a filter of 3-d": Conv((2, 3, 5), (1, 2, 3), channels=8, filters=1, padding=1),
 }
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let vectors of windows serve all that they can, whether or not it pays."""
+    monkeypatch.setattr(compiled.windows, "takes", lambda geometry, gradient=False: geometry.groups == 1)
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    """Forget what depends on the kind of loops."""
+    for cached in (compiled._layout, compiled._pieces, compiled._sums):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("plain", "windows")
 @pytest.mark.parametrize("name", FEW)
-def test_whole_vectors_of_channels_as_plain_python(name: str) -> None:
+def test_vectors_of_channels_or_windows_as_plain_python(name: str) -> None:
     """On whole numbers, whose sums are exact in any order."""
     setup = FEW[name]
     a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
-    assert kind(setup) == ("channels" if setup.groups == 1 else "depthwise")
+    assert kind(setup) == ("windows" if setup.groups == 1 else "depthwise")
     for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
         assert np.abs(wanted).max() > 0
+        assert (found == wanted).all()
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.usefixtures("windows")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in (FEW | LAYERS) if (FEW | LAYERS)[name].groups == 1])
+def test_vectors_of_windows_compiled(name: str, dtype: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    setup = (FEW | LAYERS)[name]
+    a = {role: np.rint(array * 4).astype(dtype) for role, array in drawn(setup).items()}
+    for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
         assert (found == wanted).all()
 
 
@@ -162,7 +205,7 @@ def test_many_channels_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatc
     assert np.abs(wanted).max() > 0
     assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all()
     module, cut = importlib.import_module("xpconv.algorithms.compiled"), 0
-    for limits in ({"PAYS": 1000, "SHARED": 1}, {"PAYS": 1000, "PIXELS": 1}):
+    for limits in ({"ALONE": 0, "PAYS": 1000, "SHARED": 1}, {"ALONE": 0, "PAYS": 1000, "PIXELS": 1}):
         module._layout.cache_clear(), module._pieces.cache_clear()
         with monkeypatch.context() as patch:
             for limit, value in limits.items():
@@ -239,6 +282,49 @@ def test_the_bits_do_not_depend_on_the_threads(name: str) -> None:
         with xc.set_options(threads=threads, max_workspace=2 * MIB):
             found.append([array.tobytes() for array in passes(LAYERS[name], a)])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_gradients_in_one_run_have_the_bits_of_each_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, a, options = LAYERS[name], drawn(LAYERS[name]), LAYERS[name].options() | {"algorithm": "compiled"}
+    runs: list[int] = []
+    together = straight.together
+    monkeypatch.setattr(straight, "together", lambda *given: runs.append(len(given[2])) or together(*given))
+    found = xc.conv_vjp(a["dz"], a["x"], a["w"], **options)
+    assert (2 in runs) == (setup.layout == "channels_last")
+    alone = (
+        xc.conv_input_grad(a["dz"], a["w"], a["x"].shape, **options),
+        xc.conv_weight_grad(a["dz"], a["x"], a["w"].shape, **options),
+    )
+    assert [array.tobytes() for array in found[:2]] == [array.tobytes() for array in alone]
+    monkeypatch.setattr(straight, "gradients", lambda *given: None)
+    assert [array.tobytes() for array in found] == [array.tobytes() for array in passes(setup, a)[1:]]
+
+
+STRIDES = {
+    "stride 2": Conv((41, 37), (3, 3), batch=2, channels=40, filters=40, groups=40, padding=1, stride=2),
+    "a kernel shorter than the stride": Conv((13, 17), (2, 2), channels=17, filters=17, groups=17, stride=(2, 3)),
+    "nine taps of a phase": Conv((12, 19), (5, 3), channels=16, filters=16, groups=16, padding=2, stride=(2, 1)),
+    "dilated": Conv((20, 19), (3, 3), channels=20, filters=20, groups=20, padding=2, stride=(2, 3), dilation=(3, 2)),
+    "1-d": Conv((90,), (4,), channels=16, filters=16, groups=16, padding=2, stride=2),
+    "3-d": Conv((6, 7, 9), (2, 3, 2), channels=24, filters=24, groups=24, padding=1, stride=(1, 2, 2)),
+}
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("name", STRIDES)
+def test_a_gradient_at_a_stride_has_the_bits_of_its_phases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup, a = STRIDES[name], drawn(STRIDES[name])
+    taken: list[bool] = []
+    strided = Compiled.strided
+    monkeypatch.setattr(Compiled, "strided", lambda self, g: taken.append(strided(self, g)) or taken[-1])
+    found = passes(setup, a)[1]
+    assert taken == [True]
+    monkeypatch.setattr(Compiled, "strided", lambda self, geometry: False)
+    phases = passes(setup, a)[1]
+    assert np.abs(phases).max() > 0
+    assert found.tobytes() == phases.tobytes()
 
 
 @pytest.mark.needs("numba")
@@ -434,7 +520,7 @@ def test_a_forked_child_has_the_kernels() -> None:
 def test_the_catalogue_has_every_kind_of_loops() -> None:
     assert set(map(kind, [*catalogue.CONV.values(), *LAYERS.values()])) == {
         "depthwise",
-        "channels",
+        "windows",
         "groups",
         "filters",
         "dense",

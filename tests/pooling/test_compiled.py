@@ -108,6 +108,14 @@ def results(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
             yield xc.avg_pool_vjp(dy, shape, window, count_include_pad=padded, **options)
 
 
+def averages(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
+    shape, window, options = case
+    with np.errstate(invalid="ignore"):
+        dy = gradient(xc.avg_pool(images(shape, kind, dtype), window, **options).shape, kind, dtype)
+        for padded in (True, False):
+            yield xc.avg_pool_vjp(dy, shape, window, count_include_pad=padded, **options)
+
+
 def norms(case: Case, kind: str, dtype: str) -> Iterator[np.ndarray]:
     shape, window, options = case
     x = images(shape, kind, dtype)
@@ -203,6 +211,24 @@ def test_loops_of_adaptive_pools_as_plain_python(plain: list[str], name: str, ki
     assert {"boxes", "boxes in rows"} & set(plain)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["3x3 stride 1", "dilated", "gaps", "5x6 stride 1", "1-d", "long", "3-d"])
+def test_the_loop_of_long_averages_as_plain_python(
+    plain: list[str], monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    monkeypatch.setattr("xpconv._pooling.compiled_lists.MOST", 4)  # longer windows have no lists
+    demand_same((SMALL | DEEP)[name][0], kind, of=averages)
+    assert set(plain) == {"long averages gradient"}
+
+
+def test_a_wrong_loop_of_long_averages_is_seen(plain: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpconv._pooling.compiled_lists.MOST", 4)
+    right = build.get
+    monkeypatch.setattr(build, "get", lambda name, dtype: lambda *a: _spoiled(right(name, dtype), a))
+    with pytest.raises(AssertionError):
+        demand_same(SMALL["3x3 stride 1"][0], "normal", of=averages)
+
+
 def test_a_wrong_loop_is_seen(plain: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     right = build.get
     names = {name for _, own in SMALL.values() for name in own} | MAXIMA | AVERAGES | NORMS
@@ -222,7 +248,7 @@ def test_a_wrong_loop_is_seen(plain: list[str], monkeypatch: pytest.MonkeyPatch)
 
 
 # loops whose second argument is their result, or the fourth, not the third
-SECOND = {"maxima", "places", "averages", "averages gradient", "norms", "top along"}
+SECOND = {"long averages gradient", "maxima", "places", "averages", "averages gradient", "norms", "top along"}
 FOURTH = {"count along", "ties along"}
 
 

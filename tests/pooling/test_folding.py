@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from xpconv._compiled import build, sums
 from xpconv._pooling import folding
 
 MIB = 1 << 20
@@ -52,6 +53,64 @@ def test_bits(monkeypatch: pytest.MonkeyPatch, name: str, layout: str, dtype: st
     monkeypatch.setattr(folding, "on_numpy", on_numpy)
     assert xc.fold(cols, shape, window, **options).tobytes() == wanted.tobytes()
     assert [array is not None for array in taken] == [True]
+
+
+@pytest.fixture
+def loops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the loop run as plain Python, whether or not Numba is there; give the names of those that ran."""
+    ran: list[str] = []
+
+    def get(name: str, dtype: str) -> Any:
+        ran.append(name)
+        return sums.add
+
+    monkeypatch.setattr(build, "get", get)
+    monkeypatch.setattr(build, "installed", lambda: True)
+    monkeypatch.setattr("xpconv._options.find_spec", lambda name: True)
+    return ran
+
+
+def by_loops(name: str, layout: str, dtype: str = "float32") -> tuple[bytes, bytes]:
+    """What NumPy's calls give, and the loop."""
+    size, window, options = CASES[name]
+    shape = (2, *size, 3) if layout == "channels_last" else (2, 3, *size)
+    options = {**options, "layout": layout}
+    cols = columns(xc.unfold(np.zeros(shape, dtype), window, **options).shape, dtype)
+    found = []
+    for compiled in (False, True):
+        with xc.set_options(compiled=compiled):
+            found.append(xc.fold(cols, shape, window, **options).tobytes())
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_loop_as_plain_python(loops: list[str], name: str, layout: str) -> None:
+    wanted, found = by_loops(name, layout)
+    assert found == wanted
+    assert loops == ["fold"]
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_loop(name: str, layout: str, dtype: str) -> None:
+    wanted, found = by_loops(name, layout, dtype)
+    assert found == wanted
+
+
+def test_a_wrong_loop_is_seen(loops: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "add", lambda place, values: np.add(place, values[..., ::-1], out=place))
+    wanted, found = by_loops("uneven", "channels_last")
+    assert found != wanted
+
+
+def test_columns_that_do_not_lie_in_one_piece(loops: list[str]) -> None:
+    cols = columns((2, 4, 4, 3, 3, 6), "float32")[..., ::2]
+    wanted = xc.fold(cols.copy(), (2, 9, 9, 3), 3, stride=2)
+    with xc.set_options(compiled=True):
+        np.testing.assert_array_equal(xc.fold(cols, (2, 9, 9, 3), 3, stride=2), wanted)
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])

@@ -121,12 +121,12 @@ def _find(at: Array, pixels: Array, image: int, sizes: tuple[int, int, int], box
 
 
 def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, numbers: Array) -> None:
-    """Do what `gradient` does for windows that share no pixel, over whole rows of pixels, for few channels.
+    """Do what `gradient` does over whole rows of pixels, for few channels.
 
     ``room`` and ``numbers`` have two rows, as long as one of pixels and channels.
     """
     best, share, at, spot = room[0], room[1], numbers[0], numbers[1]
-    height, channels = x.shape[2], x.shape[4]
+    height, channels, shared, length = x.shape[2], x.shape[4], place[4] > 0, x.shape[3] * x.shape[4]
     deep, high, wide = g.shape[1], g.shape[2], g.shape[3]
     lines, columns = ends[2 * deep :], ends[2 * (deep + high) :]
     zero, number = x.dtype.type(0), at.dtype.type
@@ -135,10 +135,9 @@ def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
         spot[q] = none
         share[q] = zero
     for n in range(place[0], place[1]):
-        if place[5] > 0:
-            target = dx[n].reshape(-1)
-            for p in range(target.size):
-                target[p] = zero
+        target = dx[n].reshape(-1)
+        for p in range(target.size if shared or place[5] > 0 else 0):
+            target[p] = zero
         for a in range(deep):
             for i in range(high):
                 begun = False
@@ -161,18 +160,20 @@ def rows(x: Array, g: Array, dx: Array, place: Array, ends: Array, room: Array, 
                     for q in range(start, min(start + channels, stop)):
                         m, s, w, c = best[q], at[q], q, q - start
                         one = g[n, a, i, j, c] + more
-                        spot[q] = none
-                        share[q] = one
+                        for p in range(q, stop if not shared else q, channels):
+                            spot[p] = none
+                            share[p] = one
                         for p in range(q + channels, stop, channels):  # greater, or NaN, or equal in a row before
                             t, r = best[p], at[p]
                             better = (t > m) | ((t == m) & (r < s)) | ((t != t) & ((m == m) | (r < s)))
                             m = t if better else m
                             s = r if better else s
                             w = p if better else w
-                            spot[p] = none
-                            share[p] = one
-                        spot[w] = s
-                for d in range(ends[a], ends[deep + a]):
+                        if shared:
+                            target[s * length + w] += one
+                        else:
+                            spot[w] = s
+                for d in range(ends[a], ends[a] if shared else ends[deep + a]):
                     for v in range(lines[i], lines[high + i]):
                         own, line = dx[n, d, v].reshape(-1), number(d * height + v)
                         for q in range(own.size):

@@ -35,8 +35,10 @@ LOADING, COMPILING = 1.0, 6.0  # seconds: to import Numba and load a kernel; to 
 _KERNELS: dict[str, tuple[str, str, str]] = {
     "weight": ("rows", "pack", "5v 5w i"),
     "depthwise": ("depthwise", "forward", "5r 5r 1r 5a 1i 1w"),
+    "depthwise images": ("strides", "images_grad", "5r 5r 1r 5a 1i 1w"),
     "depthwise gradient": ("depthwise", "weight_grad", "5r 5r 5w 1i 1w"),
-    "channels": ("channels", "forward", "5r 5r 1r 5a 1i 1w"),
+    "windows": ("windows", "forward", "5r 5r 1r 5a 1i 1w"),
+    "windows gradient": ("windows_gradient", "weight_grad", "5r 5r 5w 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -57,6 +59,8 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "ties along": ("ties", "give", "3r 3r 3r 3w 1i 1i i"),
     "averages": ("averages", "forward", "5r 5w 1i 1i 1w 1r"),
     "averages gradient": ("averages", "gradient", "5r 5w 1i 1i 1w 1w 1r"),
+    "long averages gradient": ("spans", "sums", "3r 3w 1i i"),
+    "fold": ("sums", "add", "7a 7v"),
     "first along": ("lines", "first", "3r 3w 3s 1i"),
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
@@ -64,6 +68,11 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "norms": ("norms", "forward", "5r 5w 1i 1i 5w"),
     "norms gradient": ("norms", "gradient", "5r 5r 5w 1i 1i 5w 5w"),
 }
+
+_WITH_PARTS = (  # modules with functions that loops call
+    *("rows", "dense", "tiles", "windows", "windows_gradient"),
+    *("averages", "boxes", "ties", "maxima", "maxima_gradient", "norms"),
+)
 
 DTYPES = ("float32", "float64")
 NAMES = {np.dtype(name): name for name in DTYPES}  # asking a dtype for its name takes microseconds
@@ -144,10 +153,11 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import averages, boxes, dense, lanes, maxima, maxima_gradient, norms, rows, ties, tiles
+    from xpconv._compiled import lanes
 
     lanes.teach()
-    for module in (rows, dense, tiles, averages, boxes, maxima, maxima_gradient, norms, ties):
+    for name in _WITH_PARTS:
+        module = importlib.import_module(f"xpconv._compiled.{name}")
         for part in module.PARTS:
             register_jitable(part)
 

@@ -1,7 +1,8 @@
 """Loops of depthwise convolutions: vectors of neighbouring channels, read where they lie in the images.
 
-A vector of pixels meets a vector of weights, so nothing need be laid out: four neighbouring windows of sixteen channels
-are taken together, and at the ends of a row one window, whose taps beyond the images are left out. Of three taps side
+A vector of pixels meets a vector of weights, so nothing need be laid out. Four neighbouring windows are taken together,
+for all channels before the next four: so images are read from one end to the other. The first and the last of the four
+may have taps beyond the images, which are left out; where others have some, windows are taken alone. Of three taps side
 by side at stride 1 a pixel is read once for the windows that share it. Where the channels are no multiple of a block,
 the last one begins before the end of the one ahead of it; there are `BLOCK` channels at least. Arrays are contiguous,
 shapes those of three spatial axes; ``place`` as in `rows`.
@@ -13,39 +14,47 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._compiled.lanes import LANES, add, flat, fma, load, store, zeros
-from xpconv._compiled.rows import BLOCK, inner_columns, list_rows
+from xpconv._compiled.lanes import LANES, add, flat, fma, load, prefetch, store, zeros
+from xpconv._compiled.rows import BLOCK, TOGETHER, list_rows
 
 Array = Any
+
+FAR = 24 << 20  # bytes of images that no cache holds, from which on pixels of the next windows are asked for beforehand
 
 
 def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -> None:
     """(N, D, H, W, C), (KD, KH, KW, 1, C), (C,) -> z (n, OD, OH, OW, C)."""
     images, planes, rows, columns, channels = z.shape
-    deep, high, wide = w.shape[0], w.shape[1], w.shape[2]
+    deep, high, wide, width = w.shape[0], w.shape[1], w.shape[2], x.shape[3]
     pixels, weights, sums = x.reshape(-1), w.reshape(-1), flat(z)
     lead, step, gap = place[7], place[8], place[9]
     lines, taps = np.empty(deep * high, np.intp), np.empty(deep * high, np.intp)
     image, plane = z.strides[0] // z.itemsize, z.strides[1] // z.itemsize
     height, window = z.strides[2] // z.itemsize, z.strides[3] // z.itemsize
-    first, last = inner_columns(columns, x.shape[3], wide, place)
     beside, apart = gap * channels, step * channels  # from tap to tap, from window to window
     shared = wide == 3 and step == 1 and gap == 1
+    far = step > 1 and x.size * x.itemsize >= FAR
     for line in range(images * planes):
         n, p = line // planes, line % planes
         for i in range(rows):
             many = list_rows(lines, taps, (deep, high, wide), (n, p, i), x, place)
-            for block in range((channels + BLOCK - 1) // BLOCK):
-                c = min(block * BLOCK, channels - BLOCK)
-                b0, b1 = load(b, c), load(b, c + LANES)
-                row = n * image + p * plane + i * height + c
-                j = 0
-                while j < columns:
-                    if j < first or j >= last or last - first < 4:
-                        start = j * step + lead  # the column of the first tap
-                        begin = (gap - 1 - start) // gap if start < 0 else 0
-                        end = min(wide, (x.shape[3] - 1 - start) // gap + 1)
-                        p0, q0 = b0, b1
+            j = 0
+            while j < columns:
+                four = max(min(j, columns - TOGETHER), 0)  # some windows may be taken again
+                start = four * step + lead  # the column of the first tap
+                behind = width - 1 - start - (TOGETHER - 1) * step  # of the last window's
+                second, third = start + step, width - 1 - start - 2 * step - (wide - 1) * gap
+                together = columns >= TOGETHER and second >= 0 and third >= 0
+                if not together:
+                    four, start = j, j * step + lead
+                    behind = width - 1 - start
+                begin = (gap - 1 - start) // gap if start < 0 else 0  # taps of the first window, and of the last one
+                end = min(wide, behind // gap + 1)
+                for block in range((channels + BLOCK - 1) // BLOCK):
+                    c = min(block * BLOCK, channels - BLOCK)
+                    target = n * image + p * plane + i * height + four * window + c
+                    p0, q0 = load(b, c), load(b, c + LANES)
+                    if not together:
                         for e in range(many):
                             at, tap = lines[e] + (start + begin * gap) * channels + c, (taps[e] + begin) * channels + c
                             for _ in range(begin, end):
@@ -53,50 +62,55 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                                 q0 = fma(load(pixels, at + LANES), load(weights, tap + LANES), q0)
                                 at += beside
                                 tap += channels
-                        store(sums, row + j * window, p0)
-                        store(sums, row + j * window + LANES, q0)
-                        j += 1
+                        store(sums, target, p0)
+                        store(sums, target + LANES, q0)
                         continue
-                    j = min(j, last - 4)  # some windows may be taken again
-                    p0, p1, p2, p3 = b0, b0, b0, b0
-                    q0, q1, q2, q3 = b1, b1, b1, b1
+                    p1, p2, p3, q1, q2, q3 = p0, p0, p0, q0, q0, q0
                     for e in range(many):
-                        at, tap = lines[e] + (j * step + lead) * channels + c, taps[e] * channels + c
+                        at, tap = lines[e] + start * channels + c, taps[e] * channels + c
+                        if far:
+                            for m in range(TOGETHER * step, 2 * TOGETHER * step):
+                                prefetch(pixels, at + m * channels)
                         if shared:
                             u, v, s = load(weights, tap), load(weights, tap + beside), load(weights, tap + 2 * beside)
-                            x0, x1, x2 = load(pixels, at), load(pixels, at + beside), load(pixels, at + 2 * beside)
-                            p0 = fma(x2, s, fma(x1, v, fma(x0, u, p0)))
+                            x1, x2 = load(pixels, at + beside), load(pixels, at + 2 * beside)
+                            if begin == 0:
+                                p0 = fma(load(pixels, at), u, p0)
+                            p0 = fma(x2, s, fma(x1, v, p0))
                             x3 = load(pixels, at + 3 * beside)
                             p1 = fma(x3, s, fma(x2, v, fma(x1, u, p1)))
                             x4 = load(pixels, at + 4 * beside)
-                            p2 = fma(x4, s, fma(x3, v, fma(x2, u, p2)))
-                            x5 = load(pixels, at + 5 * beside)
-                            p3 = fma(x5, s, fma(x4, v, fma(x3, u, p3)))
+                            p2, p3 = fma(x4, s, fma(x3, v, fma(x2, u, p2))), fma(x4, v, fma(x3, u, p3))
+                            if end == 3:
+                                p3 = fma(load(pixels, at + 5 * beside), s, p3)
                             at, tap = at + LANES, tap + LANES
                             u, v, s = load(weights, tap), load(weights, tap + beside), load(weights, tap + 2 * beside)
-                            x0, x1, x2 = load(pixels, at), load(pixels, at + beside), load(pixels, at + 2 * beside)
-                            q0 = fma(x2, s, fma(x1, v, fma(x0, u, q0)))
+                            x1, x2 = load(pixels, at + beside), load(pixels, at + 2 * beside)
+                            if begin == 0:
+                                q0 = fma(load(pixels, at), u, q0)
+                            q0 = fma(x2, s, fma(x1, v, q0))
                             x3 = load(pixels, at + 3 * beside)
                             q1 = fma(x3, s, fma(x2, v, fma(x1, u, q1)))
                             x4 = load(pixels, at + 4 * beside)
-                            q2 = fma(x4, s, fma(x3, v, fma(x2, u, q2)))
-                            x5 = load(pixels, at + 5 * beside)
-                            q3 = fma(x5, s, fma(x4, v, fma(x3, u, q3)))
+                            q2, q3 = fma(x4, s, fma(x3, v, fma(x2, u, q2))), fma(x4, v, fma(x3, u, q3))
+                            if end == 3:
+                                q3 = fma(load(pixels, at + 5 * beside), s, q3)
                             continue
-                        for _ in range(wide):
+                        for t in range(wide):
                             u, v = load(weights, tap), load(weights, tap + LANES)
                             at1, at2, at3 = at + apart, at + 2 * apart, at + 3 * apart
-                            p0 = fma(load(pixels, at), u, p0)
-                            q0 = fma(load(pixels, at + LANES), v, q0)
+                            if t >= begin:
+                                p0 = fma(load(pixels, at), u, p0)
+                                q0 = fma(load(pixels, at + LANES), v, q0)
                             p1 = fma(load(pixels, at1), u, p1)
                             q1 = fma(load(pixels, at1 + LANES), v, q1)
                             p2 = fma(load(pixels, at2), u, p2)
                             q2 = fma(load(pixels, at2 + LANES), v, q2)
-                            p3 = fma(load(pixels, at3), u, p3)
-                            q3 = fma(load(pixels, at3 + LANES), v, q3)
+                            if t < end:
+                                p3 = fma(load(pixels, at3), u, p3)
+                                q3 = fma(load(pixels, at3 + LANES), v, q3)
                             at += beside
                             tap += channels
-                    target = row + j * window
                     store(sums, target, p0)
                     store(sums, target + LANES, q0)
                     store(sums, target + window, p1)
@@ -105,7 +119,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                     store(sums, target + 2 * window + LANES, q2)
                     store(sums, target + 3 * window, p3)
                     store(sums, target + 3 * window + LANES, q3)
-                    j += 4
+                j = four + TOGETHER if together else j + 1
 
 
 def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None:
@@ -115,14 +129,13 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
     for all channels before the next four, so that no sum in memory waits for the one before.
     """
     images, planes, rows, columns, channels = g.shape
-    deep, high, wide, size = w.shape[0], w.shape[1], w.shape[2], w.shape[4]
+    deep, high, wide, size, width = w.shape[0], w.shape[1], w.shape[2], w.shape[4], x.shape[3]
     pixels, grads, sums = x.reshape(-1), g.reshape(-1), w.reshape(-1)
     lead, step, gap = place[7], place[8], place[9]
     lines, taps = np.empty(deep * high, np.intp), np.empty(deep * high, np.intp)
-    first, last = inner_columns(columns, x.shape[3], wide, place)
-    beside, apart = gap * channels, step * channels
+    beside, apart, zero = gap * channels, step * channels, zeros(sums)
     shared = wide == 3 and step == 1 and gap == 1
-    zero = zeros(room)
+    far = step > 1 and x.size * x.itemsize >= FAR
     for c in range(sums.size):
         sums[c] = 0
     for line in range(images * planes):
@@ -133,45 +146,63 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
             while j < columns:
                 start = j * step + lead
                 given = ((line * rows + i) * columns + j) * channels
-                if j < first or j + 4 > last:
-                    begin = (gap - 1 - start) // gap if start < 0 else 0
-                    end = min(wide, (x.shape[3] - 1 - start) // gap + 1)
-                    for k in range(0, size, LANES):
-                        c = min(k, channels - LANES)
-                        g0 = load(grads, given + c)
+                # of four windows, or at the end of a row three, the first and the last may have taps beyond the image
+                last = 3 if j + 3 < columns else 2
+                inner = width - 1 - start - (last - 1) * step - (wide - 1) * gap
+                together = j + last < columns and start + step >= 0 and inner >= 0
+                behind = width - 1 - start - (last * step if together else 0)
+                begin = (gap - 1 - start) // gap if start < 0 else 0
+                end = min(wide, behind // gap + 1)
+                for k in range(0, size, LANES):
+                    c = min(k, channels - LANES)
+                    g0 = load(grads, given + c)
+                    if not together:
                         for e in range(many):
                             at, tap = lines[e] + (start + begin * gap) * channels + c, (taps[e] + begin) * size + k
                             for _ in range(begin, end):
                                 store(sums, tap, fma(load(pixels, at), g0, load(sums, tap)))
                                 at += beside
                                 tap += size
-                    j += 1
-                    continue
-                for k in range(0, size, LANES):
-                    c = min(k, channels - LANES)
-                    g0, g1 = load(grads, given + c), load(grads, given + channels + c)
-                    g2, g3 = load(grads, given + 2 * channels + c), load(grads, given + 3 * channels + c)
+                        continue
+                    g1, g2, g3 = load(grads, given + channels + c), load(grads, given + 2 * channels + c), zero
+                    if last == 3:
+                        g3 = load(grads, given + 3 * channels + c)
                     for e in range(many):
                         at, tap = lines[e] + start * channels + c, taps[e] * size + k
+                        if far and k % BLOCK == 0:
+                            for m in range(TOGETHER * step, 2 * TOGETHER * step):
+                                prefetch(pixels, at + m * channels)
                         if shared:
-                            x0, x1, x2 = load(pixels, at), load(pixels, at + beside), load(pixels, at + 2 * beside)
-                            p0, p1, p2 = fma(x0, g0, zero), fma(x1, g0, zero), fma(x2, g0, zero)
-                            x3 = load(pixels, at + 3 * beside)
-                            p0, p1, p2 = fma(x1, g1, p0), fma(x2, g1, p1), fma(x3, g1, p2)
-                            x4 = load(pixels, at + 4 * beside)
-                            p0, p1, p2 = fma(x2, g2, p0), fma(x3, g2, p1), fma(x4, g2, p2)
-                            x5 = load(pixels, at + 5 * beside)
-                            p0, p1, p2 = fma(x3, g3, p0), fma(x4, g3, p1), fma(x5, g3, p2)
+                            x1, x2 = load(pixels, at + beside), load(pixels, at + 2 * beside)
+                            p0 = zero
+                            if begin == 0:
+                                p0 = fma(load(pixels, at), g0, p0)
+                            p0, p1, p2 = fma(x1, g1, p0), fma(x1, g0, zero), fma(x2, g0, zero)
+                            p0, p1 = fma(x2, g2, p0), fma(x2, g1, p1)
+                            if last == 3:
+                                x3, x4 = load(pixels, at + 3 * beside), load(pixels, at + 4 * beside)
+                                p0, p1, p2 = fma(x3, g3, p0), fma(x3, g2, p1), fma(x3, g1, p2)
+                                p1, p2 = fma(x4, g3, p1), fma(x4, g2, p2)
+                                if end == 3:
+                                    p2 = fma(load(pixels, at + 5 * beside), g3, p2)
+                            else:
+                                x3 = load(pixels, at + 3 * beside)
+                                p1, p2 = fma(x3, g2, p1), fma(x3, g1, p2)
+                                if end == 3:
+                                    p2 = fma(load(pixels, at + 4 * beside), g2, p2)
                             store(sums, tap, add(load(sums, tap), p0))
                             store(sums, tap + size, add(load(sums, tap + size), p1))
                             store(sums, tap + 2 * size, add(load(sums, tap + 2 * size), p2))
                             continue
-                        for _ in range(wide):
-                            p0 = fma(load(pixels, at), g0, zero)
-                            p0 = fma(load(pixels, at + apart), g1, p0)
-                            p0 = fma(load(pixels, at + 2 * apart), g2, p0)
-                            p0 = fma(load(pixels, at + 3 * apart), g3, p0)
+                        for t in range(wide):
+                            p0 = fma(load(pixels, at + apart), g1, zero)
+                            if t >= begin:
+                                p0 = fma(load(pixels, at), g0, p0)
+                            if last == 3 or t < end:
+                                p0 = fma(load(pixels, at + 2 * apart), g2, p0)
+                            if last == 3 and t < end:
+                                p0 = fma(load(pixels, at + 3 * apart), g3, p0)
                             store(sums, tap, add(load(sums, tap), p0))
                             at += beside
                             tap += size
-                j += 4
+                j += last + 1 if together else 1

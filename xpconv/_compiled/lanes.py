@@ -27,9 +27,24 @@ def store(array: Array, at: int, vector: Vector) -> None:
     array[at : at + LANES] = vector
 
 
+def turn(array: Array, at: int, step: int, vectors: tuple[Vector, ...]) -> None:
+    """Write the first numbers of eight vectors side by side, the second ones so many places on, and so forth."""
+    for k in range(LANES):
+        array[at + k * step : at + k * step + LANES] = [vector[k] for vector in vectors]
+
+
 def put(array: Array, at: int, number: Any) -> None:
     """Write a number."""
     array[at] = number
+
+
+def move(target: Array, at: int, source: Array, first: int) -> None:
+    """Copy a number."""
+    target[at] = source[first]
+
+
+def prefetch(array: Array, at: int) -> None:
+    """Ask for a number that is read soon; nothing happens where there is none."""
 
 
 def flat(array: Array) -> Array:
@@ -182,6 +197,38 @@ def teach() -> None:
         return types.void(array, types.intp, vector), build
 
     @intrinsic  # type: ignore[untyped-decorator]
+    def _turn(typing: Any, array: Any, at: Any, step: Any, vectors: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array_value, index, distance, whole = arguments
+            rows = cgutils.unpack_tuple(builder, whole, LANES)
+            kind = rows[0].type
+
+            def mixed(one: Any, other: Any, order: tuple[int, ...]) -> Any:
+                return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(ir.IntType(32), LANES), order))
+
+            # what one instruction does with halves of four numbers: numbers alternate, then pairs, then the halves
+            for size, low, high in (
+                (1, (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)),
+                (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
+                (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
+            ):
+                found = list(rows)
+                for k in range(LANES):
+                    if k // size % 2 == 0:
+                        pair = rows[k], rows[k + size]
+                        first = k // (2 * size) * 2 * size + (2 * (k % size) if size == 2 else k % size)
+                        second = first + (size if size != 2 else 1)
+                        found[first], found[second] = mixed(*pair, low), mixed(*pair, high)
+                rows = found
+            for row in rows:
+                place = pointer(context, builder, signature.args[0], array_value, index)
+                builder.store(row, builder.bitcast(place, kind.as_pointer()), align=array.dtype.bitwidth // 8)
+                index = builder.add(index, distance)
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp, types.intp, vectors), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
     def _put(typing: Any, array: Any, at: Any, number: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array_value, index, value = arguments
@@ -189,6 +236,28 @@ def teach() -> None:
             return context.get_dummy_value()
 
         return types.void(array, types.intp, array.dtype), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _move(typing: Any, target: Any, at: Any, source: Any, first: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            target_value, index, source_value, other = arguments
+            number = builder.load(pointer(context, builder, signature.args[2], source_value, other))
+            builder.store(number, pointer(context, builder, signature.args[0], target_value, index))
+            return context.get_dummy_value()
+
+        return types.void(target, types.intp, source, types.intp), build
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def _prefetch(typing: Any, array: Any, at: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+            function = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch")
+            place = pointer(context, builder, signature.args[0], *arguments)
+            builder.call(function, [builder.bitcast(place, byte), number(0), number(3), number(1)])  # read, keep, data
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), build
 
     @intrinsic  # type: ignore[untyped-decorator]
     def _splat(typing: Any, array: Any, at: Any) -> Any:
@@ -297,7 +366,10 @@ def teach() -> None:
     # Numba asks with an implementation's signature which function of a call is meant
     overload(load)(lambda array, at: lambda array, at: _load(array, at))
     overload(store)(lambda array, at, vector: lambda array, at, vector: _store(array, at, vector))
+    overload(turn)(lambda array, at, step, vectors: lambda array, at, step, vectors: _turn(array, at, step, vectors))
+    overload(move)(lambda target, at, source, first: lambda target, at, source, first: _move(target, at, source, first))
     overload(put)(lambda array, at, number: lambda array, at, number: _put(array, at, number))
+    overload(prefetch)(lambda array, at: lambda array, at: _prefetch(array, at))
     overload(flat)(lambda array: lambda array: array)
     overload(splat)(lambda array, at: lambda array, at: _splat(array, at))
     overload(halves)(lambda array, at, other: lambda array, at, other: _halves(array, at, other))

@@ -208,15 +208,6 @@ def pack(w: Array, packed: Array, groups: int) -> None:
                                 target[at + c * BLOCK + f] = w[d, k, t, c, first + f] if f < real else 0
 
 
-def inner_columns(columns: int, width: int, wide: int, place: Array) -> tuple[int, int]:
-    """Give the first of the windows of a row whose taps all lie inside the image, and the one behind the last."""
-    lead, step, gap = place[7], place[8], place[9]
-    first = min((step - 1 - lead) // step if lead < 0 else 0, columns)
-    room = width - 1 - (wide - 1) * gap - lead
-    last = min(room // step + 1 if room >= 0 else 0, columns)
-    return first, max(first, last)
-
-
 def list_rows(
     lines: Array, taps: Array, kernel: tuple[int, int, int], row: tuple[int, int, int], x: Array, place: Array
 ) -> int:
@@ -261,7 +252,6 @@ PARTS = (
     spread_row,
     list_taps,
     list_rows,
-    inner_columns,
     row_of,
     bias_of,
 )

@@ -30,7 +30,7 @@ from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled
-from xpconv.algorithms.pieces import Piece, Pieces, five, pack, whole
+from xpconv.algorithms.pieces import Piece, Pieces, alone, five, pack, whole
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -42,6 +42,20 @@ class Loops:
     function: Callable[[Piece, Array], None]  # of a piece and of work memory
     pieces: tuple[Piece, ...]
     room: int  # how many numbers of work memory a worker takes
+
+    @staticmethod
+    def of_images(geometry: Geometry, dz: Array, weight: Array, bias: Array | None, target: Array) -> Loops:
+        """Set up those of the gradient of the images at a stride."""
+        pieces, room = _LOOPS.gradient_pieces(geometry)
+        dtype = target.dtype
+        run = build.get("depthwise images", build.NAMES[dtype])
+        b = np.zeros(geometry.channels, dtype) if bias is None else whole(bias, dtype)
+        grads, places = five(dz, flat=False), five(target, flat=False)
+
+        def function(piece: Piece, own: Array) -> None:
+            run(grads, weight, b, places[piece.where], piece.numbers, own)
+
+        return Loops(function, pieces, room)
 
     @staticmethod
     def on(
@@ -96,11 +110,57 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Ar
     return target
 
 
-def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None) -> Array | None:
-    """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C); None where a phase is planned otherwise, or an array is not plain.
+@dataclass(frozen=True)
+class Gradient:
+    """A gradient in jobs on arrays where they lie."""
 
-    The phases take turns, so that what they read of dz is read while it is in the cache.
+    job: Job
+    count: int
+    room: int  # how many numbers of work memory a worker takes
+    shared: int  # bytes beside that
+    workers: int
+    result: Callable[[], Array]  # when all jobs are done
+
+
+def together(call: Call, room: int, gradients: Sequence[Gradient | None], held: Held) -> list[Array] | None:
+    """Run the jobs of some gradients side by side; None where one is missing or memory does not suffice.
+
+    They take turns, so that what several read is read while it is in the cache.
     """
+    found = [gradient for gradient in gradients if gradient is not None]
+    if len(found) < len(gradients):
+        return None
+    items = [((i + 1) / one.count, one.job, i) for one in found for i in range(one.count)]
+    workers, own = max(one.workers for one in found), max(one.room for one in found)
+    memory = sum(one.shared for one in found) + min(workers, len(items)) * own * np.dtype(call.arithmetic.sums).itemsize
+    if memory > room:
+        return None
+    items.sort(key=lambda item: item[0])
+
+    def job(index: int, own: Array) -> None:
+        _, function, number = items[index]
+        function(number, own)
+
+    run(job, len(items), own, workers, call.arithmetic.sums, held)
+    return [one.result() for one in found]
+
+
+def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None) -> Array | None:
+    """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C); None where a phase is planned otherwise, or dz is not plain."""
+    with Held() as held:
+        found = together(call, plan.workspace, [of_images(call, plan, dz, w, b, held)], held)
+        return None if found is None else found[0]
+
+
+def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F), in the plan's partial sums; None as for `correlate`."""
+    with Held() as held:
+        found = together(call, plan.workspace, [of_weight(call, plan, x, dz, held)], held)
+        return None if found is None else found[0]
+
+
+def of_images(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None, held: Held) -> Gradient | None:
+    """Set up the gradient of the images; its phases take turns, or a loop has them all."""
     geometry, sums = plan.geometry, call.arithmetic.sums
     planned = list(plan.planned)
     if plan.bands is not None or not planned or geometry.mode != "zeros" or geometry.batch == 0:
@@ -108,34 +168,32 @@ def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | N
     if not (all(_serves(call, one) for one in planned) and plain(dz, sums)):
         return None
     target = np.empty(geometry.input_shape, sums)
-    every, weights, items = [], [], []
-    with Held() as held:
+    every, weights = [], []
+    if _LOOPS.strided(geometry):
+        weights.append(alone(w, geometry, np.dtype(sums)))
+        every.append(Loops.of_images(geometry, dz, weights[0], b, target))
+    else:
         for phase, one in zip(geometry.phases, plan.phases, strict=True):
             place = target[(slice(None), *phase.target)]
             if one is None:
                 place[...] = 0 if b is None else b
                 continue
             kernel = swapped(np, w[phase.flipped], geometry)
-            weight = _LOOPS.packed(kernel, one.geometry, np.dtype(sums), held.empty)
-            loops = Loops.on(one.geometry, dz, weight, b, place)
-            weights.append(weight)
-            every.append(loops)
-            items += [((i + 1) / len(loops.pieces), loops.function, piece) for i, piece in enumerate(loops.pieces)]
-        workers = max(one.workers for one in planned)
-        if not _fits(every, weights, workers, plan.workspace):
-            return None
-        items.sort(key=lambda item: item[0])
+            weights.append(_LOOPS.packed(kernel, one.geometry, np.dtype(sums), held.empty))
+            every.append(Loops.on(one.geometry, dz, weights[-1], b, place))
+    items = [((i + 1) / len(loops.pieces), loops, i) for loops in every for i in range(len(loops.pieces))]
+    items.sort(key=lambda item: item[0])
 
-        def job(index: int, own: Array) -> None:
-            _, function, piece = items[index]
-            function(piece, own)
+    def job(index: int, own: Array) -> None:
+        _, loops, number = items[index]
+        loops.job(number, own)
 
-        run(job, len(items), max(loops.room for loops in every), workers, sums, held)
-    return target
+    room, shared = max(loops.room for loops in every), sum(weight.nbytes for weight in weights)
+    return Gradient(job, len(items), room, shared, max(one.workers for one in planned), lambda: target)
 
 
-def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
-    """(N, *I, C), (N, *O, F) -> (*K, C/G, F), in the plan's partial sums; None as for `correlate`."""
+def of_weight(call: Call, plan: Plan, x: Array, dz: Array, held: Held) -> Gradient | None:
+    """Set up the gradient of the weight: a job sums over the pieces of a stretch."""
     geometry, sums = plan.geometry, call.arithmetic.sums
     if not (_serves(call, plan) and plain(x, sums) and plain(dz, sums)):
         return None
@@ -143,26 +201,37 @@ def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
     shape = _LOOPS.summed_shape(geometry)
     size = math.prod(shape)
     loops = build.get(_LOOPS.kernel(geometry, gradient=True), build.NAMES[np.dtype(sums)])
-    needs = (len(stretches) * size + min(plan.workers, len(stretches)) * (room + size)) * np.dtype(sums).itemsize
-    if needs > plan.workspace:
+    shared = len(stretches) * size * np.dtype(sums).itemsize
+    if shared > plan.workspace:
         return None
-    with Held() as held:
-        partial = held.empty((len(stretches), *shape), sums)
+    partial = held.empty((len(stretches), *shape), sums)
 
-        def job(number: int, own: Array) -> None:
-            """Sum over the pieces of a stretch, each by itself before it is added."""
-            total = found = partial[number]
-            for piece in stretches[number]:
-                loops(five(x, piece.flat), five(dz[piece.where], piece.flat), found, piece.numbers, own[size:])
-                if found is not total:
-                    np.add(total, found, out=total)
-                found = own[:size].reshape(shape)
+    def job(number: int, own: Array) -> None:
+        """Sum over the pieces of a stretch, each by itself before it is added."""
+        total = found = partial[number]
+        for piece in stretches[number]:
+            loops(five(x, piece.flat), five(dz[piece.where], piece.flat), found, piece.numbers, own[size:])
+            if found is not total:
+                np.add(total, found, out=total)
+            found = own[:size].reshape(shape)
 
-        run(job, len(stretches), room + size, plan.workers, sums, held)
+    def result() -> Array:
         total = partial[0]
         for other in partial[1:]:
             np.add(total, other, out=total)
         return _LOOPS.unpacked(total, geometry)
+
+    return Gradient(job, len(stretches), room + size, shared, plan.workers, result)
+
+
+def gradients(call: Call, plans: tuple[GradientPlan, Plan], dz: Array, x: Array, w: Array) -> list[Array] | None:
+    """Give dx and dw in one run of the threads; None where one of them is not in loops on plain arrays."""
+    images, weight = plans
+    if not (_serves(call, weight) and all(_serves(call, one) for one in images.planned)):
+        return None
+    with Held() as held:
+        every = [of_images(call, images, dz, w, None, held), of_weight(call, weight, x, dz, held)]
+        return together(call, call.room, every, held)
 
 
 def run(job: Job, count: int, room: int, workers: int, dtype: DType, held: Held) -> None:

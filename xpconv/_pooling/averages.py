@@ -12,7 +12,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._engine.results import Result
-from xpconv._pooling import portable
+from xpconv._pooling import compiled_spans, portable
 from xpconv._pooling.compiled import images_each, threads_for
 from xpconv._pooling.compiled_averages import Averages
 from xpconv._pooling.compiled_forward import AVERAGES, Forward
@@ -98,6 +98,7 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
     needs = Footprint(pixels=wide, stages=wide, largest=largest, last_first=True, gradient=True, meeting=meeting)
     cuts = cut(call, windows, needs)
     loops = Averages.of(call, windows, padded, grads, target) if cuts.channels == windows.channels else None
+    long = compiled_spans.sum_along if compiled_spans.serves(call, windows, grads, target) else None
     if loops is not None:  # in which a thread pays earlier than in calls
         threads = threads_for(windows, call.options.threads)
         tile = (min(cuts.tile[0], images_each(windows, threads)), *cuts.tile[1:])
@@ -119,7 +120,7 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
         if absolute:
             gradient = np.abs(gradient, out=shares)
         np.divide(gradient, divisor(part, readers, padded, sums), out=shares, dtype=sums)
-        total = spread_sum(work, shares, part, readers, box, out if sums == out.dtype else None)
+        total = spread_sum(work, shares, part, readers, box, out if sums == out.dtype else None, long)
         if total is not out:
             np.copyto(out, total, casting="same_kind")
 

@@ -32,6 +32,8 @@ SAVED = {
     "places": 6e-9,
     "averages": 0.5e-9,
     "averages gradient": 0.5e-9,
+    "long averages gradient": 100e-9,
+    "fold": 3e-9,
     "maxima gradient": 3e-9,
     "boxes": 3e-9,
     "boxes in rows": 2e-9,

@@ -35,7 +35,7 @@ class Boxes:
         self.windows, self.shared, self.split = windows, not windows.strided, ties == "split"
         self.gaps = windows.strided and not all(line.reads_all for line in windows.lines)
         self.sparse = windows.strided and windows.taps >= SPARSE
-        self.in_rows = windows.strided and windows.channels < FEW and ties == "first"
+        self.in_rows = windows.channels < FEW and ties == "first"
         self.name = "ties in boxes" if ties != "first" else "boxes in rows" if self.in_rows else "boxes"
         self.ends = np.concatenate([_ends(line) for line in (ONE,) * (3 - windows.rank) + windows.lines])
         self.size = windows.channels * (windows.lines[-1].size if self.in_rows else 1)  # of a work array

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpconv._arrays.call import Call
+from xpconv._compiled import build
+from xpconv._pooling.compiled import SAVED
 from xpconv._pooling.lines import Strided
 from xpconv._pooling.sweep import SHARE, Cut, sweep
 from xpconv._pooling.windows import Windows
@@ -27,6 +29,10 @@ from xpconv._work.workspace import Workspace
 
 Array = np.ndarray[Any, Any]
 
+Add = Callable[[Array, Array], None]
+
+# numbers of a row that NumPy adds as fast as a loop would, side by side and at a stride
+LONG, LONG_STRIDED = 24, 128
 NEAR = 1 << 18  # bytes of pixels that a tile adds to, which stay in the second cache
 
 
@@ -122,6 +128,7 @@ def on_numpy(call: Call, windows: Windows, cols: Array) -> Array | None:
     if not exact:
         workers = max(1, min(workers, room // (tile[0] * tile[1] * row * channels + UFUNC_BUFFERS)))
     target: Array = call.space.empty(windows.input_shape, result, call.layout)
+    loop = _loop(call, windows, cols) if planes or (cols.flags.c_contiguous and channels == windows.channels) else None
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)
@@ -137,7 +144,7 @@ def on_numpy(call: Call, windows: Windows, cols: Array) -> Array | None:
                 home = np.moveaxis(work.buffer("home", (shape[0], shape[-1], *sizes), sums), 1, -1)
             else:
                 home = work.buffer("home", shape, sums)
-        _add_up(axes, units, cols[(images, ..., own)], home)
+        _add_up(axes, units, cols[(images, ..., own)], home, planes, loop)
         if home is not place:
             inside = tuple(within for _, within in spots)
             np.copyto(place, home[(slice(None), *inside)], casting="same_kind")
@@ -155,7 +162,24 @@ def _pixels(axis: _Axis, units: Interval) -> tuple[slice, slice]:
     return slice(low, high), slice(low - begin, high - begin)
 
 
-def _add_up(axes: tuple[_Axis, ...], units: tuple[Interval, ...], cols: Array, home: Array) -> None:
+def _loop(call: Call, windows: Windows, cols: Array) -> Add | None:
+    """Give the compiled loop, if rows are short and it is to be taken."""
+    planes, last = call.layout != "channels_last", windows.lines[-1]
+    row = last.count if planes else windows.channels * (last.stride if last.dilation == 1 else 1)
+    name = build.NAMES.get(cols.dtype)
+    if row > (LONG_STRIDED if planes else LONG) or name is None or cols.dtype != call.arithmetic.sums:
+        return None
+    if call.options.compiled is False or not (cols.flags.aligned and build.installed()):
+        return None
+    saved = SAVED["fold"] * math.prod(cols.shape)
+    if call.options.compiled is None and not build.ledger.takes("fold", name, saved):
+        return None
+    return build.get("fold", name)
+
+
+def _add_up(
+    axes: tuple[_Axis, ...], units: tuple[Interval, ...], cols: Array, home: Array, planes: bool, loop: Add | None
+) -> None:
     """(n, *O, *K, C) -> home (n, *units, C), whose rest is as it comes."""
     steps = [(b - a, axis.line.stride) for axis, (a, b) in zip(axes, units, strict=True)]
     # (n, *units, C) -> (n, units, stride, units, stride, …, C)
@@ -166,16 +190,33 @@ def _add_up(axes: tuple[_Axis, ...], units: tuple[Interval, ...], cols: Array, h
     for number, (axis, own) in enumerate(zip(axes, units, strict=True)):
         for missing, pixels in axis.ends(own):
             home[(whole, *(whole, whole) * number, missing, pixels)] = 0
-    rank = len(axes)
+    rank, channels = len(axes), home.shape[-1]
     # (n, *O, *K, C) -> (n, O, K, O, K, …, C)
     turn = (0, *itertools.chain.from_iterable((1 + a, 1 + rank + a) for a in range(rank)), 2 * rank + 1)
     cols = cols.transpose(turn)
+    if planes:  # (n, …, C) -> (n, C, …), each channel with rows of memory of its own
+        home, cols = np.moveaxis(home, -1, 1), np.moveaxis(cols, -1, 1)
+    elif loop is not None:  # neighbouring pixels and taps are one row with their channels
+        home, cols = (array.reshape(*array.shape[:-2], -1) for array in (home, cols))
+    together = channels if loop is not None and not planes else 1
+    lead = (*(np.newaxis,) * (7 - home.ndim + planes if loop is not None else 0), *(whole,) * (1 + planes))
     for groups in itertools.product(*(axis.groups for axis in axes)):
-        source, place = [whole], [whole]
+        source: list[Any] = list(lead)
+        place = source.copy()
         for axis, group, own in zip(axes, groups, units, strict=True):
             windows, reached = axis.meeting(group, own)
             source += [windows, group.taps]
             place += [reached, group.pixels]
+        source[-1], place[-1] = (_last(one, together, planes) for one in (source[-1], place[-1]))
         view = home[tuple(place)]
         if view.size:
-            np.add(view, cols[tuple(source)], out=view)
+            values = cols[tuple(source)]
+            if loop is not None:
+                loop(view, values)
+            else:
+                np.add(view, values, out=view)
+
+
+def _last(part: slice, together: int, planes: bool) -> slice | int:
+    """Take taps or pixels of the last axis, each of so many numbers; of planes they are single ones."""
+    return part.start if planes else slice(part.start * together, part.stop * together)

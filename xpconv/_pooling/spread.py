@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,17 @@ from xpconv._arrays.scatter import flattened
 from xpconv._pooling.lines import Parts, Strided, Tap
 from xpconv._pooling.reduce import Rule, Runs, Taps, accumulate, along, shape_along
 from xpconv._pooling.windows import Windows
+from xpconv._shapes.cuts import Tiles, block
 from xpconv._shapes.geometry import Interval, Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.tape import Do, Tape, at_once
 
 Array = np.ndarray[Any, Any]
+Along = Callable[[Array, Strided, int, tuple[Interval, Interval], Array], bool]
+
+# terms of a sum from which its pixels are summed up side by side and then moved, where they lie apart in memory with so
+# many numbers in a row at most; and the numbers that are summed up at once
+MANY, SHORT, PIECE = 8, 256, 1 << 13
 
 
 class MaximumGradient:
@@ -199,18 +205,27 @@ def add_at(home: Array, places: Array, gradient: Array) -> None:
 
 
 def spread_sum(
-    work: BufferedWorkspace, shares: Array, windows: Windows, region: Region, box: Region, out: Array | None
+    work: BufferedWorkspace,
+    shares: Array,
+    windows: Windows,
+    region: Region,
+    box: Region,
+    out: Array | None,
+    along_axis: Along | None = None,
 ) -> Array:
     """Sum for each pixel of a box the shares of the windows that read it, which are a region of windows.
 
-    The last axis is taken first, while there are few rows; the result is in `out`, if there is one.
+    The last axis is taken first, while there are few rows; the result is in `out`, if there is one. `along_axis` sums
+    along an axis, or says that it does not.
     """
     for axis in reversed(range(windows.rank)):
         low, high = box[1 + axis]
         target = out if axis == 0 else None
         if target is None:
             target = work.buffer(f"spread {axis % 2}", shape_along(shares, axis, high - low), shares.dtype)
-        _sum_along(work, shares, windows.lines[axis], axis, (region[1 + axis], box[1 + axis]), target)
+        one = shares, windows.lines[axis], axis, (region[1 + axis], box[1 + axis]), target
+        if along_axis is None or not along_axis(*one):
+            _sum_along(work, *one)
         shares = target
     return shares
 
@@ -228,6 +243,9 @@ def _sum_along(
         target = out[along(axis, slice(residue, None, line.stride))]
         count = target.shape[axis + 1]
         found, filled = spans(line, residue, count, start // line.stride)
+        if line.stride > 1 and len(found) >= MANY and math.prod(out.shape[axis + 2 :]) <= SHORT:
+            _sum_in_pieces(work, shares, axis, before, (found, filled), target)
+            continue
         if filled:
             target.fill(0)
         terms = (
@@ -238,6 +256,29 @@ def _sum_along(
             for span in found
         )
         accumulate(at_once, rule, target, terms, filled=filled)
+
+
+def _sum_in_pieces(
+    work: BufferedWorkspace, shares: Array, axis: int, before: int, terms: tuple[list[Span], bool], target: Array
+) -> None:
+    """Sum up pixels of one residue, which lie apart, in pieces that lie side by side; `before`: the first window."""
+    found, filled = terms
+    rule = Rule(np.add, shares.dtype)
+    for piece in Tiles(target.shape, block(target.shape, PIECE)):
+        low, high = piece[axis + 1]
+        home = work.buffer("piece", [b - a for a, b in piece], shares.dtype)
+        if filled:
+            home.fill(0)
+        own = [slice(*interval) for interval in piece]
+        parts = []
+        for span in found:
+            first, last = max(span.low, low), min(span.high, high)
+            if first < last:
+                own[axis + 1] = slice(first + span.window - before, last + span.window - before)
+                whole = last - first == high - low
+                parts.append((home if whole else home[along(axis, slice(first - low, last - low))], shares[tuple(own)]))
+        accumulate(at_once, rule, home, parts, filled=filled)
+        target[tuple(slice(*interval) for interval in piece)] = home
 
 
 class Span(NamedTuple):

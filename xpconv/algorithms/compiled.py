@@ -16,17 +16,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpconv._arrays.types import Array
-from xpconv._compiled import build, channels
+from xpconv._compiled import build
 from xpconv._compiled.filters import EDGE, SIDE
 from xpconv._compiled.lanes import LANES
 from xpconv._compiled.rows import BLOCK, TOGETHER
 from xpconv._shapes.cuts import Tiles, sizes, slices
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms import dense
+from xpconv.algorithms import dense, windows
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
-from xpconv.algorithms.pieces import Piece, Pieces, Place, Sums, contiguous, five, pack, three, whole
+from xpconv.algorithms.pieces import (
+    Piece,
+    Pieces,
+    Place,
+    Sums,
+    alone,
+    contiguous,
+    five,
+    gradient_pieces,
+    pack,
+    part_of,
+    stretches,
+    three,
+    whole,
+)
 
 FEW = 4  # taps that a pixel meets, up to which it is read where it lies
 MANY = 5  # filters in a group from which on a number of a pixel meets a vector of them
@@ -34,7 +48,6 @@ RING = 96 << 10  # bytes of rows that are laid out for further filters, as a par
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
 MANY_CHANNELS = 16  # in a group from which on windows are taken through all rows, and filters share one's pixels
 PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
-MOST = 32  # pieces of a convolution
 
 
 class Compiled(Algorithm):
@@ -61,9 +74,9 @@ class Compiled(Algorithm):
 
     def weight_grad_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read twice."""
-        return self._work(geometry, _kind(geometry, gradient=True))
+        return self._work(geometry, _kind(geometry, gradient=True), gradient=True)
 
-    def _work(self, geometry: Geometry, kind: str) -> Work:
+    def _work(self, geometry: Geometry, kind: str, gradient: bool = False) -> Work:
         c, f = geometry.channels, geometry.filters
         fan, steps = c // geometry.groups, math.prod(geometry.stride[-2:])
         size = math.prod(_packed(geometry, kind))
@@ -73,8 +86,8 @@ class Compiled(Algorithm):
             fused = (GROUPS if _side_by_side(geometry) else SINGLE) * size + BEGUN * blocks
         elif kind == "groups":
             fused = GROUPS * size + LAID_OUT * fan * blocks * BLOCK * pixels + BEGUN * blocks
-        elif kind == "channels":
-            fused = FILTERS * size + LAID_OUT * c * pixels + 2 * BEGUN
+        elif kind == "windows":
+            fused = windows.fused(geometry, gradient)
         elif kind == "dense":
             fused = dense.fused(geometry)
         else:
@@ -90,12 +103,13 @@ class Compiled(Algorithm):
             moved=c * (pixels if kind == "depthwise" else 1) + f,
             runs=1,
             calls=1,
-            pays=PAYS if kind in ("depthwise", "groups") else PAY_FILTERS,
+            pays=PAYS if kind in ("depthwise", "groups", "windows") else PAY_FILTERS,
             fused=fused,
             read=max(fan * BLOCK - c, 0) if kind == "groups" else 0,
             prepared=size,
             fixed_moved=round(dense.PACKED * size) if kind == "dense" else 0,
             domain=math.prod(_summed(geometry)),
+            strip=windows.sums(geometry) if gradient and kind == "windows" else 0,
         )
 
     def prepare(self, work: Workspace, w: Array, geometry: Geometry, out: Array | None = None) -> Array:
@@ -107,16 +121,19 @@ class Compiled(Algorithm):
     ) -> Array:
         """(*kernel, C/G, F) -> (KD, KH, KW, 1, C) where channels are alone, itself if it is in order.
 
-        Else in an array that is made: three filters (3, KD, KH, KW, C), or blocks of filters (B, KD, KH, KW, C/G·16),
-        zeros behind the last.
+        (KD, KH, KW, C, F) for vectors of windows, itself too where no third filter has to be filled up. Else in an
+        array that is made: blocks of filters (B, KD, KH, KW, C/G·16), zeros behind the last.
         """
         kernel, kind = three(geometry.kernel, 1), _kind(geometry)
         if kind == "depthwise":
-            return whole(w, dtype).reshape((*kernel, 1, geometry.channels))
-        target = make(_packed(geometry, kind), dtype)
-        if kind == "channels":
-            target[: geometry.filters] = w.reshape((*kernel, *w.shape[-2:])).transpose((4, 0, 1, 2, 3))
-            target[geometry.filters :] = 0
+            return alone(w, geometry, dtype)
+        shape = _packed(geometry, kind)
+        if kind == "windows" and shape[-1] == geometry.filters and w.flags.c_contiguous:
+            return whole(w, dtype).reshape(shape)
+        target = make(shape, dtype)
+        if kind == "windows":
+            target[..., : geometry.filters] = w.reshape((*kernel, *w.shape[-2:]))
+            target[..., geometry.filters :] = 0
         else:
             pack(w, target, _parts(geometry, kind)[0])
         return target
@@ -172,6 +189,17 @@ class Compiled(Algorithm):
         """
         return _pieces(geometry, itemsize, solid)
 
+    def strided(self, geometry: Geometry) -> bool:
+        """Say whether the gradient of the images is one loop over all phases."""
+        if math.prod(geometry.stride) == 1 or not geometry.depthwise or geometry.channels < BLOCK:
+            return False
+        phases = [phase.geometry for phase in geometry.phases if phase.geometry is not None]
+        return all(_kind(phase) == "depthwise" for phase in phases)
+
+    def gradient_pieces(self, geometry: Geometry) -> Pieces:
+        """Cut that gradient into pieces that pay for a thread."""
+        return gradient_pieces(geometry, 2 * geometry.flops // PAYS)
+
     def sums(self, geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
         """Cut a weight's gradient into partial sums over tiles."""
         return _sums(geometry, itemsize, tile, parts)
@@ -201,7 +229,8 @@ class Compiled(Algorithm):
             rest = geometry.channels % LANES
             if rest:
                 total = np.concatenate((total[..., :-LANES], total[..., -rest:]), axis=-1)
-            return total.reshape(geometry.kernel_shape)
+        if kind in ("depthwise", "windows"):
+            return total.reshape((*geometry.kernel, -1, geometry.filters))
         groups, own = _parts(geometry, kind)
         parts = total.reshape((groups, -1, *total.shape[1:]))
         # (G, B/G, KD, KH, KW, C/G, 16) -> (KD, KH, KW, C/G, G, B/G·16)
@@ -236,10 +265,10 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
         return "depthwise"
     if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
         return "groups"
-    handful = geometry.groups == 1 and geometry.filters <= channels.MOST and geometry.channels % LANES == 0
-    if gradient or not (handful or geometry.channels // geometry.groups >= MANY_CHANNELS):
-        return "filters"
-    return "channels" if handful else "dense"
+    if gradient or geometry.channels // geometry.groups < MANY_CHANNELS:
+        return "windows" if windows.takes(geometry, gradient) else "filters"
+    few = geometry.filters < LANES and windows.serves(geometry)
+    return "windows" if few and windows.fused(geometry) < dense.fused(geometry) else "dense"
 
 
 def _side_by_side(geometry: Geometry) -> bool:
@@ -252,22 +281,24 @@ def _packed(geometry: Geometry, kind: str) -> Ints:
     kernel = three(geometry.kernel, 1)
     if kind == "depthwise":
         return *kernel, 1, geometry.channels
-    if kind == "channels":
-        return channels.MOST, *kernel, geometry.channels
+    if kind == "windows":
+        return *kernel, geometry.channels, windows.padded(geometry.filters)
     groups, own = _parts(geometry, kind)
     return groups * -(-own // BLOCK), *kernel, geometry.channels // geometry.groups * BLOCK
 
 
 def _summed(geometry: Geometry) -> Ints:
     """Give the shape of a part of a weight's gradient as the loops sum it: of whole vectors."""
-    *axes, last = _packed(geometry, _kind(geometry, gradient=True))
-    return *axes, -(-last // LANES) * LANES
+    kind = _kind(geometry, gradient=True)
+    *axes, last = _packed(geometry, kind)
+    return (*axes, geometry.filters) if kind == "windows" else (*axes, -(-last // LANES) * LANES)
 
 
 def _finished(geometry: Geometry) -> Ints:
     """Give the shape of the same numbers with input channels as the axis ahead of the last."""
     shape = _summed(geometry)
-    return shape if _kind(geometry) == "depthwise" else (*shape[:-1], shape[-1] // BLOCK, BLOCK)
+    alone = _kind(geometry, gradient=True) in ("depthwise", "windows")
+    return shape if alone else (*shape[:-1], shape[-1] // BLOCK, BLOCK)
 
 
 class _Layout(NamedTuple):
@@ -305,15 +336,17 @@ def _layout(
         row = lines * strides[2] * across * fan * BLOCK  # of a block
         blocks = min(-(-geometry.filters // BLOCK), max(1, RING // (row * itemsize)))
         chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
+    elif kind == "windows":
+        (chunk, ring), before = windows.band(geometry, output, itemsize, gradient), 0
     elif kind == "dense":
         chunk, rows, ring = dense.tile(geometry, output, itemsize)
         before, more = dense.room(0), (rows, 0, dense.blocks_of(geometry))
-    elif kind != "depthwise":
+    elif kind == "filters":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
         ring, before = lines * across * geometry.channels, BLOCK + SIDE
     axes = zip(three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk, *more], np.intp)
-    if gradient and kind != "depthwise":
+    if gradient and kind in ("filters", "groups"):
         before = columns * BLOCK + SIDE
     return _Layout(numbers, ring + before, flat)
 
@@ -323,24 +356,19 @@ def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
     if _kind(geometry) == "dense":
         return _dense_pieces(geometry, itemsize)
-    pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
-    count = min(max(geometry.flops // pays, 1), MOST)
-    alone = -(-geometry.batch // count)  # images of a piece
-    along = 1 if geometry.rank == 1 or alone > 1 else min(-(-count // geometry.batch), output[0])
-    rows, found, room = -(-output[0] // along), [], 0
-    for n in range(0, geometry.batch, alone):
-        for start in range(0, output[0], rows):
-            stop = min(start + rows, output[0])
-            leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
-            numbers, size, flat = _layout(geometry, (n, leads), (stop - start, *output[1:]), itemsize, solid=solid)
-            solid = flat  # the first is the largest, and the others are taken as it is
-            part, every = slice(start, stop) if along > 1 else slice(None), slice(None)
-            axes: tuple[slice, ...] = (part,) if geometry.rank == 3 else (every, part)
-            if flat:
-                size_of = math.prod(output[1:])
-                axes = (every, every, slice(start * size_of, stop * size_of))
-            found.append(Piece((slice(n, n + alone), *axes), numbers, flat))
-            room = max(room, size)
+    pays = (PAYS if _kind(geometry) in ("depthwise", "groups", "windows") else PAY_FILTERS) // 2
+    found, room, every = [], 0, slice(None)
+    for images, start, stop in stretches(geometry.batch, output, geometry.flops // pays):
+        leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
+        place, tile = (images.start, leads), (stop - start, *output[1:])
+        numbers, size, flat = _layout(geometry, place, tile, itemsize, solid=solid)
+        solid = flat  # the first is the largest, and the others are taken as it is
+        where = part_of(images, start, stop, output)
+        if flat:
+            size_of = math.prod(output[1:])
+            where = (images, every, every, slice(start * size_of, stop * size_of))
+        found.append(Piece(where, numbers, flat))
+        room = max(room, size)
     return Pieces(tuple(found), room)
 
 

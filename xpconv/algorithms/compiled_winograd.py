@@ -35,11 +35,12 @@ OWN = 128  # filters that a piece has at least then, since each transforms all p
 SUMS = 30 << 20  # bytes of partial sums of the weight's gradient, about
 MOST = 16  # pieces of a convolution
 PAYS = 4_000_000  # flops of a piece, some tenths of a millisecond
+ALONE = 50_000_000  # flops up to which a second thread is woken too late to gain, some tenths of a millisecond
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', and as a number of a point,
 # either transform, in the gradient; the same in what goes forward, three quarters of it, since matrix products take a
 # third longer than the plan charges them with; elements that are moved as long as a number of the weight at a point is
 # prepared, in that way too, or one of a partial sum of its gradient written, read and transformed
-GRADIENT, FORWARDS, PREPARED, SUMMED_UP = (0.16, 2.0), (0.115, 1.4), 3.5, 10
+GRADIENT, FORWARDS, PREPARED, SUMMED_UP = (0.16, 2.0), (0.115, 1.4), 2.8, 10
 
 
 class Strips(NamedTuple):
@@ -307,7 +308,7 @@ def _pieces(algorithm: CompiledWinograd, geometry: Geometry) -> tuple[Strips, ..
     if _is_alone(algorithm, geometry):
         return _by_filters(algorithm, geometry, own=False)
     strip = _strip_of(algorithm, geometry)
-    count = min(max(geometry.flops // PAYS, 1), max(whole // strip, 2), MOST)
+    count = min(geometry.flops // PAYS, max(whole // strip, 2), MOST) if geometry.flops > ALONE else 1
     alone = -(-geometry.batch // count)  # images of a piece
     along = 1 if alone > 1 else min(-(-count // geometry.batch), rows)
     for first, last in intervals(geometry.batch, alone):

@@ -12,13 +12,16 @@ from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 
 PIXELS = 128 << 10  # bytes of the pixels that the products summed in one go read, as a part of the second cache
-PAYS = 1_500_000  # flops of a piece, of which there is an even number: some tens of microseconds
+PAYS = 8_000_000  # flops of a piece, of which there is an even number: a tenth of a millisecond
+# flops up to which one thread does all. To wake another one takes 0.1 ms and more; one thread and two, median, 1×1:
+# 28×28×256→64 0.33 and 0.34 ms, 14×14×272→272 in four groups 0.13 and 0.25, 14×14×256→1024 1.30 and 0.91
+ALONE = 30_000_000
 MOST = 32  # pieces
 SHARED = 4  # blocks of filters for which a pixel is laid out, at least, where it pays to cut them
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops'; as what is done once for a
 # window and a block; as laying out a number; elements that are moved as long as a number of the weight is packed. All
 # of them three quarters of what was measured, since matrix products take a third longer than the plan charges them with
-MULTIPLIED, BEGUN, LAID_OUT, PACKED = 0.1, 14.0, 0.7, 2.0
+MULTIPLIED, BEGUN, LAID_OUT, PACKED = 0.1, 8.0, 0.7, 1.6
 
 
 def blocks_of(geometry: Geometry) -> int:
@@ -60,7 +63,7 @@ def room(size: int) -> int:
 def cuts(geometry: Geometry) -> Iterator[tuple[Interval, Interval, Interval]]:
     """Cut into images, rows of the first axis and blocks of filters: these if the weight is most of what is read."""
     count, blocks = min(geometry.flops // PAYS, MOST), blocks_of(geometry)
-    count += count % 2
+    count = count + count % 2 if geometry.flops > ALONE else 1
     images, rows, every = (0, geometry.batch), (0, geometry.output[0]), (0, blocks)
     pixels = geometry.batch * geometry.channels * math.prod(geometry.input)
     if count < 2:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpconv._arrays.types import Array
 from xpconv._compiled import build
-from xpconv._shapes.geometry import Interval, Ints
+from xpconv._shapes.geometry import Geometry, Interval, Ints
 from xpconv._work.workspace import Workspace
 
 Place = tuple[int, Ints]  # of a tile: the first image; along each axis the pixel of the first window's first tap
+
+MOST = 32  # pieces of a convolution
 
 
 class Piece(NamedTuple):
@@ -70,3 +74,37 @@ def five(array: Array, flat: bool) -> Array:
     """(n, *spatial, C) -> (n, D, H, W, C), or (n, 1, 1, D·H·W, C)."""
     axes = (1, 1, math.prod(array.shape[1:-1])) if flat else three(array.shape[1:-1], 1)
     return array.reshape((array.shape[0], *axes, array.shape[-1]))
+
+
+def alone(w: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Array:
+    """(*kernel, 1, C) -> (KD, KH, KW, 1, C), itself if it is in order."""
+    return whole(w, dtype).reshape((*three(geometry.kernel, 1), 1, geometry.channels))
+
+
+def stretches(batch: int, pixels: Ints, count: int) -> Iterator[tuple[slice, int, int]]:
+    """Cut images into about so many stretches: whole images, or some of the rows of one."""
+    count = min(max(count, 1), MOST)
+    alone = -(-batch // count)  # images of a piece
+    along = 1 if len(pixels) == 1 or alone > 1 else min(-(-count // batch), pixels[0])
+    rows = -(-pixels[0] // along)
+    for n in range(0, batch, alone):
+        for start in range(0, pixels[0], rows):
+            yield slice(n, n + alone), start, min(start + rows, pixels[0])
+
+
+def part_of(images: slice, start: int, stop: int, pixels: Ints) -> tuple[slice, ...]:
+    """Give a stretch of the five axes of a result."""
+    part = slice(start, stop) if stop - start < pixels[0] else slice(None)
+    return (images, part) if len(pixels) == 3 else (images, slice(None), part)
+
+
+@lru_cache(maxsize=1024)
+def gradient_pieces(geometry: Geometry, count: int) -> Pieces:
+    """Cut the gradient of a depthwise layer's images into about so many pieces."""
+    pixels, before, found = geometry.input, tuple(before for before, _ in geometry.padding), []
+    for images, start, stop in stretches(geometry.batch, pixels, count):
+        leads = (start + before[0], *before[1:])
+        axes = zip(three(leads, 0), three(geometry.stride, 1), three(geometry.dilation, 1), strict=True)
+        numbers = np.array([images.start, *(n for axis in axes for n in axis)], np.intp)
+        found.append(Piece(part_of(images, start, stop, pixels), numbers, flat=False))
+    return Pieces(tuple(found), 0)
