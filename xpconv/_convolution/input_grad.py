@@ -61,7 +61,7 @@ def _note(call: Call, plan: GradientPlan, notes: Notes, arrays: list[Array]) -> 
     dz, w = arrays
     geometry = plan.geometry
     planned = list(plan.planned)
-    if geometry.groups > 1 or geometry.flops == 0 or not planned:
+    if (geometry.groups > 1 and not geometry.depthwise) or geometry.flops == 0 or not planned:
         return None
     if plan.bands is None and not all(map(serves, planned)):
         return None

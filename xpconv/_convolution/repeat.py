@@ -33,16 +33,21 @@ class Planned(Protocol):
         """Give the bytes beside the result, at most."""
 
 
+KEPT = 1 << 17  # bytes of work memory that a pass has for itself, which are as soon filled as taken
 TOGETHER = 1 << 20  # bytes of work memory that passes have for themselves
 COUNT = 512  # passes that are remembered, most of which came once
 
 
 def serves(plan: Plan) -> bool:
-    """Say whether a plan is one tile, of calls that can be noted."""
-    geometry, algorithm = plan.geometry, REGISTRY[plan.algorithm]
-    noted = algorithm.noted and not plan.single_taps and (geometry.groups == 1 or geometry.depthwise)
-    one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1 and not plan.parts
-    return noted and one and geometry.mode == "zeros" and geometry.flops > 0
+    """Say whether a correlation is one tile, of calls that can be noted."""
+    return REGISTRY[plan.algorithm].noted(plan.geometry) and whole(plan)
+
+
+def whole(plan: Plan) -> bool:
+    """Say whether a plan is one tile of images as they are, which is not empty."""
+    geometry = plan.geometry
+    one = plan.tile == (geometry.batch, *geometry.output) and plan.pieces[1] == 1
+    return one and not (plan.parts or plan.single_taps) and geometry.mode == "zeros" and geometry.flops > 0
 
 
 def weight_of(call: Call, plan: Plan, notes: Notes, w: Array) -> Array | Panels | None:
@@ -106,7 +111,7 @@ class Repeats:
             return found.perform(arrays)
         if not found.again:
             return None
-        result, noted = _noted(note, call, plan, arrays, TOGETHER - self.nbytes)
+        result, noted = _noted(note, call, plan, arrays, min(KEPT, TOGETHER - self.nbytes))
         self._keep(key, _Met(call, plan, again=False) if noted is None else _Repeat(call, plan, noted))
         return result
 

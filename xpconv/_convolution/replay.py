@@ -188,5 +188,5 @@ class Replay(Small):
         """Do the task and note it."""
         with Notes([images], fixed=True) as notes:
             found: Array = note(replace(self._task, x=images), notes)
-            self._noted = notes.noted(self._task.plan.workspace)
+            self._noted = notes.noted(self._task.plan.workspace, 2 * WORKSPACE)
         return found

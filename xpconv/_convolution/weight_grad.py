@@ -14,7 +14,7 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.types import Array
 from xpconv._convolution import straight
-from xpconv._convolution.repeat import repeats, serves
+from xpconv._convolution.repeat import repeats, whole
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.noted import Notes
@@ -26,6 +26,7 @@ from xpconv._work import threads
 from xpconv._work.buffered import workspace
 from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
+from xpconv.algorithms import REGISTRY
 
 ADDED = 1 << 16  # elements of partial sums that are added up at once
 FINEST = 16  # part of the room that the sums of a block of channels take, where they are put together by blocks
@@ -82,12 +83,15 @@ def _weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
 def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
     """Note a gradient that is one partial sum, taken in the result itself."""
     x, dz = arrays
-    if plan.geometry.groups > 1 or not serves(plan) or _Form.of(call, plan) is not _Form.APART:
+    algorithm = REGISTRY[plan.algorithm]
+    if not (algorithm.exact and algorithm.noted_gradient(plan.geometry) and whole(plan)):
+        return None
+    if _Form.of(call, plan) is not _Form.APART:
         return None
     target: Array = call.space.empty_kernel(plan.geometry.kernel_shape, call.arithmetic.sums)
     notes.know(target)
     sums = _Sums(call, plan, x, dz, target)
-    if len(sums.items) > 1 or not (sums.algorithm.exact and sums.algorithm.noted_gradient):
+    if len(sums.items) > 1:
         return None
     jobs = Jobs(lambda item, work: sums.partial(item, work, notes.held), sums.items)
     notes.run([jobs], call.space, call.arithmetic, plan.workers, plan.geometry.flops)

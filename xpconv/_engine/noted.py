@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,6 @@ from xpconv._work.memory import ALIGNMENT, Held, aligned, pool
 from xpconv._work.tape import Tape
 
 Array = np.ndarray[Any, Any]
-KEPT = 1 << 17  # bytes of work memory that a pass has for itself: they are as soon filled as taken
 NOTHING = contextlib.nullcontext()
 WORK = 0  # the number of the work memory; those of the arguments follow, then the result's
 
@@ -170,12 +170,19 @@ class Notes:
         function(*arguments)
         self.stages.append(_Stage(((self._step(partial(function, *arguments)),),), 1))
 
-    def noted(self, most: int, own: int = KEPT) -> Noted | None:
+    def is_whole(self, place: _Place) -> bool:
+        """Say whether a place in an array is all of its memory, as that is."""
+        memory = self.memories[place.memory]
+        assert memory is not None
+        strides = tuple(place.dtype.itemsize * math.prod(memory.shape[axis + 1 :]) for axis in range(len(memory.shape)))
+        return place[1:] == (0, memory.shape, memory.dtype, strides)
+
+    def noted(self, most: int, own: int) -> Noted | None:
         """Give the pass, to be done again; None if it cannot be, or takes more bytes of work memory than `most`.
 
         `own`: how many it may have for itself.
         """
-        return Noted(self, keeps=self.size <= min(own, KEPT)) if self.complete and self.size <= most else None
+        return Noted(self, keeps=self.size <= own) if self.complete and self.size <= most else None
 
     def _step(self, call: partial[Any]) -> _Step:
         function, keywords = call.func, dict(call.keywords)
@@ -260,7 +267,9 @@ class Noted:
         self._values = [None if isinstance(value, _Place) else value for value in notes.values]
         places = [(number, place) for number, place in enumerate(notes.values) if isinstance(place, _Place)]
         self._in_work = [(number, place) for number, place in places if place.memory == WORK]
-        self._in_arrays = [(number, place) for number, place in places if place.memory != WORK]
+        in_arrays = [(number, place) for number, place in places if place.memory != WORK]
+        self._whole = [(number, place.memory) for number, place in in_arrays if notes.is_whole(place)]
+        self._in_arrays = [(number, place) for number, place in in_arrays if not notes.is_whole(place)]
         self._keeps = keeps
         self._idle: list[tuple[Array, list[Any]]] = []  # work memory of its own, and values there
 
@@ -279,6 +288,8 @@ class Noted:
         own = self._take()
         try:
             values = own[1].copy()
+            for number, which in self._whole:
+                values[number] = memories[which]
             _find(self._in_arrays, memories, values)
             self._perform(values)
         finally:

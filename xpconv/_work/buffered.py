@@ -139,6 +139,9 @@ class BufferedWorkspace(Workspace):
     def flat(self, out: Array | None, shape: Sequence[int]) -> Array | None:
         return None if out is None or not out.flags.c_contiguous else out.reshape(shape)
 
+    def write(self, target: Array, source: Array) -> None:
+        self.do(np.copyto, target, source)
+
     def quiet(self) -> Any:
         return np.errstate(all="ignore")
 
@@ -372,7 +375,9 @@ class BufferedWorkspace(Workspace):
     def window_products_grad(self, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         slab = self.copy("thin", slab, slab.shape, self.sums) if slab.dtype != self.sums else slab
         dz = self.copy("gradient", dz, dz.shape, self.sums)
-        return _fused.window_products_grad(slab, dz, geometry.kernel, geometry.stride, geometry.dilation)
+        out = self.buffer("weight", (*geometry.kernel, slab.shape[-1]), self.sums)
+        self.do(_fused.window_products_grad, slab, dz, geometry.stride, geometry.dilation, out)
+        return out
 
     def repeat(self, name: str, x: Array, pieces: Sequence[Sequence[Run]]) -> Array:
         if all(len(axis_runs) == 1 and axis_runs[0].step == 1 for axis_runs in pieces):

@@ -73,11 +73,9 @@ def window_products(
         np.copyto(out, target.reshape(out.shape))
 
 
-def window_products_grad(
-    slab: Array, dz: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> Array:
-    """(n, *slab, C), (n, *O, C) -> (*K, C): each channel's windows times its gradient, summed over the windows."""
-    output, channels, rank = dz.shape[1:-1], dz.shape[-1], len(kernel)
+def window_products_grad(slab: Array, dz: Array, stride: Sequence[int], dilation: Sequence[int], out: Array) -> None:
+    """(n, *slab, C), (n, *O, C) -> (*K, C), written into `out`: each channel's windows times its gradient, summed."""
+    kernel, output, channels, rank = out.shape[:-1], dz.shape[1:-1], dz.shape[-1], dz.ndim - 2
     taps = 1
     for k in kernel:
         taps *= k
@@ -86,4 +84,4 @@ def window_products_grad(
     view = _views(slab, kernel, output, stride, dilation, m)
     grads = dz.reshape((*dz.shape[:rank], output[-1] // m, m * channels))
     found: Array = np.einsum(view, [n, *places, *tap_axes, last], grads, [n, *places, last], [*tap_axes, last])
-    return found if m == 1 else found.reshape((*kernel, m, channels)).sum(axis=-2, dtype=found.dtype)
+    np.copyto(out, found if m == 1 else found.reshape((*kernel, m, channels)).sum(axis=-2, dtype=found.dtype))

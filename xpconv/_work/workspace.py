@@ -99,6 +99,10 @@ class Workspace:
         """Make a call on arrays that can be written."""
         function(*arguments, **keywords)
 
+    def write(self, target: Array, source: Array) -> None:
+        """Write into what `flat` gave."""
+        target[...] = source
+
     def transform(self, function: str, data: Array, **options: Any) -> Array:
         """Call a Fourier transform of the library's, by its name."""
         return getattr(self.xp.fft, function)(data, **options)

@@ -22,8 +22,6 @@ class Algorithm(ABC):
     transforms = False  # it multiplies in another domain: larger errors, not exact on whole numbers, many array calls
     fourier = False  # it needs the library's Fourier transforms
     by_tap = False  # it serves a kernel as the sum of its taps, each by itself
-    noted = False  # with one group its calls are all made by the workspace, which can note them
-    noted_gradient = False  # those of the weight's gradient as well
     copies_weight = False  # it lays a weight of several taps out anew, as a copy
 
     narrow = False  # it takes factors of 16 bits as they are, where the library sums their products in 32
@@ -50,6 +48,14 @@ class Algorithm(ABC):
     @abstractmethod
     def weight_grad_work(self, geometry: Geometry) -> Work:
         """Count what one output pixel costs in `weight_grad`."""
+
+    def noted(self, geometry: Geometry) -> bool:
+        """Say whether `correlate` has all its calls made by the workspace, which can note them."""
+        return False
+
+    def noted_gradient(self, geometry: Geometry) -> bool:
+        """Say whether `weight_grad` has, too."""
+        return False
 
     def panelled(self, geometry: Geometry) -> Ints | None:
         """Give (rows, columns) of the matrix that a weight becomes, if its columns may lie in panels."""

@@ -34,7 +34,15 @@ FEW = 8  # output channels up to which all taps are multiplied with every pixel
 class Direct(Algorithm):
     """The algorithm."""
 
-    by_tap = noted = True
+    by_tap = True
+
+    def noted(self, geometry: Geometry) -> bool:
+        """Not the stacks of groups that are turned at the end."""
+        return geometry.groups == 1 or _is_thin(geometry)
+
+    def noted_gradient(self, geometry: Geometry) -> bool:
+        """Only sums of products for each channel."""
+        return geometry.depthwise
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Copy each tap's pixels, multiply, add up."""

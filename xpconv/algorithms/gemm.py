@@ -26,7 +26,15 @@ from xpconv.algorithms.exact import product as multiply
 class Gemm(Algorithm):
     """The algorithm."""
 
-    copies_weight = noted = noted_gradient = narrow = True
+    copies_weight = narrow = True
+
+    def noted(self, geometry: Geometry) -> bool:
+        """All are."""
+        return True
+
+    def noted_gradient(self, geometry: Geometry) -> bool:
+        """All are."""
+        return True
 
     def panelled(self, geometry: Geometry) -> Ints | None:
         """(K·C, F)."""
@@ -70,7 +78,12 @@ class Gemm(Algorithm):
             return work.xp.reshape(multiply(work, "product", windows, weight), shape)
         product = multiply(work, "product", windows, weight)
         # (G, n·O, F/G) -> (n·O, G, F/G)
-        return work.xp.reshape(work.xp.permute_dims(product, (1, 0, 2)), shape)
+        turned = work.xp.permute_dims(product, (1, 0, 2))
+        flat = work.flat(out, turned.shape)
+        if flat is not None:
+            work.write(flat, turned)
+            return out
+        return work.copy("turned", turned, shape, product.dtype)
 
     def weight_grad(self, work: Workspace, slab: Array, dz: Array, geometry: Geometry, output: Ints) -> Array:
         """Multiply the transposed windows with the gradient of the output."""
@@ -83,7 +96,7 @@ class Gemm(Algorithm):
         # (n·O, G, F/G) -> (G, n·O, F/G)
         stacked = xp.permute_dims(xp.reshape(work.copy("gradient", dz, dz.shape), (rows, groups, -1)), (1, 0, 2))
         product = multiply(work, "product", xp.permute_dims(windows, (0, 2, 1)), stacked)
-        return xp.reshape(xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape)
+        return work.copy("turned", xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape, product.dtype)
 
 
 def _columns_work(geometry: Geometry) -> tuple[int, int]:

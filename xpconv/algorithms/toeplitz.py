@@ -41,7 +41,15 @@ class Toeplitz(Gemm):
 
     exact = False  # floats round as gemm's do; integers are left to gemm, and its sums are (*K', b, C, F)
     spreads = True  # a NaN times the zeros of the weight
-    copies_weight = noted = narrow = False
+    copies_weight = narrow = False
+
+    def noted(self, geometry: Geometry) -> bool:
+        """Not the looks at results."""
+        return False
+
+    def noted_gradient(self, geometry: Geometry) -> bool:
+        """Nor those."""
+        return False
 
     def panelled(self, geometry: Geometry) -> Ints | None:
         """None: the weight is small, and most of it zeros."""
