@@ -22,6 +22,7 @@ from xpconv._convolution.repeat import COUNT, TOGETHER, repeats
 from xpconv._plan.choose import choose
 from xpconv._shapes import read
 from xpconv._shapes.read import Windowing
+from xpconv._work.memory import pool
 
 Array = np.ndarray[Any, Any]
 CASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -85,6 +86,42 @@ def test_calls_that_follow_give_the_bits_of_the_first(dtype: str) -> None:
                 for found, wanted in zip(each, first[seed % 4], strict=True):
                     assert found.tobytes() == wanted.tobytes(), (name, bias, seed)
                     assert found.strides == wanted.strides, (name, bias, seed)
+
+
+LARGER: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "phases on two threads": ((2, 28, 28, 32), (3, 3, 32, 48), {"stride": 2, "padding": 1, "algorithm": "gemm"}),
+    "depthwise": ((1, 14, 14, 64), (3, 3, 1, 64), {"groups": 64, "padding": 1}),
+    "groups": ((2, 12, 12, 32), (3, 3, 8, 32), {"groups": 4, "padding": 1, "algorithm": "gemm"}),
+    "a bias of many pixels": ((8, 30, 30, 6), (1, 1, 6, 6), {}),
+}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_larger_passes_give_the_bits_of_the_first(name: str) -> None:
+    """In work memory that others use as well, which holds anything when it is taken."""
+    shape, kernel, options = LARGER[name]
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(size, np.float32) for size in (shape, kernel, kernel[-1:]))
+    with xc.set_options(threads=2):
+        wanted = [xc.conv(x, w, b, **options), *xc.conv_vjp(xc.conv(x, w, b, **options), x, w, **options)]
+        for scale in (1.0, 2.0, 1.0, 4.0):  # exact in every sum
+            pool.clear()
+            pool.give([np.full(block.size, 255, np.uint8) for block in [pool.take(1 << 17), pool.take(1 << 19)]])
+            z = xc.conv(x * np.float32(scale), w, b * np.float32(scale), **options)
+            found = [z, *xc.conv_vjp(z, x * np.float32(scale), w, **options)]
+            powers = (1, 1, 2, 1)  # of the scale, that the result, dx, dw and db have
+            for one, right, power in zip(found, wanted, powers, strict=True):
+                assert np.array_equal(one, right * np.float32(scale**power)), scale
+    assert any(getattr(value, "perform", None) for value in repeats._known.values())
+
+
+def test_one_array_twice_is_not_taken_for_two() -> None:
+    """A pass that is noted on images that are the gradient too could not tell which of them a call reads."""
+    x, w = np.arange(1.0, 9.0).reshape(1, 8, 1), np.ones((1, 1, 1))
+    for _ in range(3):
+        xc.conv_weight_grad(x, x, w.shape)
+    for _ in range(3):
+        assert xc.conv_weight_grad(2 * x, x, w.shape).item() == 2 * float((x * x).sum())
 
 
 def test_unaligned_arrays_keep_their_bits() -> None:
