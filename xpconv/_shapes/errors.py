@@ -25,7 +25,7 @@ def freeze(value: Any) -> Any:
     try:
         return operator.index(value)
     except TypeError:
-        return _Unfit(value)
+        return value if isinstance(value, _Unfit) else _Unfit(value)
 
 
 @dataclass(frozen=True)

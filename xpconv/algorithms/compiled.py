@@ -268,7 +268,7 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
     if gradient or geometry.channels // geometry.groups < MANY_CHANNELS:
         return "windows" if windows.takes(geometry, gradient) else "filters"
     few = geometry.filters < LANES and windows.serves(geometry)
-    return "windows" if few and windows.fused(geometry) < dense.fused(geometry) else "dense"
+    return "windows" if few and windows.fused(geometry, columns=windows.USUAL) < dense.fused(geometry) else "dense"
 
 
 def _side_by_side(geometry: Geometry) -> bool:
