@@ -56,7 +56,7 @@ def sums(geometry: Geometry) -> int:
 
 
 def fused(geometry: Geometry, gradient: bool = False, columns: int = 0) -> float:
-    """Count what a window costs, as multiply-adds element by element, in rows of so many, or of those that there are."""
+    """Count what a window costs, as multiply-adds element by element, in rows of so many, or as many as there are."""
     columns = columns or geometry.output[-1]
     pitch = _pitch(geometry, columns)
     rest = geometry.channels % LANES
