@@ -1,5 +1,6 @@
 """`xpconv.dask.predict` gives the bits of the whole image, on random numbers too: drawn networks in drawn chunks."""
 
+import importlib
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests import sizes as run_size
 from tests.chunks.drawn import Draw
 from xpconv import nn
 from xpconv._chunks.tasks import Block
+from xpconv._compiled import build
 from xpconv._convolution import inside
 from xpconv._plan.tiles import LONGEST
 
@@ -100,6 +102,33 @@ def test_random_networks_in_compiled_loops_have_the_bits_of_the_whole_image() ->
     with xc.set_options(compiled=True):
         for seed in range(60):
             check(seed, (8, 30))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 1), (2, 0)])
+@pytest.mark.parametrize("filters", [2, 5, 18])
+def test_loops_of_many_channels_have_room_for_parts_of_an_image(
+    filters: int, kernel: int, padding: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In plain Python, where a number beyond the work memory is an error."""
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    def loop(name: str, dtype: str) -> Any:
+        place, function, _ = build._KERNELS[name]
+        return getattr(importlib.import_module(f"xpconv._compiled.{place}"), function)
+
+    monkeypatch.setattr(build, "get", loop)
+    monkeypatch.setattr(build, "installed", lambda: True)
+    monkeypatch.setattr("xpconv._options.find_spec", lambda name: True)
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Conv(filters, kernel, stride=stride, padding=padding, algorithm="compiled"))
+    x = rng.integers(-3, 4, (1, 13, 12, 16)).astype("float32")
+    parameters = model.init(rng, x.shape[1:], nn.load_library("numpy"))
+    with xc.set_options(compiled=True):
+        found = module.predict(model, parameters, da.from_array(x, chunks=(1, 5, 4, 16))).compute(scheduler="sync")
+        np.testing.assert_array_equal(found, model.predict(parameters, x))
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ SCRATCH = LANES * LANES  # numbers of work memory where results go before those 
 def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -> None:
     """(N, D, H, W, C), (KD, KH, KW, C, F), (F,) -> z (n, OD, OH, OW, F)."""
     images, planes, rows, columns, filters = z.shape
-    kernel, band = w.shape[:3], max(min(place[12], z.shape[2]), 1)  # a piece may lie beyond a part of an image
+    kernel, band = w.shape[:3], min(place[12], z.shape[2])
     weights, sums = w.reshape(-1), flat(z)
     count = kernel[0] * kernel[1] * kernel[2] * x.shape[4]
     image, plane = z.strides[0] // z.itemsize, z.strides[1] // z.itemsize

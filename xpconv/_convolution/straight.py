@@ -72,7 +72,9 @@ class Loops:
             if w is not None:
                 first, last = piece.blocks
                 pack(w[..., first * BLOCK : last * BLOCK], weight[first:last], 1)
-            run(images, weight, b, places[piece.where], piece.numbers, own)
+            z = places[piece.where]
+            if z.size:  # a part of an image ends before the pieces of the whole
+                run(images, weight, b, z, piece.numbers, own)
 
         return Loops(function, pieces, room)
 

@@ -268,7 +268,8 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
     if gradient or geometry.channels // geometry.groups < MANY_CHANNELS:
         return "windows" if windows.takes(geometry, gradient) else "filters"
     few = geometry.filters < LANES and windows.serves(geometry)
-    return "windows" if few and windows.fused(geometry, columns=windows.USUAL) < dense.fused(geometry) else "dense"
+    # a part of an image may have no padding where the whole has some, and is taken as that is
+    return "windows" if few and windows.fused(geometry) < dense.fused(geometry, laid=True) else "dense"
 
 
 def _side_by_side(geometry: Geometry) -> bool:
@@ -339,7 +340,9 @@ def _layout(
     elif kind == "windows":
         (chunk, ring), before = windows.band(geometry, output, itemsize, gradient), 0
     elif kind == "dense":
-        chunk, rows, ring = dense.tile(geometry, output, itemsize)
+        # a part of an image has no padding where it ends within the image, and tiles that reach beyond it
+        laid = any(map(any, geometry.padding)) or dense.goes_beyond(geometry, leads, output)
+        chunk, rows, ring = dense.tile(geometry, output, itemsize, laid)
         before, more = dense.room(0), (rows, 0, dense.blocks_of(geometry))
     elif kind == "filters":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1

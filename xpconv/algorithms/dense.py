@@ -29,27 +29,36 @@ def blocks_of(geometry: Geometry) -> int:
     return geometry.groups * -(-geometry.filters // geometry.groups // BLOCK)
 
 
-def fused(geometry: Geometry) -> float:
-    """Count multiply-adds for one output pixel, those of whole vectors, and what they begin with."""
+def fused(geometry: Geometry, *, laid: bool = False) -> float:
+    """Count multiply-adds for one output pixel, those of whole vectors, and what they begin with.
+
+    `laid`: pixels are laid out whether or not there is padding.
+    """
     own = geometry.filters // geometry.groups
     vectors = geometry.groups * -(-own // LANES)
-    laid = LAID_OUT * geometry.channels * _laid_out(geometry)
-    return MULTIPLIED * geometry.products * vectors * LANES + BEGUN * blocks_of(geometry) + laid
+    pixels = LAID_OUT * geometry.channels * _laid_out(geometry, laid)
+    return MULTIPLIED * geometry.products * vectors * LANES + BEGUN * blocks_of(geometry) + pixels
 
 
-def _laid_out(geometry: Geometry) -> int:
+def _laid_out(geometry: Geometry, laid: bool = False) -> int:
     """Count the pixels that are laid out for a window."""
-    return math.prod(geometry.stride) if any(map(any, geometry.padding)) else 0
+    return math.prod(geometry.stride) if laid or any(map(any, geometry.padding)) else 0
 
 
-def tile(geometry: Geometry, output: Ints, itemsize: int) -> tuple[int, int, int]:
+def goes_beyond(geometry: Geometry, leads: Ints, output: Ints) -> bool:
+    """Say whether a tap of so many windows lies beyond the image; the first tap of the first lies at `leads`."""
+    axes = zip(leads, output, geometry.stride, geometry.span, geometry.input, strict=True)
+    return any(lead < 0 or lead + (n - 1) * step + span > size for lead, n, step, span, size in axes)
+
+
+def tile(geometry: Geometry, output: Ints, itemsize: int, laid: bool) -> tuple[int, int, int]:
     """Say how many windows make a tile, or how many rows of windows where they are laid out; and of what size that is.
 
-    `output`: the windows along each axis.
+    `output`: the windows along each axis; `laid`: they may be laid out.
     """
     count = max(PIXELS // (min(geometry.products, SUMMED) * itemsize), 1)
     rows = min(max(count // output[-1], 1), output[-2] if len(output) > 1 else 1)
-    size = geometry.channels if any(map(any, geometry.padding)) else 0
+    size = geometry.channels if laid else 0
     for axis, windows in enumerate((rows, output[-1])[-len(output) :], max(len(output) - 2, 0)):
         size *= geometry.slab_size(axis, windows)
     return min(count, math.prod(output)), rows, size * math.prod(geometry.kernel[:-2])

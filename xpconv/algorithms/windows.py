@@ -19,15 +19,11 @@ FUSED, TURNED, COPIED, PICKED, GIVEN, ROW, BEGUN = 0.09, 0.4, 1.2, 2.0, 1.0, 120
 HALF, WHOLE, HALF_GRADIENT, WHOLE_GRADIENT = 2.1, 1.4, 4.0, 2.0
 BAND, GRADIENT_BAND = 64 << 10, 96 << 10  # bytes of a band of rows and its results
 LARGE = 256 << 10  # of one that has fewer rows of windows than are laid out for the last of them alone
-USUAL = 28  # windows of a row by which it is chosen
 SUMS = 96 << 10  # bytes of the sums of a weight's gradient, whose lanes are added last
 
 
 def takes(geometry: Geometry, gradient: bool = False) -> bool:
-    """Say whether a convolution, or the gradient of its weight, takes less time by windows than by filters.
-
-    In rows of so many windows as are usual: a part of an image is taken as the whole is.
-    """
+    """Say whether a convolution, or the gradient of its weight, takes less time by windows than by filters."""
     if not serves(geometry):
         return False
     full, rest = divmod(geometry.filters, BLOCK)
@@ -35,9 +31,9 @@ def takes(geometry: Geometry, gradient: bool = False) -> bool:
     blocks = full * BLOCK * whole + ((half * LANES if rest <= LANES else whole * BLOCK) if rest else 0)
     products = geometry.products * blocks * FUSED
     if not gradient:
-        return fused(geometry, columns=USUAL) < products + COPIED * TURNED * geometry.channels
+        return fused(geometry) < products + COPIED * TURNED * geometry.channels
     small = sums(geometry) * 4 <= SUMS and (geometry.channels < LANES or geometry.filters <= LANES)
-    return small and fused(geometry, gradient=True, columns=USUAL) < products + geometry.filters
+    return small and fused(geometry, gradient=True) < products + geometry.filters
 
 
 def serves(geometry: Geometry) -> bool:
@@ -55,10 +51,9 @@ def sums(geometry: Geometry) -> int:
     return -(-geometry.filters // TRIPLE) * TRIPLE * -(-geometry.products // TAPS) * TAPS * LANES
 
 
-def fused(geometry: Geometry, gradient: bool = False, columns: int = 0) -> float:
-    """Count what a window costs, as multiply-adds element by element, in rows of so many, or as many as there are."""
-    columns = columns or geometry.output[-1]
-    pitch = _pitch(geometry, columns)
+def fused(geometry: Geometry, gradient: bool = False) -> float:
+    """Count what a window costs, as multiply-adds element by element."""
+    columns, pitch = geometry.output[-1], _pitch(geometry, geometry.output[-1])
     rest = geometry.channels % LANES
     alone = COPIED if geometry.channels == geometry.stride[-1] == 1 else PICKED
     steps = math.prod(min(s, k) for s, k in zip(geometry.stride, geometry.kernel, strict=True))
