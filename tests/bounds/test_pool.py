@@ -24,7 +24,7 @@ from tests.bounds.data import (
 )
 from tests.memory import MIB, beside, held
 from tests.oracle.longdouble import max_gradient, mean_gradient, means, ratio, wide
-from tests.sizes import full_on
+from tests.sizes import compiles, full_on
 from tests.work.test_workspace import POOLS, pool_of
 from tests.work.test_workspace_pooling import HARD, IN_LITTLE
 from xpconv import bounds
@@ -49,8 +49,8 @@ PADDED = (True, False)
 
 
 def some(values: tuple[Any, ...], name: str, data: Any, backend: Backend | None) -> tuple[Any, ...]:
-    """Give all in a full run, otherwise one: each kind of data has its turn, on another library each window."""
-    turn = DATA.index(data) if backend is None else list(WINDOWS).index(name)
+    """Give all in a full run, otherwise one: each kind of data has its turn, or each window."""
+    turn = list(WINDOWS).index(name) if compiles(backend) else DATA.index(data)
     return values if full_on(backend) else values[turn % len(values) :][:1]
 
 

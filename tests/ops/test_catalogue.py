@@ -21,8 +21,8 @@ from xpconv.verify.catalogue.tasks import NAMES as OPERATION_NAMES
 from xpconv.verify.judge.bench import Bench
 
 SUMMING = ("toeplitz",)  # exact on whole floating numbers; "auto" takes no transform on images as small as these
-# what a library compiles or plans anew for each shape takes turns: in how many parts, in a normal and in a full run
-PARTS = {"jax": (32, 32), "jax-jit": (8, 8), "jax-x64": (64, 64), "dask": (8, 1)}
+# what a library compiles or plans anew for each shape takes turns: in how many parts
+PARTS = {"jax": 32, "jax-jit": 8, "jax-x64": 64, "dask": 1 if FULL else 8}
 COMPILED = ("max_pool", "max_pool_vjp", "avg_pool", "pool_forward", "pool_backward", "conv_forward", "conv_backward")
 # what conv and conv_vjp do, by other names and in parts
 REPEATS = ("conv_input_grad", "conv_weight_grad", "prepare_conv")
@@ -109,7 +109,7 @@ def chosen(name: str) -> list[Task]:
             exact = [task for task in exact if task.dtype in backends.WIDE]
         elif not NIGHTLY:
             exact = [task for task in exact if task.dtype == "float32"]
-        return share(exact, list(PARTS).index(name), PARTS[name][FULL])
+        return share(exact, list(PARTS).index(name), PARTS[name])
     found = (
         [*tasks(first), *more()] if FULL else [t for t in tasks(first, core=True) if takes_its_turn(t, REAL_KINDS[:2])]
     )
