@@ -9,7 +9,7 @@ from xpconv._arrays.call import Call
 from xpconv._compiled import build
 
 Found = TypeVar("Found")
-MOST = 1024  # shapes that are known of calls of one name, dtype, layout and options
+MOST = 256  # shapes that are known of calls of one name, dtype, layout and options
 
 
 def once(call: Call, steps: Callable[..., Found], *facts: Any) -> Found:
