@@ -59,6 +59,9 @@ LAYERS = {
     "nine channels to eleven filters": Conv((21, 34), (3, 3), batch=2, channels=9, filters=11, padding=1),
     "many filters": Conv((50, 51), (3, 3), batch=2, channels=3, filters=37, padding=1, stride=2),
     "three filters": Conv((30, 31), (4, 3), batch=2, channels=24, filters=3, padding=1),
+    "six filters of five taps a row": Conv((14, 13), (5, 5), batch=3, channels=16, filters=6, padding=4),
+    "a long row to three filters": Conv((6000,), (3,), batch=2, channels=32, filters=3, padding=1),
+    "eight filters to six channels": Conv((24, 23), (3, 3), batch=3, channels=6, filters=24, padding=2, stride=2),
     "a filter at a stride": Conv((31, 30), (3, 2), batch=2, channels=16, filters=1, padding=2, stride=2, dilation=2),
     "1-d": Conv((700,), (9,), batch=3, channels=4, filters=4, groups=4, padding=3),
     "many channels": Conv((17, 19), (3, 3), batch=2, channels=40, filters=44, padding=1),
@@ -143,6 +146,7 @@ FEW = {
 def windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let vectors of windows serve all that they can, whether or not it pays."""
     monkeypatch.setattr(compiled.windows, "takes", lambda geometry, gradient=False: geometry.groups == 1)
+    monkeypatch.setattr(compiled.taps, "takes", lambda geometry, other: False)
     forget()
     yield
     monkeypatch.undo()
@@ -151,7 +155,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget() -> None:
     """Forget what depends on the kind of loops."""
-    for cached in (compiled._layout, compiled._pieces, compiled._sums):
+    for cached in (compiled._kind, compiled._layout, compiled._pieces, compiled._sums):
         cached.cache_clear()
 
 
@@ -165,6 +169,60 @@ def test_vectors_of_channels_or_windows_as_plain_python(name: str) -> None:
     for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
         assert np.abs(wanted).max() > 0
         assert (found == wanted).all()
+
+
+# by what a pixel gives: one vector of sums, two and three; pixels that are no multiple of what is taken together; a
+# stride, whose phases are one loop in the gradient of images (of those whose layers have few channels)
+TAPS = {
+    "a vector": Conv((4, 13), (2, 2), batch=2, channels=5, filters=3, padding=1),
+    "two vectors": Conv((3, 12), (3, 4), channels=4, filters=4, padding=(0, 3)),
+    "three vectors at a stride": Conv((7, 16), (3, 3), channels=6, filters=7, padding=1, stride=2),
+    "few channels at a stride": Conv((6, 23), (3, 3), channels=3, filters=9, padding=1, stride=2),
+    "dilated": Conv((5, 14), (2, 3), channels=2, filters=8, padding=2, stride=(1, 3), dilation=(2, 2)),
+    "a kernel shorter than the stride": Conv((5, 9), (1, 2), channels=2, filters=3, stride=(2, 3)),
+    "1-d": Conv((31,), (5,), channels=3, filters=2, padding=4, stride=2),
+    "3-d": Conv((3, 4, 7), (2, 2, 2), channels=2, filters=3, padding=1, stride=(1, 2, 2)),
+}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("name", TAPS)
+@pytest.mark.parametrize("limits", [{}, {"GIVEN": 300}], ids=["whole rows", "parts of rows"])
+def test_what_pixels_give_as_plain_python(
+    name: str, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    setup = TAPS[name]
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    monkeypatch.setattr(compiled.taps, "takes", lambda geometry, other: compiled.taps.serves(geometry))
+    for limit, value in limits.items():
+        monkeypatch.setattr(compiled.taps, limit, value)
+    request.addfinalizer(forget)
+    forget()
+    assert kind(setup) == "taps" or setup.filters > compiled.taps.MOST
+    assert Compiled().strided(geometry_of(setup)) == "taps images" * (setup.stride != 1)
+    for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
+        assert np.abs(wanted).max() > 0
+        assert (found == wanted).all()
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("filters", [7, 16, 52])
+def test_bands_of_a_weights_gradient_as_plain_python(
+    filters: int, rows: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    setup = Conv((9, 6), (3, 2), batch=2, channels=9, filters=filters, padding=1, stride=(2, 1))
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    monkeypatch.setattr(compiled, "BAND", 7 * rows)
+    monkeypatch.setattr(compiled.windows, "takes", lambda geometry, gradient=False: False)
+    request.addfinalizer(forget)
+    forget()
+    assert Compiled().kernel(geometry_of(setup), gradient=True) == "filters gradient"
+    found, wanted = (passes(setup, a, algorithm)[2] for algorithm in ("compiled", "direct"))
+    assert np.abs(wanted).max() > 0
+    assert (found == wanted).all()
 
 
 @pytest.mark.needs("numba")
@@ -189,6 +247,7 @@ DENSE = {
     "a stride in groups": Conv((5, 7), (2, 2), channels=32, filters=36, groups=2, stride=(2, 1)),
     "dilated": Conv((5, 6), (2, 3), channels=16, filters=17, padding=2, dilation=(2, 1)),
     "1-d": Conv((11,), (3,), batch=2, channels=17, filters=16, padding=1),
+    "few channels in short rows": Conv((5, 7), (3, 2), batch=2, channels=5, filters=16),
     "3-d": Conv((2, 3, 3), (2, 2, 2), channels=16, filters=16, padding=(1, 0, 1)),
 }
 
@@ -213,7 +272,7 @@ def test_many_channels_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatc
             assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all(), limits
             cut += len(Compiled().pieces(geometry_of(setup), 4).each) > 1
     module._layout.cache_clear(), module._pieces.cache_clear()
-    assert cut or name in ("a row in two goes", "1-d", "3-d")  # of one block and one line
+    assert cut or name in ("a row in two goes", "1-d", "3-d", "few channels in short rows")  # of one block and one line
 
 
 def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,6 +368,11 @@ STRIDES = {
     "dilated": Conv((20, 19), (3, 3), channels=20, filters=20, groups=20, padding=2, stride=(2, 3), dilation=(3, 2)),
     "1-d": Conv((90,), (4,), channels=16, filters=16, groups=16, padding=2, stride=2),
     "3-d": Conv((6, 7, 9), (2, 3, 2), channels=24, filters=24, groups=24, padding=1, stride=(1, 2, 2)),
+    "three channels": Conv((31, 37), (3, 3), batch=2, channels=3, filters=32, padding=1, stride=2),
+    "three channels, a kernel shorter than the stride": Conv((13, 17), (2, 2), channels=3, filters=16, stride=(2, 3)),
+    "five channels, dilated": Conv((20, 19), (3, 3), channels=5, filters=24, padding=2, stride=(2, 3), dilation=(3, 2)),
+    "two channels, 1-d": Conv((5000,), (4,), channels=2, filters=40, padding=2, stride=2),
+    "three channels, 3-d": Conv((6, 7, 9), (2, 3, 2), channels=3, filters=20, padding=1, stride=(1, 2, 2)),
 }
 
 
@@ -316,12 +380,13 @@ STRIDES = {
 @pytest.mark.parametrize("name", STRIDES)
 def test_a_gradient_at_a_stride_has_the_bits_of_its_phases(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     setup, a = STRIDES[name], drawn(STRIDES[name])
-    taken: list[bool] = []
+    taken: list[str] = []
     strided = Compiled.strided
     monkeypatch.setattr(Compiled, "strided", lambda self, g: taken.append(strided(self, g)) or taken[-1])
     found = passes(setup, a)[1]
-    assert taken == [True]
-    monkeypatch.setattr(Compiled, "strided", lambda self, geometry: False)
+    assert taken
+    assert set(taken) == {"depthwise images" if setup.groups > 1 else "taps images"}
+    monkeypatch.setattr(Compiled, "strided", lambda self, geometry: "")
     phases = passes(setup, a)[1]
     assert np.abs(phases).max() > 0
     assert found.tobytes() == phases.tobytes()
@@ -524,4 +589,5 @@ def test_the_catalogue_has_every_kind_of_loops() -> None:
         "groups",
         "filters",
         "dense",
+        "taps",
     }

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xpconv._compiled.lanes import LANES, add, flat, fma, load, splat, store, zeros
-from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, lay_gradient, list_taps, row_of
+from xpconv._compiled.lanes import LANES, flat, fma, load, splat, store
+from xpconv._compiled.rows import BLOCK, bias_of, copy, copy_row, list_taps, row_of
 
 Array = Any
 
@@ -134,89 +134,3 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                     store(room, BLOCK + 56, q3)
                     for m in range(min(4, left)):
                         copy(sums, target + m * window, room, BLOCK + m * BLOCK, real)
-
-
-def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None:
-    """(N, D, H, W, C), (n, OD, OH, OW, F) -> w (B, KD, KH, KW, C/G·16): the windows times the gradient, summed."""
-    images, planes, rows, columns, filters = g.shape
-    channels = x.shape[4]
-    deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
-    grads, sums = g.reshape(-1), w.reshape(-1)
-    fan, own = place[10], place[11]
-    groups, blocks = channels // fan, (own + BLOCK - 1) // BLOCK
-    count, step = deep * high * wide * fan, place[8] * channels
-    span = (high - 1) * place[6] + 1
-    across = ((columns + EDGE - 1) // EDGE * EDGE - 1) * place[8] + (wide - 1) * place[9] + 1
-    slot = across * channels
-    merged = groups == 1 and place[9] == 1
-    run, runs = (wide * fan, 1) if merged else (fan, wide)
-    sizes = (slot, 0, channels, run * BLOCK, 0, 1, 1)
-    taps, at = np.empty(deep * high * runs, np.intp), np.empty(deep * high * runs, np.intp)
-    spots, goals = np.empty(count, np.intp), np.empty(count, np.intp)
-    side = columns * BLOCK  # the gradient of a row comes before, sums of some numbers after it
-    ring = side + SIDE
-    for c in range(sums.size):
-        sums[c] = 0
-    for line in range(images * planes):
-        n, p = line // planes, line % planes
-        laid = 0
-        for i in range(rows):
-            fresh = max(laid, i * place[5])
-            laid = i * place[5] + span
-            for d in range(deep):
-                for r in range(fresh, laid):
-                    source = row_of(x, place[0] + n, p * place[2] + place[1] + d * place[3], r + place[4])
-                    copy_row(room, ring + (d * span + r % span) * slot, x, source, across, place)
-            many = run * list_taps(taps, at, (deep, high, runs), (p, i), x, place, sizes)
-            for e in range(many):
-                spots[e], goals[e] = taps[e // run] + e % run, at[e // run] + e % run * BLOCK
-            for block in range(groups * blocks):
-                group, number = block // blocks, block % blocks
-                real = min(BLOCK, own - number * BLOCK)
-                given = (line * rows + i) * columns * filters + group * own + number * BLOCK
-                lay_gradient(room, grads, given, columns, filters, real)
-                base, together = ring + group * fan, EDGE // 2 if real > LANES else EDGE
-                for e in range(0, many, together):
-                    last = many - 1
-                    at0, at1 = base + spots[e], base + spots[min(e + 1, last)]
-                    at2, at3 = base + spots[min(e + 2, last)], base + spots[min(e + 3, last)]
-                    p0, p1, p2, p3 = zeros(room), zeros(room), zeros(room), zeros(room)
-                    p4, p5, p6, p7 = zeros(room), zeros(room), zeros(room), zeros(room)
-                    if real > LANES:
-                        for j in range(columns):
-                            u, v = load(room, j * BLOCK), load(room, j * BLOCK + LANES)
-                            s0, s1 = splat(room, at0 + j * step), splat(room, at1 + j * step)
-                            s2, s3 = splat(room, at2 + j * step), splat(room, at3 + j * step)
-                            p0, p1 = fma(s0, u, p0), fma(s0, v, p1)
-                            p2, p3 = fma(s1, u, p2), fma(s1, v, p3)
-                            p4, p5 = fma(s2, u, p4), fma(s2, v, p5)
-                            p6, p7 = fma(s3, u, p6), fma(s3, v, p7)
-                    else:
-                        at4, at5 = base + spots[min(e + 4, last)], base + spots[min(e + 5, last)]
-                        at6, at7 = base + spots[min(e + 6, last)], base + spots[min(e + 7, last)]
-                        for j in range(columns):
-                            u = load(room, j * BLOCK)
-                            p0 = fma(splat(room, at0 + j * step), u, p0)
-                            p1 = fma(splat(room, at1 + j * step), u, p1)
-                            p2 = fma(splat(room, at2 + j * step), u, p2)
-                            p3 = fma(splat(room, at3 + j * step), u, p3)
-                            p4 = fma(splat(room, at4 + j * step), u, p4)
-                            p5 = fma(splat(room, at5 + j * step), u, p5)
-                            p6 = fma(splat(room, at6 + j * step), u, p6)
-                            p7 = fma(splat(room, at7 + j * step), u, p7)
-                    store(room, side, p0)
-                    store(room, side + 8, p1)
-                    store(room, side + 16, p2)
-                    store(room, side + 24, p3)
-                    store(room, side + 32, p4)
-                    store(room, side + 40, p5)
-                    store(room, side + 48, p6)
-                    store(room, side + 56, p7)
-                    source = side
-                    for m in range(e, min(e + together, many)):
-                        target = block * count * BLOCK + goals[m]
-                        store(sums, target, add(load(sums, target), load(room, source)))
-                        source += LANES
-                        if real > LANES:
-                            store(sums, target + 8, add(load(sums, target + 8), load(room, source)))
-                            source += LANES

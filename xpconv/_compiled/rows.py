@@ -31,13 +31,11 @@ def copy_row(room: Array, at: int, x: Array, line: int, across: int, place: Arra
     first, last = min(max(-lead, 0), across), max(min(width - lead, across), 0)
     if line < 0 or last <= first:
         first = last = across
-    for c in range(first * channels):
-        room[at + c] = 0
-    source, target, size = (line + lead + first) * channels, at + first * channels, (last - first) * channels
-    for c in range(size):
-        room[target + c] = pixels[source + c]
-    for c in range(last * channels, across * channels):
-        room[at + c] = 0
+    for c in range(at, at + first * channels):
+        put(room, c, 0)
+    copy(room, at + first * channels, pixels, (line + lead + first) * channels, (last - first) * channels)
+    for c in range(at + last * channels, at + across * channels):
+        put(room, c, 0)
 
 
 def spread_row(room: Array, at: int, x: Array, line: int, begin: int, across: int, place: Array) -> None:

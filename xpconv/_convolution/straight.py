@@ -30,7 +30,7 @@ from xpconv._work.memory import Held
 from xpconv._work.workspace import Workspace
 from xpconv.algorithms import REGISTRY
 from xpconv.algorithms.compiled import Compiled
-from xpconv.algorithms.pieces import Piece, Pieces, alone, five, pack, whole
+from xpconv.algorithms.pieces import Piece, Pieces, five, pack, whole
 
 Job = Callable[[int, Array], None]  # by its number, with work memory
 
@@ -46,9 +46,9 @@ class Loops:
     @staticmethod
     def of_images(geometry: Geometry, dz: Array, weight: Array, bias: Array | None, target: Array) -> Loops:
         """Set up those of the gradient of the images at a stride."""
-        pieces, room = _LOOPS.gradient_pieces(geometry)
+        pieces, room = _LOOPS.gradient_pieces(geometry, target.itemsize)
         dtype = target.dtype
-        run = build.get("depthwise images", build.NAMES[dtype])
+        run = build.get(_LOOPS.strided(geometry), build.NAMES[dtype])
         b = np.zeros(geometry.channels, dtype) if bias is None else whole(bias, dtype)
         grads, places = five(dz, flat=False), five(target, flat=False)
 
@@ -172,7 +172,7 @@ def of_images(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | No
     target = np.empty(geometry.input_shape, sums)
     every, weights = [], []
     if _LOOPS.strided(geometry):
-        weights.append(alone(w, geometry, np.dtype(sums)))
+        weights.append(_LOOPS.images_weight(w, geometry, np.dtype(sums), held.empty))
         every.append(Loops.of_images(geometry, dz, weights[0], b, target))
     else:
         for phase, one in zip(geometry.phases, plan.phases, strict=True):

@@ -23,7 +23,7 @@ from xpconv._compiled.rows import BLOCK, TOGETHER
 from xpconv._shapes.cuts import Tiles, sizes, slices
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms import dense, windows
+from xpconv.algorithms import dense, taps, windows
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
 from xpconv.algorithms.pieces import (
@@ -32,6 +32,7 @@ from xpconv.algorithms.pieces import (
     Place,
     Sums,
     alone,
+    by_taps,
     contiguous,
     five,
     gradient_pieces,
@@ -47,7 +48,9 @@ MANY = 5  # filters in a group from which on a number of a pixel meets a vector 
 RING = 96 << 10  # bytes of rows that are laid out for further filters, as a part of the second cache
 FLAT = 256 << 10  # bytes of pixels whose axes are taken as one, where windows are pixels
 MANY_CHANNELS = 16  # in a group from which on windows are taken through all rows, and filters share one's pixels
+BAND = 160  # windows of a band whose weight's gradient is summed by vectors of filters
 PAYS, PAY_FILTERS = 4_000_000, 8_000_000  # flops of a tile, some tenths of a millisecond of either kind of loops
+QUICK = ("depthwise", "groups", "windows", "taps")  # loops of the first kind
 
 
 class Compiled(Algorithm):
@@ -66,7 +69,7 @@ class Compiled(Algorithm):
 
     def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
         """Say whether there are too many sums at once for float64."""
-        return _kind(geometry, gradient) == "dense"
+        return _kind(geometry, gradient) == "dense" and geometry.channels // geometry.groups >= MANY_CHANNELS
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read and write once."""
@@ -88,6 +91,8 @@ class Compiled(Algorithm):
             fused = GROUPS * size + LAID_OUT * fan * blocks * BLOCK * pixels + BEGUN * blocks
         elif kind == "windows":
             fused = windows.fused(geometry, gradient)
+        elif kind == "taps":
+            fused = taps.fused(geometry)
         elif kind == "dense":
             fused = dense.fused(geometry)
         else:
@@ -103,7 +108,7 @@ class Compiled(Algorithm):
             moved=c * (pixels if kind == "depthwise" else 1) + f,
             runs=1,
             calls=1,
-            pays=PAYS if kind in ("depthwise", "groups", "windows") else PAY_FILTERS,
+            pays=PAYS if kind in QUICK else PAY_FILTERS,
             fused=fused,
             read=max(fan * BLOCK - c, 0) if kind == "groups" else 0,
             prepared=size,
@@ -131,6 +136,8 @@ class Compiled(Algorithm):
         if kind == "windows" and shape[-1] == geometry.filters and w.flags.c_contiguous:
             return whole(w, dtype).reshape(shape)
         target = make(shape, dtype)
+        if kind == "taps":
+            return by_taps(w, target)
         if kind == "windows":
             target[..., : geometry.filters] = w.reshape((*kernel, *w.shape[-2:]))
             target[..., geometry.filters :] = 0
@@ -189,16 +196,32 @@ class Compiled(Algorithm):
         """
         return _pieces(geometry, itemsize, solid)
 
-    def strided(self, geometry: Geometry) -> bool:
-        """Say whether the gradient of the images is one loop over all phases."""
-        if math.prod(geometry.stride) == 1 or not geometry.depthwise or geometry.channels < BLOCK:
-            return False
-        phases = [phase.geometry for phase in geometry.phases if phase.geometry is not None]
-        return all(_kind(phase) == "depthwise" for phase in phases)
+    def strided(self, geometry: Geometry) -> str:
+        """Name the loop that has all phases of the gradient of the images; empty if each has its own."""
+        if math.prod(geometry.stride) == 1:
+            return ""
+        kinds = {_kind(phase.geometry) for phase in geometry.phases if phase.geometry is not None}
+        if kinds == {"taps"}:
+            return "taps images"
+        return "depthwise images" * (kinds == {"depthwise"} and geometry.channels >= BLOCK)
 
-    def gradient_pieces(self, geometry: Geometry) -> Pieces:
+    def images_weight(
+        self, w: Array, geometry: Geometry, dtype: np.dtype[Any], make: Callable[[Ints, np.dtype[Any]], Array]
+    ) -> Array:
+        """(*kernel, C/G, F) -> the form that this loop takes."""
+        if geometry.depthwise:
+            return alone(w, geometry, dtype)
+        shape = *three(geometry.kernel, 1)[:2], geometry.filters, 1, taps.given(geometry.kernel[-1], geometry.channels)
+        return by_taps(w.swapaxes(-1, -2), make(shape, dtype))
+
+    def gradient_pieces(self, geometry: Geometry, itemsize: int) -> Pieces:
         """Cut that gradient into pieces that pay for a thread."""
-        return gradient_pieces(geometry, 2 * geometry.flops // PAYS)
+        count = 2 * geometry.flops // PAYS
+        if geometry.depthwise:
+            return gradient_pieces(geometry, count)
+        together, room = taps.gradient_room(geometry, itemsize)
+        more = geometry.channels, geometry.filters, together, geometry.kernel[-1]
+        return gradient_pieces(geometry, count, more, room)
 
     def sums(self, geometry: Geometry, itemsize: int, tile: Ints, parts: int) -> Sums:
         """Cut a weight's gradient into partial sums over tiles."""
@@ -257,6 +280,7 @@ def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
     return groups, geometry.filters // groups
 
 
+@lru_cache(maxsize=4096)
 def _kind(geometry: Geometry, gradient: bool = False) -> str:
     """Name the loops of a geometry, or of its weight's gradient."""
     alone = geometry.depthwise and geometry.channels >= BLOCK
@@ -265,11 +289,24 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
         return "depthwise"
     if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
         return "groups"
-    if gradient or geometry.channels // geometry.groups < MANY_CHANNELS:
+    if gradient:
         return "windows" if windows.takes(geometry, gradient) else "filters"
-    few = geometry.filters < LANES and windows.serves(geometry)
-    # a part of an image may have no padding where the whole has some, and is taken as that is
-    return "windows" if few and windows.fused(geometry) < dense.fused(geometry, laid=True) else "dense"
+    if geometry.channels // geometry.groups < MANY_CHANNELS:
+        kind, cost = ("windows", windows.fused(geometry)) if windows.takes(geometry) else ("filters", math.inf)
+        if kind == "filters" and _short(geometry):
+            kind = "dense"
+    else:
+        # a part of an image may have no padding where the whole has some, and is taken as that is
+        kind, cost = "dense", dense.fused(geometry, laid=True)
+        if geometry.filters < LANES and windows.serves(geometry) and windows.fused(geometry) < cost:
+            kind, cost = "windows", windows.fused(geometry)
+    return "taps" if taps.takes(geometry, cost) else kind
+
+
+def _short(geometry: Geometry) -> bool:
+    """Say whether rows of windows are so short that it pays to take windows through all rows: the bits are the same."""
+    whole = geometry.filters // geometry.groups % BLOCK == 0 and not any(map(any, geometry.padding))
+    return whole and geometry.output[-1] < BLOCK and geometry.output[-1] % TOGETHER > 0
 
 
 def _side_by_side(geometry: Geometry) -> bool:
@@ -284,6 +321,8 @@ def _packed(geometry: Geometry, kind: str) -> Ints:
         return *kernel, 1, geometry.channels
     if kind == "windows":
         return *kernel, geometry.channels, windows.padded(geometry.filters)
+    if kind == "taps":
+        return *kernel[:2], geometry.channels, 1, taps.given(geometry.kernel[-1], geometry.filters)
     groups, own = _parts(geometry, kind)
     return groups * -(-own // BLOCK), *kernel, geometry.channels // geometry.groups * BLOCK
 
@@ -339,6 +378,9 @@ def _layout(
         chunk, ring, before = blocks * BLOCK, blocks * row, blocks * BLOCK + TOGETHER * BLOCK
     elif kind == "windows":
         (chunk, ring), before = windows.band(geometry, output, itemsize, gradient), 0
+    elif kind == "taps":
+        chunk, before = taps.together(geometry, columns, itemsize), taps.room(geometry, columns, itemsize)
+        more = (wide,)
     elif kind == "dense":
         # a part of an image has no padding where it ends within the image, and tiles that reach beyond it
         laid = any(map(any, geometry.padding)) or dense.goes_beyond(geometry, leads, output)
@@ -347,9 +389,14 @@ def _layout(
     elif kind == "filters":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
         ring, before = lines * across * geometry.channels, BLOCK + SIDE
+        if gradient:
+            chunk = min(max(BAND // columns, 1), output[-2] if len(output) > 1 else 1)
+            lines = deep * ((chunk - 1) * strides[1] + (high - 1) * gaps[1] + 1)
+            across = (columns - 1) * strides[2] + tail + 1
+            ring, before = lines * across * geometry.channels, chunk * columns * BLOCK
     axes = zip(three(leads, 0), strides, gaps, strict=True)
     numbers = np.array([image, *(n for axis in axes for n in axis), fan, own, chunk, *more], np.intp)
-    if gradient and kind in ("filters", "groups"):
+    if gradient and kind == "groups":
         before = columns * BLOCK + SIDE
     return _Layout(numbers, ring + before, flat)
 
@@ -357,11 +404,11 @@ def _layout(
 @lru_cache(maxsize=1024)
 def _pieces(geometry: Geometry, itemsize: int, solid: bool) -> Pieces:
     output, before = geometry.output, tuple(before for before, _ in geometry.padding)
-    if _kind(geometry) == "dense":
+    if _kind(geometry) == "dense" and geometry.channels // geometry.groups >= MANY_CHANNELS:
         return _dense_pieces(geometry, itemsize)
-    pays = (PAYS if _kind(geometry) in ("depthwise", "groups", "windows") else PAY_FILTERS) // 2
-    found, room, every = [], 0, slice(None)
-    for images, start, stop in stretches(geometry.batch, output, geometry.flops // pays):
+    pays = (PAYS if _kind(geometry) in ("depthwise", "groups") else PAY_FILTERS) // 2
+    found, room, every, count = [], 0, slice(None), geometry.flops // pays
+    for images, start, stop in stretches(geometry.batch, output, count + count % 2 if count > 1 else 1):
         leads = (start * geometry.stride[0] - before[0], *(-pixels for pixels in before[1:]))
         place, tile = (images.start, leads), (stop - start, *output[1:])
         numbers, size, flat = _layout(geometry, place, tile, itemsize, solid=solid)

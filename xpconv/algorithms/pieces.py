@@ -81,6 +81,15 @@ def alone(w: Array, geometry: Geometry, dtype: np.dtype[Any]) -> Array:
     return whole(w, dtype).reshape((*three(geometry.kernel, 1), 1, geometry.channels))
 
 
+def by_taps(w: Array, target: Array) -> Array:
+    """(*kernel, C, F) -> (KD, KH, C, 1, L): for each row and channel taps and filters, zeros behind the last."""
+    rows = w.reshape((*three(w.shape[:-2], 1), *w.shape[-2:])).swapaxes(2, 3)  # (KD, KH, C, KW, F)
+    size = rows.shape[3] * rows.shape[4]
+    target[..., size:] = 0
+    target[:, :, :, 0, :size].reshape(rows.shape)[...] = rows
+    return target
+
+
 def stretches(batch: int, pixels: Ints, count: int) -> Iterator[tuple[slice, int, int]]:
     """Cut images into about so many stretches: whole images, or some of the rows of one."""
     count = min(max(count, 1), MOST)
@@ -99,12 +108,12 @@ def part_of(images: slice, start: int, stop: int, pixels: Ints) -> tuple[slice, 
 
 
 @lru_cache(maxsize=1024)
-def gradient_pieces(geometry: Geometry, count: int) -> Pieces:
-    """Cut the gradient of a depthwise layer's images into about so many pieces."""
+def gradient_pieces(geometry: Geometry, count: int, more: Ints = (), room: int = 0) -> Pieces:
+    """Cut a gradient of images, all phases in one loop, into about so many pieces; the loop is told `more`."""
     pixels, before, found = geometry.input, tuple(before for before, _ in geometry.padding), []
     for images, start, stop in stretches(geometry.batch, pixels, count):
         leads = (start + before[0], *before[1:])
         axes = zip(three(leads, 0), three(geometry.stride, 1), three(geometry.dilation, 1), strict=True)
-        numbers = np.array([images.start, *(n for axis in axes for n in axis)], np.intp)
+        numbers = np.array([images.start, *(n for axis in axes for n in axis), *more], np.intp)
         found.append(Piece(part_of(images, start, stop, pixels), numbers, flat=False))
-    return Pieces(tuple(found), 0)
+    return Pieces(tuple(found), room)
