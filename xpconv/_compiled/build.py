@@ -41,6 +41,8 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "windows gradient": ("windows_gradient", "weight_grad", "5r 5r 5w 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
+    "apart": ("apart", "forward", "5r 5r 1r 5a 1i 1w"),
+    "apart gradient": ("apart", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
     "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
     "dense": ("dense", "forward", "5r 5r 1r 5a 1i 1w"),
@@ -70,7 +72,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
 }
 
 _WITH_PARTS = (  # modules with functions that loops call
-    *("rows", "dense", "tiles", "windows", "windows_gradient"),
+    *("rows", "dense", "apart", "tiles", "windows", "windows_gradient"),
     *("averages", "boxes", "ties", "maxima", "maxima_gradient", "norms"),
 )
 
