@@ -222,6 +222,43 @@ def test_groups_of_several_filters_compiled(name: str, dtype: str) -> None:
         assert (found == wanted).all()
 
 
+# three taps in a row: rows shorter than a window, all or none of the windows in the image, rows of taps by threes
+THREES = {
+    "same": Conv((5, 7), (3, 3), batch=2, channels=20, filters=20, groups=20, padding=1),
+    "valid": Conv((4, 6), (3, 3), channels=16, filters=16, groups=16),
+    "wide padding": Conv((3, 4), (3, 3), channels=16, filters=16, groups=16, padding=3),
+    "short": Conv((2, 1), (2, 3), batch=2, channels=17, filters=17, groups=17, padding=1),
+    "two columns": Conv((6, 2), (4, 3), channels=16, filters=16, groups=16, padding=(2, 2)),
+    "stride": Conv((7, 8), (3, 3), batch=2, channels=24, filters=24, groups=24, padding=1, stride=2),
+    "long stride": Conv((9, 11), (2, 3), channels=16, filters=16, groups=16, padding=2, stride=(3, 4)),
+    "dilated": Conv((8, 9), (3, 3), channels=19, filters=19, groups=19, padding=(3, 2), stride=(2, 3), dilation=(2, 2)),
+    "1-d": Conv((9,), (3,), batch=2, channels=16, filters=16, groups=16, padding=1),
+    "3-d": Conv((3, 4, 5), (2, 3, 3), channels=16, filters=16, groups=16, padding=1),
+}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("name", THREES)
+def test_three_taps_in_a_row_as_plain_python(name: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    setup = THREES[name]
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    assert kind(setup) == "depthwise"
+    for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
+        assert np.abs(wanted).max() > 0
+        assert (found == wanted).all()
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", THREES)
+def test_three_taps_in_a_row_compiled(name: str, dtype: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    a = {role: np.rint(array * 4).astype(dtype) for role, array in drawn(THREES[name]).items()}
+    for found, wanted in zip(passes(THREES[name], a), passes(THREES[name], a, "direct"), strict=True):
+        assert (found == wanted).all()
+
+
 # by where their windows lie: windows that are no multiple of what is taken together, one, two and more than four of
 # them left; sums of several goes; blocks of 16, 8 and less filters; piece by piece
 DENSE = {

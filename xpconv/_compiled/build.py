@@ -72,7 +72,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
 }
 
 _WITH_PARTS = (  # modules with functions that loops call
-    *("rows", "dense", "apart", "tiles", "windows", "windows_gradient"),
+    *("rows", "threes", "dense", "apart", "tiles", "windows", "windows_gradient"),
     *("averages", "boxes", "ties", "maxima", "maxima_gradient", "norms"),
 )
 
