@@ -21,7 +21,7 @@ from xpconv._arrays.views import fresh
 from xpconv._engine.results import Result
 from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, rows_apart, share
+from xpconv._pooling.compiled import Loops, possible, rows_apart, share
 from xpconv._pooling.compiled_forward import MAXIMA, Forward
 from xpconv._pooling.lines import Pick
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
@@ -125,8 +125,11 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     found = tuple(one.space.empty(windows.output_shape, one.arithmetic.result, one.layout) for one in calls)
     if not windows.batch:
         return found
-    windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
-    if (loops := Forward.of(MAXIMA, call, windows, pixels, best)) is not None:
+    pixels, best, *places = x, *found
+    if call.layout == "channels_first":
+        windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
+    loops = Forward.of(MAXIMA, call, windows, pixels, best) if possible(call) else None
+    if loops is not None:
         spots = None if not indices else Loops.of("places", call, windows, pixels)
         if spots is not None or not indices:
 
