@@ -18,7 +18,7 @@ from tests.definition import ORACLE
 from tests.memory import beside
 from xpconv import _options
 from xpconv._compiled import build
-from xpconv._convolution import straight
+from xpconv._convolution import bias_grad, straight
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.read import Windowing
@@ -257,6 +257,60 @@ def test_three_taps_in_a_row_compiled(name: str, dtype: str) -> None:
     a = {role: np.rint(array * 4).astype(dtype) for role, array in drawn(THREES[name]).items()}
     for found, wanted in zip(passes(THREES[name], a), passes(THREES[name], a, "direct"), strict=True):
         assert (found == wanted).all()
+
+
+# one tile and many, in which pixels lie side by side and some are left, and filters that are no multiple of a vector
+BIASES = {
+    "side by side": Conv((9, 7), (1, 1), batch=3, channels=24, filters=24, groups=24),
+    "a row a pixel": Conv((5, 6), (1, 2), channels=520, filters=520, groups=520),
+    "nine filters": Conv((11, 4), (2, 1), batch=2, channels=3, filters=9, padding=1),
+    "a pixel": Conv((1, 1), (1, 1), channels=3, filters=16),
+}
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a bias be summed in short stretches of small tiles."""
+    with monkeypatch.context() as patch:
+        patch.setattr(bias_grad, "STRETCH", 3)
+        patch.setattr(bias_grad, "TILE", 400)
+        bias_grad._tree.cache_clear(), bias_grad.in_loops.cache_clear()
+        yield
+    bias_grad._tree.cache_clear(), bias_grad.in_loops.cache_clear()
+
+
+def sums_the_bias_as_numpy_does(setup: Conv, dtype: str) -> None:
+    a = {role: np.random.default_rng(3).standard_normal(setup.shape(role)).astype(dtype) for role in ("x", "w", "dz")}
+    given = a["dz"], a["x"], a["w"]
+    mine, other = (xc.conv_vjp(*given, algorithm=name, **setup.options())[2] for name in ("compiled", "direct"))
+    assert (mine == other).all()
+
+
+@pytest.mark.usefixtures("plain", "short")
+@pytest.mark.parametrize("name", BIASES)
+def test_a_bias_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(
+        straight, "of_bias", lambda *given, of_bias=straight.of_bias: taken.append(1) or of_bias(*given)
+    )
+    sums_the_bias_as_numpy_does(BIASES[name], "float32")
+    assert taken
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", BIASES)
+def test_a_bias_compiled(name: str, dtype: str) -> None:
+    sums_the_bias_as_numpy_does(BIASES[name], dtype)
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("filters", [24, 520])
+def test_a_bias_of_many_pixels(filters: int) -> None:
+    sums_the_bias_as_numpy_does(
+        Conv((97, 53), (1, 1), batch=6, channels=filters, filters=filters, groups=filters), "float32"
+    )
 
 
 # by where their windows lie: windows that are no multiple of what is taken together, one, two and more than four of
