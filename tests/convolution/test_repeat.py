@@ -1,4 +1,4 @@
-"""Small convolutions that come again give the same bits, in fewer calls."""
+"""Passes of a single tile that come again give the same bits, in fewer calls."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None
 
     `conjugate`: the weight is taken conjugate, if it is complex; the plan counts the copy.
     """
-    found = straight.correlate(call, plan, x, w, b)
+    found = straight.correlate(call, plan, x, w, b) if straight.serves(call, plan) else None
     if found is None and not conjugate:
         found = repeats.perform(_note, call, plan, [x, w, b])
     if found is not None:

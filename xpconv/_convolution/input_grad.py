@@ -35,7 +35,7 @@ def input_grad(
 
     A transposed convolution has a bias (C,). `conjugate`: the weight is taken conjugate, if it is complex.
     """
-    found = straight.input_grad(call, plan, dz, w, b)
+    found = straight.input_grad(call, plan, dz, w, b) if straight.serves_images(call, plan) else None
     if found is not None:
         return found
     weight = _Weight(plan.geometry, w, conjugate and call.arithmetic.is_complex)

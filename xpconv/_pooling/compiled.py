@@ -51,16 +51,21 @@ WAKING = 1 << 23
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
+def possible(call: Call) -> bool:
+    """Say whether a call may take compiled loops, whatever its arrays."""
+    return call.traits.buffers and call.options.compiled is not False and not call.measures and build.installed()
+
+
 def serves(name: str, call: Call, windows: Windows, *arrays: Array) -> bool:
     """Say whether compiled loops can serve the arrays, and are to be taken."""
     switch = call.options.compiled
-    if not call.traits.buffers or switch is False or call.measures:
+    if not possible(call):
         return False
     plain = all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in arrays)
     name_of = build.NAMES.get(arrays[0].dtype)
     if not plain or name_of is None or any(array.dtype != arrays[0].dtype for array in arrays):
         return False
-    if not math.prod(windows.output_shape) or not build.installed():
+    if not math.prod(windows.output_shape):
         return False
     return switch is True or build.ledger.takes(name, name_of, math.prod(windows.input_shape) * SAVED[name])
 

@@ -23,7 +23,7 @@ from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result
 from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, rows_apart, share
+from xpconv._pooling.compiled import Loops, possible, rows_apart, share
 from xpconv._pooling.compiled_forward import MAXIMA, Forward
 from xpconv._pooling.lines import Pick
 from xpconv._pooling.plan import Plan
@@ -140,8 +140,10 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     found = tuple(one.space.empty(windows.output_shape, one.arithmetic.result, one.layout) for one in calls)
     if not windows.batch:
         return found
-    windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
-    if _in_loops(call, windows, (pixels, best, *places), fill):
+    pixels, best, *places = x, *found
+    if call.layout == "channels_first":
+        windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
+    if possible(call) and _in_loops(call, windows, (pixels, best, *places), fill):
         return found
     rule, size = Rule(np.maximum, native(x.dtype), fill), x.dtype.itemsize
     cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
