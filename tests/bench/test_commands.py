@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def fake_checkout(folder, change):
     package = folder / "xpconv"
     package.mkdir(parents=True)
     real = xc.__file__
-    lines = [f"__path__ = [{real.rpartition('/')[0]!r}]", f"exec(open({real!r}).read())", change]
+    lines = [f"__path__ = [{str(Path(real).parent)!r}]", f"exec(open({real!r}).read())", change]
     (package / "__init__.py").write_text("\n".join(lines), encoding="utf-8")
     return folder
 

@@ -47,7 +47,7 @@ def test_only_public_functions_have_many_parameters() -> None:
 
 
 def test_the_formatter_is_hardly_ever_switched_off() -> None:
-    found = [str(path) for path in MODULES.values() for _ in re.findall("fmt: (?:skip|off)", path.read_text())]
+    found = [str(path) for path in MODULES.values() for _ in re.findall("fmt: (?:skip|off)", path.read_text("utf-8"))]
     assert len(found) <= MOST_UNFORMATTED, found
 
 

@@ -158,11 +158,12 @@ def test_a_shell_completes_commands_options_and_files(capsys, shell):
     script = capsys.readouterr().out
     for word in (*COMMANDS, "--epochs", "--self-test", "--json", "--version"):
         assert word.strip("-") in script
-    if shell == "bash" and shutil.which("bash"):
+    bash = shutil.which("bash")  # of the path, where Windows itself would start its subsystem's
+    if shell == "bash" and bash:
         ask = "COMP_WORDS=({}); COMP_CWORD={}; _shtab_xpconv; echo ${{COMPREPLY[@]}}"
         for words, wanted in (("xpconv tr", "train"), ("xpconv train --ep", "--epochs"), ("xpconv info --j", "--json")):
             question = f"{script}\n{ask.format(words, words.count(' '))}"
-            done = subprocess.run(["bash", "-c", question], capture_output=True, text=True, check=True)
+            done = subprocess.run([bash, "-c", question], capture_output=True, text=True, check=True)
             assert done.stdout.split() == [wanted]
 
 

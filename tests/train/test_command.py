@@ -128,6 +128,7 @@ DATA = {"parameters.safetensors", "log.json"}
 
 
 # pictures take a second to draw, so in a normal run the signals are sent to processes without matplotlib
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send these signals to another process")
 @pytest.mark.parametrize(
     ("number", "status", "missing", "files"),
     [

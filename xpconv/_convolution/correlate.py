@@ -7,12 +7,13 @@ from dataclasses import replace
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._convolution import straight
-from xpconv._convolution.repeat import repeats, serves, weight_of
+from xpconv._convolution.repeat import serves, weight_of
 from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import beside
 from xpconv._engine.jobs import run
 from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result, Written
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, filter_blocks
@@ -24,7 +25,7 @@ def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None = None
 
     `conjugate`: the weight is taken conjugate, if it is complex; the plan counts the copy.
     """
-    found = straight.correlate(call, plan, x, w, b)
+    found = straight.correlate(call, plan, x, w, b) if straight.serves(call, plan) else None
     if found is None and not conjugate:
         found = repeats.perform(_note, call, plan, [x, w, b])
     if found is not None:

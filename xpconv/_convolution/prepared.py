@@ -156,7 +156,7 @@ class PreparedConv:
         task = Task(call, plan, None, self._kernel, self._bias)
         if batch == 0:
             return _Batch(task, (), None)
-        kernel = cast(call.xp, self._kernel, factors_of(call, plan, self._kernel))
+        kernel = cast(call.xp, self._kernel, factors_of(call, plan, self._kernel.dtype))
         wanted = form(call, plan, kernel)
         known = [other.task.ready for other in self._batches.values() if other.form == wanted]
         task = replace(task, ready=known[0] if known else ready(call, plan, kernel))

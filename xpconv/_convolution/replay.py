@@ -93,7 +93,7 @@ class Straight(Small):
         return sum(room.nbytes for room in self._idle)
 
     def takes(self, x: Array) -> bool:
-        """Ask for whole numbers of bytes between them, too."""
+        """Ask that they are aligned, too."""
         return super().takes(x) and x.flags.aligned
 
     def __call__(self, x: Array, out: Array | None) -> Array:
@@ -165,7 +165,7 @@ class Replay(Small):
         return 0 if self._noted is None else self._noted.nbytes
 
     def takes(self, x: Array) -> bool:
-        """Ask for whole numbers of bytes between them, too."""
+        """Ask that they are aligned, too."""
         return super().takes(x) and x.flags.aligned
 
     def __call__(self, x: Array, out: Array | None) -> Array:

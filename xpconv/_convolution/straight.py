@@ -16,14 +16,17 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
+from xpconv._compiled.lanes import LANES
 from xpconv._compiled.rows import BLOCK
 from xpconv._convolution import strips
+from xpconv._convolution.bias_grad import in_loops, pairs
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import prepared, swapped
 from xpconv._engine.jobs import Jobs
 from xpconv._engine.results import Result, Written
 from xpconv._plan.input_grad import GradientPlan
 from xpconv._plan.record import Plan
+from xpconv._shapes.cuts import slices
 from xpconv._shapes.geometry import Geometry
 from xpconv._work import threads
 from xpconv._work.memory import Held
@@ -97,9 +100,9 @@ def multiplies(plan: Plan) -> bool:
 
 
 def correlate(call: Call, plan: Plan, x: Array, w: Array, b: Array | None) -> Array | None:
-    """Do a whole convolution; None where its plan is another, or an array is not for that."""
+    """Do a whole convolution whose plan is served; None where an array is not for that."""
     geometry, sums = plan.geometry, call.arithmetic.sums
-    if not (_serves(call, plan) and geometry.positions and plain(x, sums)):
+    if not (geometry.positions and plain(x, sums)):
         return None
     with Held() as held:
         shared = _LOOPS.room_for(geometry, np.dtype(sums), held.empty)
@@ -148,14 +151,14 @@ def together(call: Call, room: int, gradients: Sequence[Gradient | None], held: 
 
 
 def input_grad(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | None) -> Array | None:
-    """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C); None where a phase is planned otherwise, or dz is not plain."""
+    """(N, *O, F), (*K, C/G, F), (C,) -> (N, *I, C), of a plan that is served; None where dz is not plain."""
     with Held() as held:
         found = together(call, plan.workspace, [of_images(call, plan, dz, w, b, held)], held)
         return None if found is None else found[0]
 
 
 def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array | None:
-    """(N, *I, C), (N, *O, F) -> (*K, C/G, F), in the plan's partial sums; None as for `correlate`."""
+    """(N, *I, C), (N, *O, F) -> (*K, C/G, F), in the partial sums of a plan that is served; None as for `correlate`."""
     with Held() as held:
         found = together(call, plan.workspace, [of_weight(call, plan, x, dz, held)], held)
         return None if found is None else found[0]
@@ -165,9 +168,7 @@ def of_images(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | No
     """Set up the gradient of the images; its phases take turns, or a loop has them all."""
     geometry, sums = plan.geometry, call.arithmetic.sums
     planned = list(plan.planned)
-    if plan.bands is not None or not planned or geometry.mode != "zeros" or geometry.batch == 0:
-        return None
-    if not (all(_serves(call, one) for one in planned) and plain(dz, sums)):
+    if not plain(dz, sums):
         return None
     target = np.empty(geometry.input_shape, sums)
     every, weights = [], []
@@ -197,7 +198,7 @@ def of_images(call: Call, plan: GradientPlan, dz: Array, w: Array, b: Array | No
 def of_weight(call: Call, plan: Plan, x: Array, dz: Array, held: Held) -> Gradient | None:
     """Set up the gradient of the weight: a job sums over the pieces of a stretch."""
     geometry, sums = plan.geometry, call.arithmetic.sums
-    if not (_serves(call, plan) and plain(x, sums) and plain(dz, sums)):
+    if not (plain(x, sums) and plain(dz, sums)):
         return None
     stretches, room = _LOOPS.sums(geometry, np.dtype(sums).itemsize, plan.tile, plan.pieces[0])
     shape = _LOOPS.summed_shape(geometry)
@@ -226,13 +227,34 @@ def of_weight(call: Call, plan: Plan, x: Array, dz: Array, held: Held) -> Gradie
     return Gradient(job, len(stretches), room + size, shared, plan.workers, result)
 
 
-def gradients(call: Call, plans: tuple[GradientPlan, Plan], dz: Array, x: Array, w: Array) -> list[Array] | None:
-    """Give dx and dw in one run of the threads; None where one of them is not in loops on plain arrays."""
-    images, weight = plans
-    if not (_serves(call, weight) and all(_serves(call, one) for one in images.planned)):
+def of_bias(call: Call, dz: Array, workers: int, held: Held) -> Gradient | None:
+    """Set up the gradient of the bias, with the sums and the bits of `bias_grad`: a job sums over a tile."""
+    dtype, filters = np.dtype(call.arithmetic.sums), dz.shape[-1]
+    if not plain(dz, dtype):
         return None
+    sums, loops = in_loops(dz.shape[:-1], filters, call.traits), build.get("pixels", build.NAMES[dtype])
+    found = held.empty((len(sums.tiles), filters), dtype)
+
+    def job(number: int, own: Array) -> None:
+        pixels = dz[slices(sums.tiles[number])].reshape(-1, filters)
+        loops(pixels, found[number], own, sums.together[number], sums.stretch)
+
+    def result() -> Array:
+        return pairs([part.copy() for part in found])[0]
+
+    return Gradient(job, len(sums.tiles), sums.room, found.nbytes, workers, result)
+
+
+def gradients(call: Call, plans: tuple[GradientPlan, Plan], dz: Array, x: Array, w: Array) -> list[Array] | None:
+    """Give dx, dw and db, of plans that are served, in one run of the threads; None where an array is not plain.
+
+    With less than a vector of filters NumPy may add in another order than row by row, so db is left to `bias_grad`.
+    """
+    images, weight = plans
     with Held() as held:
         every = [of_images(call, images, dz, w, None, held), of_weight(call, weight, x, dz, held)]
+        if dz.shape[-1] >= LANES and dz.size:
+            every.append(of_bias(call, dz, weight.workers, held))
         return together(call, call.room, every, held)
 
 
@@ -245,7 +267,15 @@ def _keep(own: Array) -> None:
     """Leave a worker's memory to those that hold it."""
 
 
-def _serves(call: Call, plan: Plan) -> bool:
+def serves_images(call: Call, plan: GradientPlan) -> bool:
+    """Say whether the gradient of the images is in loops on plain arrays: all its phases."""
+    planned, geometry = list(plan.planned), plan.geometry
+    if plan.bands is not None or not planned or geometry.mode != "zeros" or geometry.batch == 0:
+        return False
+    return all(serves(call, one) for one in planned)
+
+
+def serves(call: Call, plan: Plan) -> bool:
     """Say whether a pass is in loops on plain arrays, of one block of channels."""
     whole_call = call.lens is None and call.layout == "channels_last" and plan.geometry.mode == "zeros"
     return bool(REGISTRY[plan.algorithm].in_place and whole_call and plan.pieces[1] == 1 and not plan.parts)

@@ -121,7 +121,7 @@ def fall_back(task: Task, geometry: Geometry, x: Array, w: Array, held: Held) ->
     call, fallback = task.call, task.plan.fallback
     if fallback is None or call.measures:
         return None
-    again, factors = replace(fallback, geometry=geometry), factors_of(call, task.plan, task.x, task.w)
+    again, factors = replace(fallback, geometry=geometry), factors_of(call, task.plan, task.x.dtype, task.w.dtype)
     return threads.once(lambda: _Correlation(call, again, x, prepared(call, again, w, held), factors))
 
 
@@ -140,7 +140,7 @@ def compute_again(other: _Correlation, region: Region, work: Workspace, out: Arr
 def correlate_jobs(task: Task, result: Result, held: Held) -> Jobs:
     """Make the jobs of a task, one a tile, or one a block of channels if those are cut; they put what they compute."""
     call, plan = task.call, task.plan
-    factors = factors_of(call, plan, task.x, task.w)
+    factors = factors_of(call, plan, task.x.dtype, task.w.dtype)
     w = _converted(call, plan, task.w, factors)
     b = None if task.b is None else cast(call.xp, task.b, call.arithmetic.sums)
     tiles = Tiles(task.extent or (plan.geometry.batch, *plan.geometry.output), plan.tile)

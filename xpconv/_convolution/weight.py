@@ -33,10 +33,10 @@ def algorithm_of(call: Call, plan: Plan) -> Algorithm:
     return algorithm.of_magnitudes if call.measures else algorithm
 
 
-def factors_of(call: Call, plan: Plan, *arrays: Array) -> DType:
-    """Give the dtype of the factors of a plan: that of the sums, mostly."""
+def factors_of(call: Call, plan: Plan, *dtypes: DType) -> DType:
+    """Give the dtype of the factors of a plan, whose arrays have these: that of the sums, mostly."""
     own, algorithm = call.arithmetic.inputs, REGISTRY[plan.algorithm]
-    narrow = algorithm.narrow and call.narrow and all(array.dtype == own for array in arrays)
+    narrow = algorithm.narrow and call.narrow and all(dtype == own for dtype in dtypes)
     return own if narrow else call.arithmetic.factors
 
 

@@ -14,10 +14,11 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.types import Array
 from xpconv._convolution import straight
-from xpconv._convolution.repeat import repeats, whole
+from xpconv._convolution.repeat import whole
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices
@@ -40,7 +41,7 @@ def weight_grad(call: Call, plan: Plan, x: Array, dz: Array) -> Array:
     """
     if plan.geometry.positions == 0:
         return call.space.zeros(plan.geometry.kernel_shape, call.arithmetic.sums)
-    found = straight.weight_grad(call, plan, x, dz)
+    found = straight.weight_grad(call, plan, x, dz) if straight.serves(call, plan) else None
     if found is None:
         found = repeats.perform(_note, call, plan, [x, dz])
     if found is None:
@@ -171,7 +172,7 @@ class _Sums:
     def __init__(self, call: Call, plan: Plan, x: Array, dz: Array, target: Array | None) -> None:
         geometry = plan.geometry
         self.call, self.plan, self.x, self.dz, self.target = call, plan, x, dz, target
-        self.algorithm, self.factors = algorithm_of(call, plan), factors_of(call, plan, x, dz)
+        self.algorithm, self.factors = algorithm_of(call, plan), factors_of(call, plan, x.dtype, dz.dtype)
         self.tiles = Tiles((geometry.batch, *geometry.output), plan.tile)
         self.stretches = self.tiles.stretches(plan.pieces[0])
         self.cuts = channel_blocks(geometry, plan.pieces[1])
