@@ -166,12 +166,12 @@ def give_all(
     """
     base, first, last, channels, given = where
     for q in range(first, last, TEN):
-        part = base + q * given, min(TEN, last - q), channels, given
         for m in range(0, given, BLOCK):
+            part = base + q * given, min(TEN, last - q), channels, given, m
             if m + LANES < given:
-                give_pairs(room, pixels, weights, lines, panels, m, begin + q, part)
+                give_pairs(room, pixels, weights, lines, panels, begin + q, part)
             else:
-                give_last(room, pixels, weights, lines, panels, m, begin + q, part)
+                give_last(room, pixels, weights, lines, panels, begin + q, part)
 
 
 def give_pairs(
@@ -180,15 +180,15 @@ def give_pairs(
     weights: Array,
     lines: Array,
     panels: Array,
-    begin: int,
     column: int,
-    where: tuple[int, int, int, int],
+    where: tuple[int, int, int, int, int],
 ) -> None:
-    """Sum sixteen numbers that each of up to ten pixels gives, from the number ``begin`` on.
+    """Sum sixteen numbers that each of up to ten pixels gives.
 
-    ``where``: the first pixel's sums, how many pixels, the channels of each, and how many numbers it gives in all.
+    ``where``: the first pixel's sums, how many pixels, the channels of each, how many numbers it gives in all, and the
+    first of those that are summed.
     """
-    at, count, channels, given = where
+    at, count, channels, given, begin = where
     at += begin
     for q in range(0, count, FIVE):
         last = count - 1 - q
@@ -231,12 +231,11 @@ def give_last(
     weights: Array,
     lines: Array,
     panels: Array,
-    begin: int,
     column: int,
-    where: tuple[int, int, int, int],
+    where: tuple[int, int, int, int, int],
 ) -> None:
     """Sum the last eight numbers that each of up to ten pixels gives."""
-    at, count, channels, given = where
+    at, count, channels, given, begin = where
     at += begin
     last = count - 1
     i1, i2, i3, i4, i5 = min(1, last), min(2, last), min(3, last), min(4, last), min(5, last)

@@ -17,7 +17,8 @@ SHORT, PREFERRED = 4, 1.5  # taps of a phase of a stride, mostly: all phases in 
 
 def serves(geometry: Geometry) -> bool:
     """Say whether it can be taken so: of one group, with filters that are few vectors."""
-    return geometry.groups == 1 and geometry.filters <= MOST and 0 not in (*geometry.output, geometry.filters)
+    some = 0 not in (*geometry.output, geometry.filters, geometry.channels)
+    return geometry.groups == 1 and geometry.filters <= MOST and some
 
 
 def given(wide: int, filters: int) -> int:
