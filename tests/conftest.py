@@ -37,8 +37,14 @@ OPTIONAL: dict[str, tuple[dict[str, str], str]] = {
     "onnx": ({"onnx": "ONNX"}, '"xpconv[onnx]"'),
     "docs": ({"faker": "Faker", "IPython": "IPython"}, '"xpconv[docs]"'),
     "peers": (
-        {"onnxruntime": "ONNX Runtime", "skimage": "scikit-image", "sigpy": "SigPy", "keras": "Keras"},
-        "onnxruntime scikit-image sigpy keras",
+        {
+            "onnxruntime": "ONNX Runtime",
+            "skimage": "scikit-image",
+            "sigpy": "SigPy",
+            "keras": "Keras",
+            "tensorflow": "TensorFlow",
+        },
+        "onnxruntime scikit-image sigpy keras tensorflow",
     ),
 }
 # fixtures that are a library

@@ -4,9 +4,10 @@
     python tests/freeze.py compare FILE   # on the tree that was changed
 
 A digest is kept for each operation × algorithm × layout × dtype × room × library, under one, two, three and sixteen
-threads; the peak of what a call allocates beside its results is kept for one thread. Only public names are used, so
-one file of the script serves trees whose insides differ. The whole takes about an hour of one core; `--quick` has the
-same calls on a third of the layers, each dtype under one algorithm beside "auto", and three pairs of room and threads.
+threads, of three calls in a row, which must agree; the peak of what a call allocates beside its results is kept for
+one thread. Only public names are used, so one file of the script serves trees whose insides differ. Without Numba,
+compiled loops are digests of how they refuse. The whole takes about two hours of one core; `--quick` has the same calls
+on a third of the layers, each dtype under one algorithm beside "auto", and three pairs of room and threads.
 """
 
 import argparse
@@ -29,7 +30,8 @@ MIB = 1 << 20
 ROOMS = {1: (1, 2, 3, 16), 8: (1, 2, 3, 16), 64: (1, 2, 3, 16)}  # threads by mebibytes
 FEW = {1: (16,), 8: (3,), 64: (1, 2)}
 LAYOUTS = ("channels_last", "channels_first")
-ALGORITHMS = ("auto", "direct", "gemm", "toeplitz", "winograd", "fft")
+ALGORITHMS = ("auto", "direct", "gemm", "toeplitz", "winograd", "fft", "compiled", "compiled_winograd")
+PASSES = 3  # of each call: the first is made in full, one is noted, and the last may be made from notes
 DTYPES = {
     "numpy": ["float32", "float64", "float16", "complex64", "complex128", "int8", "uint8", "int32", "int64"],
     "torch": ["float32", "float64", "float16", "bfloat16", "complex64", "int8", "int64"],
@@ -103,12 +105,19 @@ def convolutions(
     kw = {**layer.options, "layout": layout, "algorithm": algorithm}
     dz = xc.conv(x, w, **{**kw, "algorithm": "auto"})
     yield "conv", lambda: xc.conv(x, w, b, **kw)
+    yield "prepare_conv", lambda: prepared(x, w, b, kw)
     yield "conv_vjp", lambda: xc.conv_vjp(dz, x, w, **kw)
     yield "conv_input_grad", lambda: xc.conv_input_grad(dz, w, x.shape, **kw)
     yield "conv_weight_grad", lambda: xc.conv_weight_grad(dz, x, w.shape, **kw)
     yield "error_bound", lambda: xc.error_bound(x, w, b, **kw)
     yield "conv_input_grad_error_bound", lambda: bounds.conv_input_grad_error_bound(dz, w, x.shape, **kw)
     yield "conv_weight_grad_error_bound", lambda: bounds.conv_weight_grad_error_bound(dz, x, w.shape, **kw)
+
+
+def prepared(x: Any, w: Any, b: Any, kw: dict[str, Any]) -> Any:
+    """Results of a prepared convolution, which must be the same each time."""
+    conv = xc.prepare_conv(w, b, input_shape=x.shape, **kw)
+    return tuple(conv(x) for _ in range(PASSES))
 
 
 def others(layer: Layer, layout: str, dtype: str, library: ModuleType) -> Iterator[tuple[str, Call]]:
@@ -140,6 +149,11 @@ def others(layer: Layer, layout: str, dtype: str, library: ModuleType) -> Iterat
         most = xc.adaptive_max_pool(x, parts, layout=layout)
         yield "adaptive_max_pool", lambda: xc.adaptive_max_pool(x, parts, layout=layout, return_indices=True)
         yield "adaptive_max_pool_vjp", lambda: xc.adaptive_max_pool_vjp(most, x, parts, layout=layout)
+        places = xc.adaptive_max_pool(x, parts, layout=layout, return_indices=True)[1]
+        yield (
+            "adaptive_max_pool_vjp indices",
+            lambda: xc.adaptive_max_pool_vjp(most, x, parts, layout=layout, indices=places),
+        )
 
 
 def pools(x: Any, window: tuple[int, ...], kw: dict[str, Any]) -> Iterator[tuple[str, Call]]:
@@ -151,6 +165,11 @@ def pools(x: Any, window: tuple[int, ...], kw: dict[str, Any]) -> Iterator[tuple
         yield f"max_pool{ceil}", lambda: xc.max_pool(x, window, return_indices=True, **kw)
         for ties in ("first", "all", "split") if "int" not in kind else ("first", "all"):
             yield f"max_pool_vjp {ties}{ceil}", lambda ties=ties: xc.max_pool_vjp(y, x, window, ties=ties, **kw)
+        _, places = xc.max_pool(x, window, return_indices=True, **kw)
+        yield f"max_pool_vjp indices{ceil}", lambda: xc.max_pool_vjp(y, x, window, indices=places, **kw)
+        if not {"stride", "dilation"} & kw.keys() and not ceil:  # no pixel is in two windows
+            size = x.shape[1:-1] if kw["layout"] == LAYOUTS[0] else x.shape[2:]
+            yield "max_unpool", lambda: xc.max_unpool(y, places, size, layout=kw["layout"])
     if "int" in kind:
         return
     for include in (True, False):
@@ -180,9 +199,9 @@ def digest(results: Any) -> str:
 
 
 def outcome(call: Call) -> str:
-    """The digest of a call, or what it refuses."""
+    """The digest of a call, or what it refuses; all digests of calls in a row where they differ."""
     try:
-        return digest(call())
+        return " ".join(sorted({digest(call()) for _ in range(PASSES)}))
     except (TypeError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
 
@@ -215,7 +234,7 @@ def calls(name: str, library: ModuleType, quick: bool) -> Iterator[tuple[str, Ca
     for layer in LAYERS[::3] if quick else LAYERS:
         for layout in LAYOUTS:
             for turn, dtype in enumerate(DTYPES[name]):
-                named = ALGORITHMS[1:] if not quick or dtype == "float32" else (ALGORITHMS[1:][turn % 5],)
+                named = ALGORITHMS[1:] if not quick or dtype == "float32" else (ALGORITHMS[1 + turn % 7],)
                 for algorithm in ("auto", *named):
                     for operation, call in convolutions(layer, layout, dtype, algorithm, library):
                         yield f"{name}|{layer.name}|{layout}|{dtype}|{algorithm}|{operation}", call

@@ -1,7 +1,7 @@
 """What functions of CuPy's cuDNN module, Chainer and TensorFlow compute, by their documentation, in plain loops.
 
-These libraries cannot be installed beside the others: Chainer ended with Python 3.8, ``cupy.cudnn`` with CuPy 13, and
-TensorFlow wants another NumPy. Nothing here uses xpconv.
+Chainer, which ended with Python 3.8, and ``cupy.cudnn``, which ended with CuPy 13, cannot be installed beside the
+others; TensorFlow can, but is large, so its rows are held against both. Nothing here uses xpconv.
 """
 
 import itertools

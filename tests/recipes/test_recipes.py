@@ -1,5 +1,6 @@
 """The recipes of the documents: in each row of their tables both sides give the same numbers."""
 
+import importlib
 import re
 import warnings
 from pathlib import Path
@@ -34,8 +35,21 @@ def host(result: Any) -> np.ndarray:
     "name", [pytest.param(name, marks=pytest.mark.needs(*needed)) for name, (needed, _, _) in PAGES.items()]
 )
 def test_both_sides_of_every_row(name: str) -> None:
+    compare(name, getattr(definitions, name.upper(), {}))
+
+
+@pytest.mark.needs("tensorflow")
+@pytest.mark.slow
+def test_both_sides_of_every_row_of_tensorflows_by_itself() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compare("tensorflow", {"tf": importlib.import_module("tensorflow")})
+
+
+def compare(name: str, theirs_by: dict[str, Any]) -> None:
+    """Run both sides of each row of a page; of the left one with what is given."""
     _, least, apart = PAGES[name]
-    names: dict[str, Any] = {"__name__": name, **getattr(definitions, name.upper(), {})}
+    names: dict[str, Any] = {"__name__": name, **theirs_by}
     rows = 0
     for part in PART.finditer((FOLDER / f"{name}.md").read_text(encoding="utf-8")):
         if part["code"]:
