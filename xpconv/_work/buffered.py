@@ -39,6 +39,7 @@ _PREDICATES = frozenset({"equal", "not_equal"})
 CROWDED = 1024  # bytes: planes a multiple of it apart meet in few places of a cache
 FEW = 16  # planes
 BESIDE = 512  # numbers that a bias is added to at once
+ROWS = 256  # pixels from which on it pays to lay the bias side by side
 
 
 def _by_planes(out: np.ndarray[Any, Any]) -> bool:
@@ -55,7 +56,9 @@ def _by_planes(out: np.ndarray[Any, Any]) -> bool:
 def _beside(out: np.ndarray[Any, Any], block: np.ndarray[Any, Any]) -> int:
     """Say how many pixels of a row a bias is added to at once, a divisor of the row: short rows are slow to add."""
     width, filters = out.shape[-2:]
-    if any(array.strides[-2:] != (filters * array.itemsize, array.itemsize) for array in (out, block)):
+    if out.size < ROWS * filters or any(
+        array.strides[-2:] != (filters * array.itemsize, array.itemsize) for array in (out, block)
+    ):
         return 1
     return max((m for m in range(1, min(BESIDE // filters, width) + 1) if width % m == 0), default=1)
 

@@ -29,8 +29,6 @@ from xpconv.algorithms.exact import product as multiply
 
 THIN = 4  # input channels in a group up to which a tap is multiplied element by element
 APART = 3  # times as long as charged take products of groups whose pixels lie apart (4 to 16 channels each)
-# flops of a tile of depthwise sums, of which there should be four: of the least ones, a good half of a millisecond
-PAYS = 8_000_000, 32_000_000
 FEW = 8  # output channels up to which all taps are multiplied with every pixel
 
 
@@ -208,8 +206,7 @@ def _is_few(geometry: Geometry) -> bool:
 def _depthwise_work(geometry: Geometry) -> Work:
     f = geometry.filters
     merged = neighbours(geometry.output[-1], f, geometry.taps) if geometry.stride[-1] == 1 else 1
-    pays = min(max(geometry.flops // 4, PAYS[0]), PAYS[1])
-    return Work(2 * f, 0, 4 * f, math.ceil(geometry.taps / merged), fused=geometry.taps * f, pays=pays)
+    return Work(2 * f, 0, 4 * f, math.ceil(geometry.taps / merged), fused=geometry.taps * f)
 
 
 def _sum_of_planes(work: Workspace, slab: Array, weight: Array, geometry: Geometry, output: Ints) -> Array:
