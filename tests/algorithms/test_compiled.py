@@ -18,11 +18,11 @@ from tests.definition import ORACLE
 from tests.memory import beside
 from xpconv import _options
 from xpconv._compiled import build
-from xpconv._convolution import straight
+from xpconv._convolution import bias_grad, straight
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.read import Windowing
-from xpconv.algorithms import compiled, dense
+from xpconv.algorithms import apart, compiled, dense
 from xpconv.algorithms.compiled import Compiled
 from xpconv.bounds import conv_input_grad_error_bound, conv_weight_grad_error_bound
 from xpconv.verify.catalogue import cases as catalogue
@@ -179,6 +179,140 @@ def test_vectors_of_windows_compiled(name: str, dtype: str) -> None:
         assert (found == wanted).all()
 
 
+# by the blocks of their filters, whole and half ones, the channels of a group, and what lies in a row
+APART = {
+    "eight to eight": Conv((7, 6), (3, 3), batch=2, channels=16, filters=16, groups=2, padding=1),
+    "sixteen to sixteen": Conv((5, 9), (3, 3), batch=2, channels=32, filters=32, groups=2, padding=1),
+    "nine to twelve": Conv((6, 5), (2, 3), channels=18, filters=24, groups=2, padding=(0, 2)),
+    "three to five": Conv((8, 7), (3, 3), batch=2, channels=9, filters=15, groups=3, padding=1, stride=2),
+    "one to twenty-five": Conv((5, 6), (3, 2), channels=2, filters=50, groups=2, padding=2, stride=(3, 2)),
+    "dilated": Conv((9, 8), (3, 2), channels=20, filters=14, groups=2, padding=3, dilation=(2, 3)),
+    "pointwise": Conv((5, 4), (1, 1), batch=2, channels=24, filters=48, groups=3),
+    "padding of whole windows": Conv((3, 4), (2, 2), channels=8, filters=16, groups=2, padding=3),
+    "1-d": Conv((13,), (4,), batch=2, channels=16, filters=18, groups=2, padding=2, stride=2),
+    "3-d": Conv((3, 4, 5), (2, 3, 2), channels=6, filters=20, groups=2, padding=1, stride=(2, 1, 1)),
+}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("name", APART)
+def test_groups_of_several_filters_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whole numbers, whose sums are exact in any order; in one band, and row by row."""
+    setup = APART[name]
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    assert kind(setup) == "apart"
+    wanted = passes(setup, a, "direct")
+    for limit in (apart.BAND, 0):
+        forget()
+        with monkeypatch.context() as patch:
+            patch.setattr(apart, "BAND", limit)
+            for mine, theirs in zip(passes(setup, a), wanted, strict=True):
+                assert np.abs(theirs).max() > 0
+                assert (mine == theirs).all()
+    forget()
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", APART)
+def test_groups_of_several_filters_compiled(name: str, dtype: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    a = {role: np.rint(array * 4).astype(dtype) for role, array in drawn(APART[name]).items()}
+    for found, wanted in zip(passes(APART[name], a), passes(APART[name], a, "direct"), strict=True):
+        assert (found == wanted).all()
+
+
+# three taps in a row: rows shorter than a window, all or none of the windows in the image, rows of taps by threes
+THREES = {
+    "same": Conv((5, 7), (3, 3), batch=2, channels=20, filters=20, groups=20, padding=1),
+    "valid": Conv((4, 6), (3, 3), channels=16, filters=16, groups=16),
+    "wide padding": Conv((3, 4), (3, 3), channels=16, filters=16, groups=16, padding=3),
+    "short": Conv((2, 1), (2, 3), batch=2, channels=17, filters=17, groups=17, padding=1),
+    "two columns": Conv((6, 2), (4, 3), channels=16, filters=16, groups=16, padding=(2, 2)),
+    "stride": Conv((7, 8), (3, 3), batch=2, channels=24, filters=24, groups=24, padding=1, stride=2),
+    "long stride": Conv((9, 11), (2, 3), channels=16, filters=16, groups=16, padding=2, stride=(3, 4)),
+    "dilated": Conv((8, 9), (3, 3), channels=19, filters=19, groups=19, padding=(3, 2), stride=(2, 3), dilation=(2, 2)),
+    "1-d": Conv((9,), (3,), batch=2, channels=16, filters=16, groups=16, padding=1),
+    "3-d": Conv((3, 4, 5), (2, 3, 3), channels=16, filters=16, groups=16, padding=1),
+}
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize("name", THREES)
+def test_three_taps_in_a_row_as_plain_python(name: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    setup = THREES[name]
+    a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
+    assert kind(setup) == "depthwise"
+    for found, wanted in zip(passes(setup, a), passes(setup, a, "direct"), strict=True):
+        assert np.abs(wanted).max() > 0
+        assert (found == wanted).all()
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", THREES)
+def test_three_taps_in_a_row_compiled(name: str, dtype: str) -> None:
+    """On whole numbers, whose sums are exact in any order."""
+    a = {role: np.rint(array * 4).astype(dtype) for role, array in drawn(THREES[name]).items()}
+    for found, wanted in zip(passes(THREES[name], a), passes(THREES[name], a, "direct"), strict=True):
+        assert (found == wanted).all()
+
+
+# one tile and many, in which pixels lie side by side and some are left, and filters that are no multiple of a vector
+BIASES = {
+    "side by side": Conv((9, 7), (1, 1), batch=3, channels=24, filters=24, groups=24),
+    "a row a pixel": Conv((5, 6), (1, 2), channels=520, filters=520, groups=520),
+    "nine filters": Conv((11, 4), (2, 1), batch=2, channels=3, filters=9, padding=1),
+    "a pixel": Conv((1, 1), (1, 1), channels=3, filters=16),
+}
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a bias be summed in short stretches of small tiles."""
+    with monkeypatch.context() as patch:
+        patch.setattr(bias_grad, "STRETCH", 3)
+        patch.setattr(bias_grad, "TILE", 400)
+        bias_grad._tree.cache_clear(), bias_grad.in_loops.cache_clear()
+        yield
+    bias_grad._tree.cache_clear(), bias_grad.in_loops.cache_clear()
+
+
+def sums_the_bias_as_numpy_does(setup: Conv, dtype: str) -> None:
+    a = {role: np.random.default_rng(3).standard_normal(setup.shape(role)).astype(dtype) for role in ("x", "w", "dz")}
+    given = a["dz"], a["x"], a["w"]
+    mine, other = (xc.conv_vjp(*given, algorithm=name, **setup.options())[2] for name in ("compiled", "direct"))
+    assert (mine == other).all()
+
+
+@pytest.mark.usefixtures("plain", "short")
+@pytest.mark.parametrize("name", BIASES)
+def test_a_bias_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    monkeypatch.setattr(
+        straight, "of_bias", lambda *given, of_bias=straight.of_bias: taken.append(1) or of_bias(*given)
+    )
+    sums_the_bias_as_numpy_does(BIASES[name], "float32")
+    assert taken
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", BIASES)
+def test_a_bias_compiled(name: str, dtype: str) -> None:
+    sums_the_bias_as_numpy_does(BIASES[name], dtype)
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize("filters", [24, 520])
+def test_a_bias_of_many_pixels(filters: int) -> None:
+    sums_the_bias_as_numpy_does(
+        Conv((97, 53), (1, 1), batch=6, channels=filters, filters=filters, groups=filters), "float32"
+    )
+
+
 # by where their windows lie: windows that are no multiple of what is taken together, one, two and more than four of
 # them left; sums of several goes; blocks of 16, 8 and less filters; piece by piece
 DENSE = {
@@ -186,7 +320,7 @@ DENSE = {
     "laid out": Conv((3, 4), (3, 3), channels=16, filters=35, padding=1),
     "a row in two goes": Conv((2, 3), (2, 2), channels=150, filters=16, padding=(0, 1)),
     "pixels in two goes": Conv((3, 3), (1, 1), channels=300, filters=40),
-    "a stride in groups": Conv((5, 7), (2, 2), channels=32, filters=36, groups=2, stride=(2, 1)),
+    "a stride in groups": Conv((4, 5), (2, 2), channels=132, filters=36, groups=2, stride=(2, 1)),
     "dilated": Conv((5, 6), (2, 3), channels=16, filters=17, padding=2, dilation=(2, 1)),
     "1-d": Conv((11,), (3,), batch=2, channels=17, filters=16, padding=1),
     "3-d": Conv((2, 3, 3), (2, 2, 2), channels=16, filters=16, padding=(1, 0, 1)),
@@ -524,4 +658,5 @@ def test_the_catalogue_has_every_kind_of_loops() -> None:
         "groups",
         "filters",
         "dense",
+        "apart",
     }

@@ -41,8 +41,11 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "windows gradient": ("windows_gradient", "weight_grad", "5r 5r 5w 1i 1w"),
     "groups": ("groups", "forward", "5r 5r 1r 5a 1i 1w"),
     "groups gradient": ("groups", "weight_grad", "5r 5r 5w 1i 1w"),
+    "apart": ("apart", "forward", "5r 5r 1r 5a 1i 1w"),
+    "apart gradient": ("apart", "weight_grad", "5r 5r 5w 1i 1w"),
     "filters": ("filters", "forward", "5r 5r 1r 5a 1i 1w"),
     "filters gradient": ("filters", "weight_grad", "5r 5r 5w 1i 1w"),
+    "pixels": ("pixel_sums", "total", "2r 1w 1w i i"),
     "dense": ("dense", "forward", "5r 5r 1r 5a 1i 1w"),
     "tiles": ("tiles", "forward", "4r 4r,4w 1r 4a 1i 1r 1w"),
     "tiles gradient": ("tiles", "weight_grad", "4r 4r 3w 1i 1r 1w"),
@@ -70,7 +73,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
 }
 
 _WITH_PARTS = (  # modules with functions that loops call
-    *("rows", "dense", "tiles", "windows", "windows_gradient"),
+    *("rows", "pixel_sums", "threes", "dense", "apart", "tiles", "windows", "windows_gradient"),
     *("averages", "boxes", "ties", "maxima", "maxima_gradient", "norms"),
 )
 

@@ -16,10 +16,13 @@ import numpy as np
 
 from xpconv._compiled.lanes import LANES, add, flat, fma, load, prefetch, store, zeros
 from xpconv._compiled.rows import BLOCK, TOGETHER, list_rows
+from xpconv._compiled.threes import WIDE, weight_grad_of_threes
 
 Array = Any
 
-FAR = 24 << 20  # bytes of images that no cache holds, from which on pixels of the next windows are asked for beforehand
+# bytes of images from which on what the next windows read of rows that are new, and where they write, is asked for
+# beforehand, since the second cache holds little of that; and at a stride what they read of all rows, as no cache does
+NEAR, FAR = 2 << 20, 24 << 20
 
 
 def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -> None:
@@ -33,7 +36,7 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
     height, window = z.strides[2] // z.itemsize, z.strides[3] // z.itemsize
     beside, apart = gap * channels, step * channels  # from tap to tap, from window to window
     shared = wide == 3 and step == 1 and gap == 1
-    far = step > 1 and x.size * x.itemsize >= FAR
+    near, far = x.size * x.itemsize >= NEAR, step > 1 and x.size * x.itemsize >= FAR
     for line in range(images * planes):
         n, p = line // planes, line % planes
         for i in range(rows):
@@ -66,9 +69,12 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                         store(sums, target + LANES, q0)
                         continue
                     p1, p2, p3, q1, q2, q3 = p0, p0, p0, q0, q0, q0
+                    if near:
+                        for m in range(TOGETHER, 2 * TOGETHER):
+                            prefetch(sums, target + m * window)
                     for e in range(many):
                         at, tap = lines[e] + start * channels + c, taps[e] * channels + c
-                        if far:
+                        if far or (near and e + place[5] >= many):
                             for m in range(TOGETHER * step, 2 * TOGETHER * step):
                                 prefetch(pixels, at + m * channels)
                         if shared:
@@ -134,10 +140,12 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
     lead, step, gap = place[7], place[8], place[9]
     lines, taps = np.empty(deep * high, np.intp), np.empty(deep * high, np.intp)
     beside, apart, zero = gap * channels, step * channels, zeros(sums)
-    shared = wide == 3 and step == 1 and gap == 1
     far = step > 1 and x.size * x.itemsize >= FAR
     for c in range(sums.size):
         sums[c] = 0
+    if wide == WIDE:  # a row of windows at a time for eight channels, which is better still
+        weight_grad_of_threes(x, g, w, place)
+        return
     for line in range(images * planes):
         n, p = line // planes, line % planes
         for i in range(rows):
@@ -172,28 +180,6 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
                         if far and k % BLOCK == 0:
                             for m in range(TOGETHER * step, 2 * TOGETHER * step):
                                 prefetch(pixels, at + m * channels)
-                        if shared:
-                            x1, x2 = load(pixels, at + beside), load(pixels, at + 2 * beside)
-                            p0 = zero
-                            if begin == 0:
-                                p0 = fma(load(pixels, at), g0, p0)
-                            p0, p1, p2 = fma(x1, g1, p0), fma(x1, g0, zero), fma(x2, g0, zero)
-                            p0, p1 = fma(x2, g2, p0), fma(x2, g1, p1)
-                            if last == 3:
-                                x3, x4 = load(pixels, at + 3 * beside), load(pixels, at + 4 * beside)
-                                p0, p1, p2 = fma(x3, g3, p0), fma(x3, g2, p1), fma(x3, g1, p2)
-                                p1, p2 = fma(x4, g3, p1), fma(x4, g2, p2)
-                                if end == 3:
-                                    p2 = fma(load(pixels, at + 5 * beside), g3, p2)
-                            else:
-                                x3 = load(pixels, at + 3 * beside)
-                                p1, p2 = fma(x3, g2, p1), fma(x3, g1, p2)
-                                if end == 3:
-                                    p2 = fma(load(pixels, at + 4 * beside), g2, p2)
-                            store(sums, tap, add(load(sums, tap), p0))
-                            store(sums, tap + size, add(load(sums, tap + size), p1))
-                            store(sums, tap + 2 * size, add(load(sums, tap + 2 * size), p2))
-                            continue
                         for t in range(wide):
                             p0 = fma(load(pixels, at + apart), g1, zero)
                             if t >= begin:

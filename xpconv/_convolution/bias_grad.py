@@ -52,8 +52,7 @@ def bias_grad(call: Call, dz: Array, shape: Ints) -> Array:
     jobs = Jobs(compute, tree.tiles)
     threads = max(1, min(call.options.threads, call.options.max_workspace // SHARE))
     found = run([jobs], call.space, call.arithmetic, threads, positions * filters, collect=True, blas=False)
-    while len(found) > 1:
-        found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
+    found = pairs(found)
     return fresh(xp, found[0]) if positions == 1 else found[0]  # a single pixel is a view of dz
 
 
@@ -84,6 +83,46 @@ def _note(call: Call, tree: _Tree, notes: Notes, arrays: list[Array]) -> Array |
 
     notes.run([Jobs(compute, tree.tiles)], call.space, call.arithmetic, 1, dz.size, blas=False)
     return target
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The same sums by loops (`_compiled.pixel_sums`), of pixels that lie in a row."""
+
+    tiles: tuple[Region, ...]
+    together: tuple[int, ...]  # pixels side by side, tile by tile
+    stretch: int
+    room: int  # numbers of work memory
+
+
+@lru_cache(maxsize=1024)
+def in_loops(shape: Ints, filters: int, traits: Traits) -> Sums:
+    """Describe the sums to the loops."""
+    tiles, room, every = tuple(_tree(shape, filters, traits).tiles), 0, []
+    for region in tiles:
+        count = math.prod(stop - start for start, stop in region)
+        together = min(max(WIDE // filters, 1), count)
+        rest = count % together
+        side = together * (1 + _summed(count // together))  # in pixels: of all side by side, of those, of the rest
+        room = max(room, filters * max(side, together + 1 + _summed(together), together + 2 + _summed(rest)))
+        every.append(together)
+    return Sums(tiles, tuple(every), STRETCH, room)
+
+
+def pairs(found: list[Array]) -> list[Array]:
+    """Add tiles two by two, until there is one."""
+    while len(found) > 1:
+        found = [a + b for a, b in zip(found[::2], found[1::2], strict=False)] + found[len(found) // 2 * 2 :]
+    return found
+
+
+def _summed(rows: int) -> int:
+    """Count the sums of stretches, on all levels, which loops keep even where all rows are one."""
+    found = count = -(-rows // STRETCH)
+    while count > 1:
+        count = -(-count // STRETCH)
+        found += count
+    return found
 
 
 def additions(shape: Ints, filters: int, traits: Traits) -> int:

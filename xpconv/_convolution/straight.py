@@ -16,14 +16,17 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array, DType
 from xpconv._compiled import build
+from xpconv._compiled.lanes import LANES
 from xpconv._compiled.rows import BLOCK
 from xpconv._convolution import strips
+from xpconv._convolution.bias_grad import in_loops, pairs
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import prepared, swapped
 from xpconv._engine.jobs import Jobs
 from xpconv._engine.results import Result, Written
 from xpconv._plan.input_grad import GradientPlan
 from xpconv._plan.record import Plan
+from xpconv._shapes.cuts import slices
 from xpconv._shapes.geometry import Geometry
 from xpconv._work import threads
 from xpconv._work.memory import Held
@@ -224,11 +227,34 @@ def of_weight(call: Call, plan: Plan, x: Array, dz: Array, held: Held) -> Gradie
     return Gradient(job, len(stretches), room + size, shared, plan.workers, result)
 
 
+def of_bias(call: Call, dz: Array, workers: int, held: Held) -> Gradient | None:
+    """Set up the gradient of the bias, with the sums and the bits of `bias_grad`: a job sums over a tile."""
+    dtype, filters = np.dtype(call.arithmetic.sums), dz.shape[-1]
+    if not plain(dz, dtype):
+        return None
+    sums, loops = in_loops(dz.shape[:-1], filters, call.traits), build.get("pixels", build.NAMES[dtype])
+    found = held.empty((len(sums.tiles), filters), dtype)
+
+    def job(number: int, own: Array) -> None:
+        pixels = dz[slices(sums.tiles[number])].reshape(-1, filters)
+        loops(pixels, found[number], own, sums.together[number], sums.stretch)
+
+    def result() -> Array:
+        return pairs([part.copy() for part in found])[0]
+
+    return Gradient(job, len(sums.tiles), sums.room, found.nbytes, workers, result)
+
+
 def gradients(call: Call, plans: tuple[GradientPlan, Plan], dz: Array, x: Array, w: Array) -> list[Array] | None:
-    """Give dx and dw, whose plans are served, in one run of the threads; None where an array is not plain."""
+    """Give dx, dw and db, of plans that are served, in one run of the threads; None where an array is not plain.
+
+    With less than a vector of filters NumPy may add in another order than row by row, so db is left to `bias_grad`.
+    """
     images, weight = plans
     with Held() as held:
         every = [of_images(call, images, dz, w, None, held), of_weight(call, weight, x, dz, held)]
+        if dz.shape[-1] >= LANES and dz.size:
+            every.append(of_bias(call, dz, weight.workers, held))
         return together(call, call.room, every, held)
 
 

@@ -328,7 +328,8 @@ def conv_vjp(
     if straight.serves_images(call, plans[0]) and straight.serves(call, plans[1]):
         found = straight.gradients(call, plans, dz, x, w)
         if found is not None:
-            return call.give(found[0]), call.give_kernel(found[1]), gradient_of_bias(call, dz)
+            db = call.give_bias(found[2]) if len(found) > 2 else gradient_of_bias(call, dz)
+            return call.give(found[0]), call.give_kernel(found[1]), db
     dx, dw = _input_grad(call, plans[0], dz, w), _weight_grad(call, plans[1], dz, x)
     return dx, dw, gradient_of_bias(call, dz)
 

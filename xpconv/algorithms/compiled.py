@@ -2,8 +2,9 @@
 
 Channels that are convolved alone are taken as vectors that meet vectors of weights, where they lie in the images. Other
 groups of few filters are taken so as well, many filters as vectors that meet one number of a pixel: for these a tile's
-rows are laid out in a ring of a few rows, or where there are many channels, read where they lie, if there is no padding
-(`dense`). No padded copy is made. The bias is laid down first, and what is summed is added to it in a fixed order.
+rows are laid out in a ring of a few rows, those of groups group by group (`apart`), or where there are many channels,
+read where they lie, if there is no padding (`dense`). No padded copy is made. The bias is laid down first, and what is
+summed is added to it in a fixed order.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from xpconv._compiled.rows import BLOCK, TOGETHER
 from xpconv._shapes.cuts import Tiles, sizes, slices
 from xpconv._shapes.geometry import Geometry, Ints
 from xpconv._work.workspace import Workspace
-from xpconv.algorithms import dense, windows
+from xpconv.algorithms import apart, dense, windows
 from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work
 from xpconv.algorithms.pieces import (
@@ -66,7 +67,8 @@ class Compiled(Algorithm):
 
     def crowds(self, geometry: Geometry, gradient: bool = False) -> bool:
         """Say whether there are too many sums at once for float64."""
-        return _kind(geometry, gradient) == "dense"
+        kind, fan = _kind(geometry, gradient), geometry.channels // geometry.groups
+        return kind == "dense" or (kind == "apart" and not gradient and fan >= MANY_CHANNELS)
 
     def forward_work(self, geometry: Geometry) -> Work:
         """Multiply and add vector by vector; lay rows out; read and write once."""
@@ -90,13 +92,14 @@ class Compiled(Algorithm):
             fused = windows.fused(geometry, gradient)
         elif kind == "dense":
             fused = dense.fused(geometry)
+        elif kind == "apart":
+            fused = apart.fused(geometry)
         else:
             own = f // geometry.groups
             half = geometry.groups * geometry.products * LANES if 0 < own % BLOCK <= LANES else 0
             short = geometry.products / (geometry.products + SHORT)
             begun = 0.75 * BEGUN * blocks + ODD * geometry.groups * (own % LANES)
             fused = FILTERS * (size - half) * short + LAID_OUT * c * pixels + begun
-            fused *= APART if geometry.groups > 1 else 1
         return Work(
             elements=max(f, BLOCK),
             multiply_adds=0,
@@ -246,9 +249,8 @@ class Compiled(Algorithm):
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', with the zeros behind the
 # last filter, or of pixels that are read for each; as laying out a number; as what is done once for a window and a
 # block of filters; as a result that is written alone. Of what the plan charges matrix products too little for, as much
-# is taken off here: so many products more they seem to sum, and those of groups, whose matrices lie apart, take twice
-# the time
-GROUPS, FILTERS, SINGLE, LAID_OUT, BEGUN, ODD, SHORT, APART = 0.19, 0.15, 0.32, 0.9, 20.0, 4.0, 10, 0.5
+# is taken off here: so many products more they seem to sum
+GROUPS, FILTERS, SINGLE, LAID_OUT, BEGUN, ODD, SHORT = 0.19, 0.15, 0.32, 0.9, 20.0, 4.0, 10
 
 
 def _parts(geometry: Geometry, name: str) -> tuple[int, int]:
@@ -265,6 +267,8 @@ def _kind(geometry: Geometry, gradient: bool = False) -> str:
         return "depthwise"
     if geometry.groups > 1 and geometry.filters // geometry.groups < MANY:
         return "groups"
+    if apart.takes(geometry, gradient):
+        return "apart"
     if gradient or geometry.channels // geometry.groups < MANY_CHANNELS:
         return "windows" if windows.takes(geometry, gradient) else "filters"
     few = geometry.filters < LANES and windows.serves(geometry)
@@ -319,7 +323,7 @@ def _layout(
     kind, pixels = _kind(geometry, gradient), math.prod(output)
     flat = (
         solid
-        and kind != "dense"  # whose windows are counted through all rows anyway
+        and kind not in ("dense", "apart")  # whose windows are counted through all rows anyway
         and _pointwise(geometry)
         and output[1:] == geometry.output[1:]
         and pixels * geometry.channels * itemsize <= FLAT
@@ -344,6 +348,8 @@ def _layout(
         laid = any(map(any, geometry.padding)) or dense.goes_beyond(geometry, leads, output)
         chunk, rows, ring = dense.tile(geometry, output, itemsize, laid)
         before, more = dense.room(0), (rows, 0, dense.blocks_of(geometry))
+    elif kind == "apart":
+        (chunk, ring), before = apart.band(geometry, output, itemsize, gradient), 0
     elif kind == "filters":
         across = (-(-columns // EDGE) * EDGE - 1) * strides[2] + tail + 1
         ring, before = lines * across * geometry.channels, BLOCK + SIDE
