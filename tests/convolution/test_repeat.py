@@ -18,7 +18,7 @@ import xpconv as xc
 from tests import cases
 from xpconv._arrays.call import Call
 from xpconv._convolution import tile
-from xpconv._convolution.repeat import COUNT, TOGETHER, repeats
+from xpconv._engine.repeat import COUNT, TOGETHER, repeats
 from xpconv._plan.choose import choose
 from xpconv._shapes import read
 from xpconv._shapes.read import Windowing
@@ -243,7 +243,7 @@ def test_warnings_and_errors_stay_the_callers() -> None:
 def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
     script = (
         "import os, signal, numpy as np, xpconv as xc\n"
-        "from xpconv._convolution.repeat import repeats\n"
+        "from xpconv._engine.repeat import repeats\n"
         "repeats._lock.acquire()\n"
         "child = os.fork()\n"
         "if not child:\n"

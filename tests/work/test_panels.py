@@ -12,7 +12,7 @@ from tests.memory import beside
 from xpconv import bounds
 from xpconv._arrays import call
 from xpconv._convolution import weight
-from xpconv._convolution.repeat import repeats
+from xpconv._engine.repeat import repeats
 from xpconv._plan import choose as _plan
 from xpconv._plan import input_grad as _gradient_plan
 from xpconv._work import panels as _panels

@@ -12,9 +12,9 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast
 from xpconv._arrays.types import Array, DType, Namespace, Traits
 from xpconv._arrays.views import fresh, plain
-from xpconv._convolution.repeat import repeats
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._shapes.cuts import Tiles, block, slices
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace

@@ -7,12 +7,13 @@ from dataclasses import replace
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
 from xpconv._convolution import straight
-from xpconv._convolution.repeat import repeats, serves, weight_of
+from xpconv._convolution.repeat import serves, weight_of
 from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import beside
 from xpconv._engine.jobs import run
 from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result, Written
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, filter_blocks

@@ -12,13 +12,14 @@ from xpconv._arrays.dtypes import cast, itemsize, native
 from xpconv._arrays.types import Array
 from xpconv._convolution import col2im, straight
 from xpconv._convolution.correlate import blocks
-from xpconv._convolution.repeat import repeats, serves, weight_of
+from xpconv._convolution.repeat import serves, weight_of
 from xpconv._convolution.straight import jobs_for, multiplies
 from xpconv._convolution.tile import Task, correlate_jobs
 from xpconv._convolution.weight import adjoint, beside, side_by_side
 from xpconv._engine.fold import add_strip
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result, Written
 from xpconv._plan.input_grad import GradientPlan, batches, strip_elements, strips
 from xpconv._plan.record import Plan

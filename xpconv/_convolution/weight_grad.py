@@ -14,10 +14,11 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import cast, itemsize
 from xpconv._arrays.types import Array
 from xpconv._convolution import straight
-from xpconv._convolution.repeat import repeats, whole
+from xpconv._convolution.repeat import whole
 from xpconv._convolution.weight import algorithm_of, beside, factors_of
 from xpconv._engine.jobs import Jobs, run
 from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.slab import inside, slab
 from xpconv._plan.record import Plan
 from xpconv._shapes.cuts import Cut, Tiles, channel_blocks, intervals, sizes, slices

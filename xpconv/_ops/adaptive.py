@@ -8,9 +8,13 @@ from xpconv._arrays.call import Call
 from xpconv._arrays.space import is_chunked
 from xpconv._chunks.blocks import by_blocks
 from xpconv._ops.pooled import begin, check_divisible, check_order, give_maxima, images_of_indices, is_shape
+from xpconv._plan.once import once
 from xpconv._pooling import averages, maxima
+from xpconv._pooling.plan import Plan, ready
 from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
+from xpconv._shapes.errors import freeze, whole_shape
+from xpconv._shapes.geometry import Ints
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.layout import in_layout
 from xpconv._shapes.options import Layout, Size
@@ -18,13 +22,18 @@ from xpconv._shapes.options import Layout, Size
 Array = Any
 
 
-def _windows(call: Call, x: Array, output_shape: Size, dy: Array | None = None) -> Windows:
-    """Read the shapes."""
-    shape, named = (x, "x") if is_shape(x) else (x.shape, "x.shape")
-    windows = Windows.parts(*read.adaptive(call.name, shape, output_shape, call.layout, named))
+def _planned(call: Call, x: Array, output_shape: Size, dy: Array | None = None) -> Plan:
+    """Read the shapes, once for all calls that are alike."""
+    shape = ("x", whole_shape(call.name, "x", x)) if is_shape(x) else ("x.shape", x.shape)
+    return once(call, _plan, shape, freeze(output_shape), None if dy is None else dy.shape, ready(call))
+
+
+def _plan(call: Call, shape: tuple[str, Ints], output_shape: Any, dy: Ints | None, kernels: int) -> Plan:
+    """Check the shapes of a pooling, that of the images after its name, and plan it; with so many `kernels` ready."""
+    windows = Windows.parts(*read.adaptive(call.name, shape[1], output_shape, call.layout, shape[0]))
     if dy is not None:
-        read.whole(call.name, "dy", dy.shape, in_layout(windows.output_shape, call.layout), "the output")
-    return windows
+        read.whole(call.name, "dy", dy, in_layout(windows.output_shape, call.layout), "the output")
+    return Plan.of(call, windows)
 
 
 @keywords
@@ -71,7 +80,7 @@ def adaptive_avg_pool(x: Array, output_shape: Size, *, layout: Layout = "channel
     name = "adaptive_avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
-    return call.give(averages.avg_pool(call, _windows(call, x, output_shape), call.images(x)))
+    return call.give(averages.avg_pool_again(call, _planned(call, x, output_shape), call.images(x)))
 
 
 @keywords
@@ -113,7 +122,7 @@ def adaptive_avg_pool_vjp(dy: Array, x: Array, output_shape: Size, *, layout: La
     name = "adaptive_avg_pool_vjp"
     call = Call.of(name, x=x, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
-    return call.give(averages.avg_pool_vjp(call, _windows(call, x, output_shape, dy), call.images(dy)))
+    return call.give(averages.avg_pool_vjp_again(call, _planned(call, x, output_shape, dy), call.images(dy)))
 
 
 @keywords
@@ -166,10 +175,12 @@ def adaptive_max_pool(
     if is_chunked(x):
         return by_blocks(adaptive_max_pool, locals())
     name = "adaptive_max_pool"
-    call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
+    call = Call.of(name, x=x, layout=layout)
     check_order(call, x.dtype)
-    windows = _windows(call, x, output_shape)
-    return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
+    plan, call = _planned(call, x, output_shape), call.in_dtype(x.dtype)
+    if return_indices:
+        return give_maxima(call, maxima.max_pool(call, plan.windows, call.images(x), indices=True))
+    return call.give(maxima.max_pool_again(call, plan, call.images(x)))
 
 
 @keywords
@@ -221,7 +232,9 @@ def adaptive_max_pool_vjp(
         return by_blocks(adaptive_max_pool_vjp, locals())
     name = "adaptive_max_pool_vjp"
     call = begin(name, layout, dy, x, indices)
-    windows = _windows(call, x, output_shape, dy)
+    plan = _planned(call, x, output_shape, dy)
     if indices is not None:
-        return call.give(maxima.max_pool_vjp_at(call, windows, call.images(dy), images_of_indices(call, indices, dy)))
-    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), call.in_dtype(x.dtype).images(x)))
+        places = images_of_indices(call, indices, dy)
+        return call.give(maxima.max_pool_vjp_at(call, plan.windows, call.images(dy), places))
+    pixels = call.in_dtype(x.dtype).images(x)
+    return call.give(maxima.max_pool_vjp_again(call, plan, call.images(dy), pixels, "first"))

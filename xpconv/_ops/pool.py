@@ -16,9 +16,13 @@ from xpconv._ops.pooled import (
     images_of_indices,
     is_shape,
 )
+from xpconv._plan.once import once
 from xpconv._pooling import averages, maxima
+from xpconv._pooling.plan import Plan, ready
 from xpconv._pooling.windows import Windows
 from xpconv._shapes import read
+from xpconv._shapes.errors import freeze, whole_shape
+from xpconv._shapes.geometry import Ints
 from xpconv._shapes.keywords import keywords
 from xpconv._shapes.options import Layout, Padding, Size, Ties
 from xpconv._shapes.read import Windowing
@@ -98,11 +102,13 @@ def max_pool(
     if is_chunked(x):
         return by_blocks(max_pool, locals())
     name = "max_pool"
-    call = Call.of(name, x=x, layout=layout).in_dtype(x.dtype)
+    call = Call.of(name, x=x, layout=layout)
     check_order(call, x.dtype)
-    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
-    windows = Windows.of(read.pool(name, x.shape, window, asked))
-    return give_maxima(call, maxima.max_pool(call, windows, call.images(x), bool(return_indices)))
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode).frozen()
+    plan, call = once(call, _plan, x.shape, freeze(window), asked, True, ready(call)), call.in_dtype(x.dtype)
+    if return_indices:
+        return give_maxima(call, maxima.max_pool(call, plan.windows, call.images(x), indices=True))
+    return call.give(maxima.max_pool_again(call, plan, call.images(x)))
 
 
 @keywords
@@ -172,16 +178,14 @@ def max_pool_vjp(
     name = "max_pool_vjp"
     call = begin(name, layout, dy, x, indices)
     check_ties(call, dy.dtype, ties)
-    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
-    shape, named = (x, "x") if is_shape(x) else (x.shape, "x.shape")
-    geometry = read.pool(name, shape, window, asked, named)
-    read.gradient(name, "dy", dy.shape, geometry, layout)
-    windows = Windows.of(geometry)
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode).frozen()
+    shape = ("x", whole_shape(name, "x", x)) if is_shape(x) else ("x.shape", x.shape)
+    plan = once(call, _plan_gradient, shape, dy.shape, freeze(window), asked, True, ready(call))
     if indices is not None:
         places = images_of_indices(call, indices, dy, ties)
-        return call.give(maxima.max_pool_vjp_at(call, windows, call.images(dy), places))
+        return call.give(maxima.max_pool_vjp_at(call, plan.windows, call.images(dy), places))
     pixels = call.in_dtype(x.dtype).images(x)
-    return call.give(maxima.max_pool_vjp(call, windows, call.images(dy), pixels, ties=ties))
+    return call.give(maxima.max_pool_vjp_again(call, plan, call.images(dy), pixels, ties))
 
 
 def apart_max_pool_vjp(dy: Array, x: Array, window: Size, stride: Size, dtype: Any = None) -> Array:
@@ -276,9 +280,9 @@ def avg_pool(
     name = "avg_pool"
     call = Call.of(name, x=x, layout=layout)
     check_divisible(call, "x", x.dtype)
-    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
-    windows = Windows.of(read.pool(name, x.shape, window, asked))
-    return call.give(averages.avg_pool(call, windows, call.images(x), bool(count_include_pad)))
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode).frozen()
+    plan = once(call, _plan, x.shape, freeze(window), asked, bool(count_include_pad), ready(call))
+    return call.give(averages.avg_pool_again(call, plan, call.images(x)))
 
 
 @keywords
@@ -332,8 +336,21 @@ def avg_pool_vjp(
     name = "avg_pool_vjp"
     call = Call.of(name, dy=dy, layout=layout)
     check_divisible(call, "dy", dy.dtype)
-    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode)
-    geometry = read.pool(name, input_shape, window, asked, "input_shape")
-    read.gradient(name, "dy", dy.shape, geometry, layout)
-    windows = Windows.of(geometry)
-    return call.give(averages.avg_pool_vjp(call, windows, call.images(dy), bool(count_include_pad)))
+    asked = Windowing(stride, padding, dilation, layout=layout, ceil_mode=ceil_mode).frozen()
+    shape = "input_shape", whole_shape(name, "input_shape", input_shape)
+    plan = once(call, _plan_gradient, shape, dy.shape, freeze(window), asked, bool(count_include_pad), ready(call))
+    return call.give(averages.avg_pool_vjp_again(call, plan, call.images(dy)))
+
+
+def _plan(call: Call, shape: Ints, window: Any, asked: Windowing, padded: bool, kernels: int) -> Plan:
+    """Check the shapes and options of a pooling, and plan it; with so many `kernels` ready."""
+    return Plan.of(call, Windows.of(read.pool(call.name, shape, window, asked)), padded)
+
+
+def _plan_gradient(
+    call: Call, shape: tuple[str, Ints], dy: Ints, window: Any, asked: Windowing, padded: bool, kernels: int
+) -> Plan:
+    """Check the shapes and options of a gradient, the name and the value of the images' among them, and plan it."""
+    geometry = read.pool(call.name, shape[1], window, asked, shape[0])
+    read.gradient(call.name, "dy", dy, geometry, call.layout)
+    return Plan.of(call, Windows.of(geometry), padded)

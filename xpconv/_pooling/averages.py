@@ -11,11 +11,14 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
+from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result
 from xpconv._pooling import compiled_spans, portable
 from xpconv._pooling.compiled import images_each, threads_for
 from xpconv._pooling.compiled_averages import Averages
 from xpconv._pooling.compiled_forward import AVERAGES, Forward
+from xpconv._pooling.plan import Plan
 from xpconv._pooling.reduce import Rule, divisor, pixels_of, reduced
 from xpconv._pooling.spread import spread_sum
 from xpconv._pooling.sweep import Footprint, cut, images_apart, reducing, sweep
@@ -38,6 +41,18 @@ def avg_pool(call: Call, windows: Windows, x: Array, padded: bool = True) -> Arr
         return [total / portable.divisor(work, windows, region, padded)]
 
     return portable.over_output(call, windows, tile, [Result.of(call, windows.output_shape)], 4)[0]
+
+
+def avg_pool_again(call: Call, plan: Plan, x: Array) -> Array:
+    """(N, *I, C) -> (N, *O, C): the means, in the calls of loops that are kept."""
+    found = repeats.perform(_note, call, plan, [x]) if plan.noted else None
+    return avg_pool(call, plan.windows, x, plan.padded) if found is None else found
+
+
+def avg_pool_vjp_again(call: Call, plan: Plan, dy: Array) -> Array:
+    """(N, *O, C) -> (N, *I, C): the gradient of the images, in the calls of loops that are kept."""
+    found = repeats.perform(_note_gradient, call, plan, [dy]) if plan.noted else None
+    return avg_pool_vjp(call, plan.windows, dy, plan.padded) if found is None else found
 
 
 def avg_pool_vjp(call: Call, windows: Windows, dy: Array, padded: bool = True) -> Array:
@@ -86,9 +101,28 @@ def _on_numpy(call: Call, windows: Windows, x: Array, padded: bool) -> Array:
     return y
 
 
-def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) -> Array:
+def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note the means in loops."""
+    found: Array = call.space.empty(plan.windows.output_shape, call.arithmetic.result, call.layout)
+    notes.know(found)
+    windows, (pixels, target) = images_apart(call, plan.windows, arrays[0], found)
+    loops = Forward.of(AVERAGES, call, windows, pixels, target)
+    if loops is None:
+        return None
+    loops.means(call, pixels, target, plan.padded, notes)
+    return found
+
+
+def _note_gradient(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note the gradient in loops."""
+    return _gradient_on_numpy(call, plan.windows, arrays[0], plan.padded, notes)
+
+
+def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool, notes: Notes | None = None) -> Array:
     sums, absolute = np.dtype(call.arithmetic.sums), call.measures
     dx: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
+    if notes is not None:
+        notes.know(dx)
     if not windows.batch:
         return dx
     windows, (grads, target) = images_apart(call, windows, dy, dx)
@@ -110,11 +144,13 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
         box, readers = part.box(region), part.within(part.readers(region))
         out = target[(*slices(box)[:-1], own)]
         if any(low >= high for low, high in readers):
-            out.fill(0)
+            work.do(np.copyto, out, 0)
             return
         if loops is not None and loops.serves(readers, box):
             loops.gradient(work, readers, box, grads, target)
             return
+        if notes is not None:
+            notes.complete = False
         gradient = grads[(*slices(readers)[:-1], own)]
         shares = work.buffer("shares", gradient.shape, sums)
         if absolute:
@@ -124,5 +160,5 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool) ->
         if total is not out:
             np.copyto(out, total, casting="same_kind")
 
-    sweep(call, windows, cuts, step, 1)
+    sweep(call, windows, cuts, step, 1, notes)
     return dx

@@ -7,7 +7,7 @@ side by side. Results are the bits of the calls of NumPy that they stand for.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
+from xpconv._engine.noted import Notes
 from xpconv._pooling.lines import Strided
 from xpconv._pooling.sweep import Cut, Step, sweep
 from xpconv._pooling.windows import Windows
@@ -98,7 +99,8 @@ class Loops:
     def places(self, work: BufferedWorkspace, region: Region, x: Array, spots: Array) -> None:
         """(N, *I, C) -> spots (N, *O, C), the place of each maximum, in a region of windows."""
         best = work.buffer("best", (x.shape[-1],), x.dtype)
-        self._run(four(x), four(spots), self._place(region, self.rows.kernel, self.columns.kernel), best)
+        place, kernel = self._place(region, self.rows.kernel, self.columns.kernel), build.get(self.name, self.dtype)
+        work.do(lambda x, spots, best: kernel(four(x), four(spots), place, best), x, spots, best)
 
     def gradient(self, work: BufferedWorkspace, region: Region, x: Array, dy: Array, dx: Array, written: int) -> None:
         """(N, *I, C), (N, *O, C) -> dx (N, *I, C): add the gradient of a region's windows to what is written.
@@ -115,7 +117,12 @@ class Loops:
         axes = [(line.kernel, line.stride, line.dilation, line.before) for line in (self.rows, self.columns)]
         numbers = *axes[0], *axes[1], *region[0], *windows, low, high, written, ring, kept
         place = np.array([*numbers, *_heads(self.rows, self.columns, windows)], np.intp)
-        self._run(four(x), four(dy), four(dx), place, tops, found, sums)
+        kernel = build.get(self.name, self.dtype)
+
+        def loop(x: Array, dy: Array, dx: Array, *own: Array) -> None:
+            kernel(four(x), four(dy), four(dx), place, *own)
+
+        work.do(loop, x, dy, dx, tops, found, sums)
 
     def needs(self, tile: Ints) -> int:
         """Count the bytes of work arrays that the gradient of a tile of windows (n, *sizes) takes."""
@@ -127,9 +134,6 @@ class Loops:
     def _kept(self, windows: int, pixels: int) -> tuple[int, int]:
         """Count the rows of pixels and of windows that are kept until no other window reads them."""
         return min(self.rows.span, pixels), min((self.rows.span - 1) // self.rows.stride + 1, windows)
-
-    def _run(self, *arguments: Any) -> None:
-        build.get(self.name, self.dtype)(*arguments)
 
     @staticmethod
     def _rows(region: Region) -> tuple[int, int]:
@@ -155,10 +159,13 @@ def images_each(windows: Windows, threads: int) -> int:
     return max(1, -(-windows.batch // pieces))
 
 
-def share(call: Call, windows: Windows, cuts: Cut, step: Step) -> None:
+def share(call: Call, windows: Windows, cuts: Cut, step: Step, notes: Notes | None = None) -> None:
     """Take a pooling at once on the calling thread, or where more than one pays, tile by tile."""
     if cuts.workers > 1 or cuts.channels < windows.channels:
-        sweep(call, windows, cuts, step, 4)
+        sweep(call, windows, cuts, step, 4, notes)
+        return
+    if notes is not None:
+        sweep(call, windows, replace(cuts, tile=cuts.shape), step, 0, notes)
         return
     work = BufferedWorkspace(call.space, call.arithmetic)
     try:

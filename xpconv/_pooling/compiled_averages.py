@@ -55,7 +55,12 @@ class Averages:
         shares = work.buffer("shares", (rows * row + self.lines[-1].count * self.channels,), self.dtype)
         kept = work.buffer("planes", (planes * row if self.rank == 3 else 1,), self.dtype)
         place = np.array([*box[0], *numbers], np.intp)
-        build.get(GRADIENT, build.NAMES[self.dtype])(five(dy), five(dx), place, lists, shares, kept, self.taps)
+        kernel, taps = build.get(GRADIENT, build.NAMES[self.dtype]), self.taps
+
+        def loop(dy: Array, dx: Array, shares: Array, kept: Array) -> None:
+            kernel(five(dy), five(dx), place, lists, shares, kept, taps)
+
+        work.do(loop, dy, dx, shares, kept)
 
 
 @lru_cache(maxsize=256)

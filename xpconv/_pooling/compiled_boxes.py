@@ -76,10 +76,14 @@ class Boxes:
         x = arrays[0]
         shape = 2, self.size if self.in_rows else own.stop - own.start
         room = work.buffer("room", shape, x.dtype), work.buffer("numbers", shape, NUMBERS)
-        room[1][0, 0] = 0
         flags = self.shared, self.gaps, self.split, held, self.sparse
         place = np.array([*region[0], own.start, own.stop, *flags], np.intp)
-        build.get(self.name, build.NAMES[x.dtype])(*map(five, arrays), place, self.ends, *room)
+        kernel, ends = build.get(self.name, build.NAMES[x.dtype]), self.ends
+
+        def loop(x: Array, dy: Array, dx: Array, *room: Array) -> None:
+            kernel(five(x), five(dy), five(dx), place, ends, *room)
+
+        work.do(loop, *arrays, *room)
         return self.name != "ties in boxes" or room[1][0, 0] == 0
 
 

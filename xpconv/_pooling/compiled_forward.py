@@ -9,6 +9,7 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
+from xpconv._engine.noted import Notes
 from xpconv._pooling import compiled
 from xpconv._pooling.compiled import ONE, five, rows_apart, share
 from xpconv._pooling.compiled_lists import pixels_of, short, taps_of
@@ -47,7 +48,7 @@ class Forward:
         """(N, *I, C) -> y (N, *O, C) in a region of windows, which are whole rows."""
         self._run(MAXIMA, work, region, x, y, float(least))
 
-    def means(self, call: Call, x: Array, y: Array, padded: bool) -> None:
+    def means(self, call: Call, x: Array, y: Array, padded: bool, notes: Notes | None = None) -> None:
         """(N, *I, C) -> y (N, *O, C); with `padded` taps in the padding are counted."""
         taps = _taps(self.lines, padded, self.dtype.name)
 
@@ -55,13 +56,14 @@ class Forward:
             assert isinstance(work, BufferedWorkspace)
             self._run(AVERAGES, work, region, x, y, taps)
 
-        share(call, self.windows, rows_apart(call, self.windows), step)
+        share(call, self.windows, rows_apart(call, self.windows), step, notes)
 
     def _run(self, name: str, work: BufferedWorkspace, region: Region, x: Array, y: Array, more: Any) -> None:
         axes = ((0, 1),) * (3 - self.windows.rank) + region[1:]
         place = np.array([*region[0], *axes[0], *axes[1], *self.begins], np.intp)
         row = work.buffer("row", self.row, self.dtype)
-        build.get(name, build.NAMES[self.dtype])(five(x), five(y), place, self.lists, row, more)
+        kernel, lists = build.get(name, build.NAMES[self.dtype]), self.lists
+        work.do(lambda x, y, row: kernel(five(x), five(y), place, lists, row, more), x, y, row)
 
 
 _of = lru_cache(maxsize=64)(Forward)

@@ -18,12 +18,15 @@ from xpconv._arrays.dtypes import is_kind, least, native
 from xpconv._arrays.scatter import check_places
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import fresh
+from xpconv._engine.noted import Notes
+from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result
 from xpconv._pooling import gathered, known, looped, portable, whole
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, possible, rows_apart, share
 from xpconv._pooling.compiled_forward import MAXIMA, Forward
 from xpconv._pooling.lines import Pick
+from xpconv._pooling.plan import Plan
 from xpconv._pooling.reduce import Rule, pixels_of, reduced
 from xpconv._pooling.routes import Routes
 from xpconv._pooling.sweep import cut, images_apart, reducing, sweep
@@ -59,6 +62,18 @@ def max_pool(call: Call, windows: Windows, x: Array, indices: bool = False) -> t
     if windows.taps == 1 and not call.traits.mutable:  # the result may be a slice of the images
         found = [fresh(call.xp, array) for array in found]
     return tuple(found)
+
+
+def max_pool_again(call: Call, plan: Plan, x: Array) -> Array:
+    """(N, *I, C) -> (N, *O, C): the maxima, in the calls of loops that are kept."""
+    found = repeats.perform(_note, call, plan, [x]) if plan.noted else None
+    return max_pool(call, plan.windows, x)[0] if found is None else found
+
+
+def max_pool_vjp_again(call: Call, plan: Plan, dy: Array, x: Array, ties: str) -> Array:
+    """(N, *O, C), (N, *I, C) -> (N, *I, C): the gradient of the images, in the calls of loops that are kept."""
+    found = repeats.perform(_note_gradient, call, plan, [dy, x]) if plan.noted and ties == "first" else None
+    return max_pool_vjp(call, plan.windows, dy, x, ties=ties) if found is None else found
 
 
 def max_pool_vjp(call: Call, windows: Windows, dy: Array, x: Array, *, ties: str = "first") -> Array:
@@ -128,19 +143,8 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
     pixels, best, *places = x, *found
     if call.layout == "channels_first":
         windows, (pixels, best, *places) = images_apart(call, windows, x, *found)
-    loops = Forward.of(MAXIMA, call, windows, pixels, best) if possible(call) else None
-    if loops is not None:
-        spots = None if not indices else Loops.of("places", call, windows, pixels)
-        if spots is not None or not indices:
-
-            def compiled(work: Workspace, region: Region, own: slice, part: Windows) -> None:
-                assert isinstance(work, BufferedWorkspace)
-                loops.maxima(work, region, pixels, best, fill)
-                if spots is not None:
-                    spots.places(work, region, pixels, places[0])
-
-            share(call, windows, rows_apart(call, windows), compiled)
-            return found
+    if possible(call) and _in_loops(call, windows, (pixels, best, *places), fill):
+        return found
     rule, size = Rule(np.maximum, native(x.dtype), fill), x.dtype.itemsize
     cuts = cut(call, windows, *(finding(windows, size) if indices else reducing(windows, size, size)))
 
@@ -155,3 +159,36 @@ def _on_numpy(calls: tuple[Call, ...], windows: Windows, x: Array, fill: Any) ->
 
     sweep(call, windows, cuts, step, 1)
     return found
+
+
+def _in_loops(call: Call, windows: Windows, arrays: tuple[Array, ...], fill: Any, notes: Notes | None = None) -> bool:
+    """(N, *I, C) -> (N, *O, C), and the places if there is an array for them; say whether loops served."""
+    pixels, best, *places = arrays
+    loops = Forward.of(MAXIMA, call, windows, pixels, best)
+    spots = Loops.of("places", call, windows, pixels) if places else None
+    if loops is None or (places and spots is None):
+        return False
+
+    def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
+        assert isinstance(work, BufferedWorkspace)
+        loops.maxima(work, region, pixels, best, fill)
+        if spots is not None:
+            spots.places(work, region, pixels, places[0])
+
+    share(call, windows, rows_apart(call, windows), step, notes)
+    return True
+
+
+def _note(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note the maxima in loops."""
+    found: Array = call.space.empty(plan.windows.output_shape, call.arithmetic.result, call.layout)
+    notes.know(found)
+    windows, (pixels, best) = images_apart(call, plan.windows, arrays[0], found)
+    fill = least(call.xp, native(pixels.dtype))
+    return found if _in_loops(call, windows, (pixels, best), fill, notes) else None
+
+
+def _note_gradient(call: Call, plan: Plan, notes: Notes, arrays: list[Array]) -> Array | None:
+    """Note the gradient in loops, to first maxima."""
+    dy, x = arrays
+    return Routes(call, plan.windows, dy, x, "first", notes).gradient()

@@ -16,6 +16,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._arrays.dtypes import least, native
 from xpconv._arrays.scatter import PIECE, put
+from xpconv._engine.noted import Notes
 from xpconv._pooling.argmax import finding, first_maxima
 from xpconv._pooling.compiled import Loops, images_each, share, threads_for
 from xpconv._pooling.compiled_boxes import Boxes
@@ -29,6 +30,7 @@ from xpconv._shapes.cuts import Tiles, slices
 from xpconv._shapes.geometry import Region
 from xpconv._work.buffered import BufferedWorkspace
 from xpconv._work.memory import UFUNC_BUFFERS
+from xpconv._work.tape import Do, at_once
 from xpconv._work.workspace import Workspace
 
 Array = np.ndarray[Any, Any]
@@ -42,11 +44,18 @@ TAPS, LONGEST = 20, 64  # of windows, that share no pixel, whose maxima are foun
 class Routes:
     """The gradient of the images of one call."""
 
-    def __init__(self, call: Call, windows: Windows, dy: Array, x: Array, ties: str) -> None:
+    def __init__(
+        self, call: Call, windows: Windows, dy: Array, x: Array, ties: str, notes: Notes | None = None
+    ) -> None:
         self.call, self.ties, self.sums = call, ties, np.dtype(call.arithmetic.sums)
         dtype = native(x.dtype)
         self.rule, self.real = Rule(np.maximum, dtype, least(call.xp, dtype)), dtype.kind not in "iu"
         self.result: Array = call.space.empty(windows.input_shape, call.arithmetic.result, call.layout)
+        self.notes = notes
+        self.do: Do = at_once
+        if notes is not None:  # what loops do is noted, and nothing else served
+            self.do = notes.do
+            notes.know(self.result)
         self.windows, (self.pixels, self.grads, self.target) = images_apart(call, windows, x, dy, self.result)
         disjoint = windows.strided and all(line.stride >= line.span for line in windows.lines)
         # sums need no rounding
@@ -60,7 +69,10 @@ class Routes:
         self.loops: Lines | Loops | Ties | None = None
 
     def gradient(self) -> Array | None:
-        """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace."""
+        """Give the gradient of the images, or None where 16-bit sums of one image are beyond the workspace.
+
+        None too where the notes would be of other steps than those of loops.
+        """
         windows = self.windows
         if not windows.batch:
             return self.result
@@ -70,6 +82,8 @@ class Routes:
         if boxes is not None and self._of_boxes(boxes):
             return self.result
         self.loops = self._compiled(cuts)
+        if self.notes is not None and not isinstance(self.loops, Loops):
+            return None
         found = self._in_tiles(cuts)
         if isinstance(self.loops, Ties) and self.loops.lost:  # the first NaN of a window has all: that is left to NumPy
             self.loops = None
@@ -96,8 +110,8 @@ class Routes:
             channels = max(-(-windows.channels * windows.batch // 4), 16)
             cuts = replace(cuts, channels=min(cuts.channels, channels))
         if self.direct and (self.apart or self.placed or not self._writes_all()):
-            self.result.fill(0)
-        sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4)
+            self.do(np.copyto, self.result, 0)
+        sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4, self.notes)
         return self.result
 
     def _of_boxes(self, boxes: Boxes) -> bool:
@@ -111,7 +125,7 @@ class Routes:
             if not boxes.gradient(work, region, own, arrays, held):
                 wrong.append(region)
 
-        share(self.call, self.windows, boxes.cut(self.call, self.pixels), step)
+        share(self.call, self.windows, boxes.cut(self.call, self.pixels), step, self.notes)
         return not wrong
 
     def _compiled(self, cuts: Cut) -> Lines | Loops | Ties | None:

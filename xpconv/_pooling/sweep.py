@@ -16,7 +16,8 @@ import numpy as np
 
 from xpconv._arrays.call import Call
 from xpconv._arrays.types import Array
-from xpconv._engine.jobs import Jobs, run
+from xpconv._engine.jobs import Jobs, Runner, run
+from xpconv._engine.noted import Notes
 from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import PARTS, Tiles, block, intervals
 from xpconv._shapes.geometry import Ints, Region
@@ -149,8 +150,11 @@ def _cut(
 Step = Callable[[Workspace, Region, slice, Windows], None]
 
 
-def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> None:
-    """Run a step for each tile of each block of channels, with the windows of that many; `weight`: flops an element."""
+def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int, notes: Notes | None = None) -> None:
+    """Run a step for each tile of each block of channels, with the windows of that many; `weight`: flops an element.
+
+    What a single step does is noted: several would each have work arrays of their own.
+    """
     jobs = []
     for start, stop in intervals(windows.channels, cuts.channels):
         part = windows if stop - start == windows.channels else replace(windows, channels=stop - start)
@@ -160,7 +164,11 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int) -> N
 
         jobs.append(Jobs(job, Tiles(cuts.shape, cuts.tile)))
     flops = math.prod(cuts.shape) * windows.channels * weight
-    run(jobs, call.space, call.arithmetic, cuts.workers, flops, blas=False)
+    runner: Runner = run
+    if notes is not None:
+        alone = cuts.workers == 1 and sum(len(one.items) for one in jobs) == 1
+        runner, notes.complete = notes.run if alone else run, notes.complete and alone
+    runner(jobs, call.space, call.arithmetic, cuts.workers, flops, blas=False)
 
 
 def reducing(windows: Windows, size: int, wide: int, absolute: bool = False) -> tuple[Footprint, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpconv._arrays import call
-from xpconv._convolution.repeat import repeats
+from xpconv._engine.repeat import repeats
 from xpconv._plan import input_grad
 
 Array = Any
