@@ -19,6 +19,7 @@ from xpconv.algorithms.cost import charged_products
 
 # measured on the machine of `rates.RATES`, on a dozen layers of 3 to 512 channels, 2026-11
 TILE = 1 << 22  # bytes that a tile's work arrays should have at most: the fewer calls, the less threads wait
+ALONE_FLOPS = 32_000_000  # in a call that is taken at once if it fits: less than threads pay for
 LEAST_FLOPS = 4_000_000  # in a tile of whole images; below, calls take longer than arithmetic
 # what the plans of several phases predict counts so many times, because they come nearer to the truth than what is
 # predicted here: of 14 layers on two threads all but one (15.2 against 15.7 ms) then get the faster of the two
@@ -87,8 +88,10 @@ def _bands(geometry: Geometry, itemsize: int, room: int, threads: int) -> Bands 
     images, flops = 1, 2 * windows(rows) * across * weight
     if rows == size:
         most = max(-(-geometry.batch // PARTS), -(-LEAST_FLOPS // flops))
-        while images < min(geometry.batch, most) and needs(2 * images, rows) <= enough:
-            images *= 2
+        if flops * geometry.batch <= ALONE_FLOPS:  # a single tile can be noted, and need not be found anew
+            most = geometry.batch
+        while images < min(geometry.batch, most) and needs(min(2 * images, geometry.batch), rows) <= enough:
+            images = min(2 * images, geometry.batch)
     tiles = -(-size // rows) * -(-geometry.batch // images)
     count = geometry.batch * -(-size // rows) * windows(rows) * across  # of windows, those of two bands counted twice
     rates, pieces = RATES["cpu"], _pieces(geometry)

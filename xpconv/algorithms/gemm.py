@@ -22,6 +22,8 @@ from xpconv.algorithms.base import Algorithm
 from xpconv.algorithms.cost import Work, charged_products
 from xpconv.algorithms.exact import product as multiply
 
+ITEM = 1 / 3  # of the time of a contiguous piece takes one of a group's channels, of which many are copied in a call
+
 
 class Gemm(Algorithm):
     """The algorithm."""
@@ -99,10 +101,10 @@ class Gemm(Algorithm):
         return work.copy("turned", xp.permute_dims(product, (1, 0, 2)), geometry.kernel_shape, product.dtype)
 
 
-def _columns_work(geometry: Geometry) -> tuple[int, int]:
+def _columns_work(geometry: Geometry) -> tuple[int, float]:
     columns = geometry.taps * geometry.channels
     if geometry.groups > 1:
-        return columns, columns // (geometry.channels // geometry.groups)
+        return columns, ITEM * columns // (geometry.channels // geometry.groups)
     merged = geometry.kernel[-1] if geometry.dilation[-1] == 1 else 1  # neighbouring taps lie side by side
     return columns, geometry.taps // merged
 
