@@ -270,6 +270,20 @@ def test_a_small_call_is_a_few_calls_of_numpy(monkeypatch: pytest.MonkeyPatch) -
     assert "perform" not in made
 
 
+def test_what_cannot_be_noted_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w, b = drawn(SMALL["3x3"], "float32")
+    tried: list[int] = []
+
+    def refused(notes: Any, most: int, own: int) -> None:
+        tried.append(most)
+
+    monkeypatch.setattr(noted.Notes, "noted", refused)
+    conv = xc.prepare_conv(w, b, input_shape=x.shape, algorithm="gemm")
+    results = [conv(x) for _ in range(4)]
+    assert len(tried) == 1
+    assert all(same(result, results[0]) for result in results)
+
+
 @pytest.mark.needs("dask")
 def test_images_in_chunks_are_convolved_by_blocks() -> None:
     import dask.array as da

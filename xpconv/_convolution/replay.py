@@ -158,6 +158,7 @@ class Replay(Small):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._noted: Noted | None = None
+        self._refused = False  # to be noted
 
     @property
     def nbytes(self) -> int:
@@ -173,7 +174,8 @@ class Replay(Small):
         call = self._task.call
         images = call.images(x)
         if self._noted is None:
-            found: Array = call.give(self._note(images))
+            done = perform(replace(self._task, x=images)) if self._refused else self._note(images)
+            found: Array = call.give(done)
         elif out is not None and plain(out, np.dtype(call.arithmetic.wanted)):
             self._noted([images], call.images(out))
             return out
@@ -189,4 +191,5 @@ class Replay(Small):
         with Notes([images], fixed=True) as notes:
             found: Array = note(replace(self._task, x=images), notes)
             self._noted = notes.noted(self._task.plan.workspace, 2 * WORKSPACE)
+            self._refused = self._noted is None
         return found

@@ -195,6 +195,7 @@ class Notes:
         if keywords:
             function = partial(function, **keywords)
         numbers = [self._number(value) for value in arguments]
+        # a tuple of one, too
         return _Step(
             function, itemgetter(*numbers) if len(numbers) > 1 else itemgetter(slice(numbers[0], numbers[0] + 1))
         )

@@ -13,16 +13,17 @@ MOST = 256  # shapes that are known of calls of one name, dtype, layout and opti
 
 
 def once(call: Call, steps: Callable[..., Found], *facts: Any) -> Found:
-    """Give what `steps` makes of a call and of facts: words, whole numbers and tuples of them, if they are fit.
+    """Give what `steps` makes of a call and of facts: words, whole numbers and tuples of them.
 
-    Only NumPy's calls are kept. An error is raised each time.
+    Only NumPy's calls are kept. An error is raised each time; what cannot be looked up, a list say, is left to `steps`.
     """
     if not call.traits.buffers:
         return steps(call, *facts)
+    # whether Numba is there: that changes in tests and where a program installs it while it runs
     key = steps, build.refusal(call.options.compiled), facts
     try:
         found: Found | None = call.known.get(key)
-    except TypeError:  # a fact that is unfit
+    except TypeError:
         return steps(call, *facts)
     if found is None:
         found = steps(call, *facts)

@@ -60,10 +60,6 @@ class Compiled(Algorithm):
     exact = False  # floats round as gemm's do; integers are left to the others
     clips = in_place = True
 
-    def refuses(self, geometry: Geometry) -> str:
-        """Say why this geometry cannot be served; empty if it can."""
-        return ""
-
     def kernel(self, geometry: Geometry, gradient: bool = False) -> str:
         """Name the loops."""
         return _kind(geometry, gradient) + " gradient" * gradient

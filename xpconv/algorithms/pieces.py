@@ -93,12 +93,12 @@ def by_taps(w: Array, target: Array) -> Array:
 def stretches(batch: int, pixels: Ints, count: int) -> Iterator[tuple[slice, int, int]]:
     """Cut images into about so many stretches: whole images, or some of the rows of one."""
     count = min(max(count, 1), MOST)
-    alone = -(-batch // count)  # images of a piece
-    along = 1 if len(pixels) == 1 or alone > 1 else min(-(-count // batch), pixels[0])
+    each = -(-batch // count)  # images of a piece
+    along = 1 if len(pixels) == 1 or each > 1 else min(-(-count // batch), pixels[0])
     rows = -(-pixels[0] // along)
-    for n in range(0, batch, alone):
+    for n in range(0, batch, each):
         for start in range(0, pixels[0], rows):
-            yield slice(n, n + alone), start, min(start + rows, pixels[0])
+            yield slice(n, n + each), start, min(start + rows, pixels[0])
 
 
 def part_of(images: slice, start: int, stop: int, pixels: Ints) -> tuple[slice, ...]:
