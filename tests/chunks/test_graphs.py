@@ -66,11 +66,6 @@ def test_building_is_linear_in_blocks() -> None:
     assert large < 18 * small
 
 
-@pytest.mark.slow
-def test_ten_thousand_blocks_are_built_in_two_seconds() -> None:
-    assert seconds(100) < 2
-
-
 def test_tasks_are_few_and_say_what_they_do() -> None:
     import dask.array as da
 

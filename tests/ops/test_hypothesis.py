@@ -60,7 +60,7 @@ def check_pad(backend: Backend, shape: tuple, padding: object, layout: str) -> N
     checks.demand(backend, got, oracle.pad(x, padding, layout=layout))
 
 
-@settings(max_examples=sizes.count(200, 1000, 20_000))
+@settings(max_examples=sizes.count(200, 500, 20_000))
 @given(strategies.convolutions(), FLOATS, st.sampled_from(ALGORITHMS), strategies.seeds)
 def test_convolutions(numpy_backend: Backend, case: Conv, dtype: str, algorithm: str, seed: int) -> None:
     check_convolution(numpy_backend, case, dtype, algorithm, seed)
