@@ -97,10 +97,10 @@ LARGE: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "patches": ((3, 224, 210, 3), (14, 14, 3, 64), {"stride": 14}),
     "many images": ((300, 14, 13, 6), (5, 5, 6, 16), {}),
     "1-d": ((2, 90_000, 2), (9, 2, 8), {"stride": 4, "padding": 4}),
-    "3-d": ((2, 25, 28, 30, 4), (3, 3, 3, 4, 8), {"stride": 2, "padding": 1}),
+    "3-d": ((8, 25, 28, 30, 4), (3, 3, 3, 4, 8), {"stride": 2, "padding": 1}),
 }
 
-ENOUGH = {"bands of rows": (2, 151, 130, 3), "many images": (120, 14, 13, 6)}  # for 2 MiB
+ENOUGH = {"bands of rows": (2, 151, 130, 3), "many images": (120, 14, 13, 6), "3-d": (2, 25, 28, 30, 4)}  # for 2 MiB
 
 
 @pytest.mark.parametrize("most", [pytest.param(64, marks=pytest.mark.slow), 2])
