@@ -2,7 +2,7 @@
 
 The sums of four windows and sixteen filters stay in registers, or those of eight windows where eight filters are left.
 Rows are laid out beforehand (`rows.copy_row`). Arrays are contiguous, shapes those of three spatial axes; ``place`` as
-in `rows`, ``room`` is work memory. Weights lie in blocks of filters of a group, filled up with zeros.
+in `rows`, ``room`` is work memory. Weights lie in blocks of filters, filled up with zeros. There is one group.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ SIDE = EDGE * BLOCK  # numbers of work memory where results go before those that
 
 
 def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -> None:
-    """(N, D, H, W, C), (B, KD, KH, KW, C/G·16), (F,) -> z (n, OD, OH, OW, F)."""
-    images, planes, rows, columns = z.shape[:4]
+    """(N, D, H, W, C), (B, KD, KH, KW, C·16), (F,) -> z (n, OD, OH, OW, F)."""
+    images, planes, rows, columns, filters = z.shape
     channels = x.shape[4]
     deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
     weights, sums = w.reshape(-1), flat(z)
-    fan, own = place[10], place[11]
-    groups, blocks = channels // fan, (own + BLOCK - 1) // BLOCK  # blocks of a group
-    count, step = deep * high * wide * fan, place[8] * channels
+    count, step = deep * high * wide * channels, place[8] * channels
     span = (high - 1) * place[6] + 1
     across = ((columns + EDGE - 1) // EDGE * EDGE - 1) * place[8] + (wide - 1) * place[9] + 1
     slot = across * channels
-    merged = groups == 1 and place[9] == 1  # a row's taps and their channels lie in a row
-    run, runs = (wide * fan, 1) if merged else (fan, wide)
+    merged = place[9] == 1  # a row's taps and their channels lie in a row
+    run, runs = (wide * channels, 1) if merged else (channels, wide)
     sizes = (slot, 0, channels, run * BLOCK, 0, 1, 1)
     taps, at = np.empty(deep * high * runs, np.intp), np.empty(deep * high * runs, np.intp)
     image, plane = z.strides[0] // z.itemsize, z.strides[1] // z.itemsize
@@ -50,15 +48,14 @@ def forward(x: Array, w: Array, b: Array, z: Array, place: Array, room: Array) -
                     source = row_of(x, place[0] + n, p * place[2] + place[1] + d * place[3], r + place[4])
                     copy_row(room, ring + (d * span + r % span) * slot, x, source, across, place)
             many = list_taps(taps, at, (deep, high, runs), (p, i), x, place, sizes)
-            for block in range(groups * blocks):
-                group, number = block // blocks, block % blocks
-                real = min(BLOCK, own - number * BLOCK)
-                first = group * own + number * BLOCK
+            for block in range((filters + BLOCK - 1) // BLOCK):
+                first = block * BLOCK
+                real = min(BLOCK, filters - first)
                 bias_of(room, b, first, real, BLOCK)
                 b0, b1 = load(room, 0), load(room, LANES)
                 together = EDGE if real <= LANES else EDGE // 2
                 for j in range(0, columns, together):
-                    base = ring + j * step + group * fan
+                    base = ring + j * step
                     target = n * image + p * plane + i * height + j * window + first
                     p0, p1, p2, p3 = b0, b0, b0, b0
                     if together == EDGE:

@@ -3,7 +3,7 @@
 A band of rows is laid out (`rows.copy_row`), so many that the products of a few numbers of a window and sixteen filters
 are summed in registers for some hundred windows, through all its rows. Where a block of filters is whole the gradient
 is read where it lies. Arrays are contiguous, shapes those of three spatial axes; ``place`` as in `rows`, with the rows
-of windows in a band last; ``room`` is work memory.
+of windows in a band last; ``room`` is work memory. There is one group.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ NEAR = 2 * BLOCK  # filters up to which the gradients of a whole block are read 
 
 
 def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None:
-    """(N, D, H, W, C), (n, OD, OH, OW, F) -> w (B, KD, KH, KW, C/G·16): the windows times the gradient, summed."""
+    """(N, D, H, W, C), (n, OD, OH, OW, F) -> w (B, KD, KH, KW, C·16): the windows times the gradient, summed."""
     images, planes, rows, columns, filters = g.shape
     channels, band = x.shape[4], min(place[12], g.shape[2])
     deep, high, wide = w.shape[1], w.shape[2], w.shape[3]
     grads, sums = g.reshape(-1), w.reshape(-1)
-    fan, own = place[10], place[11]
-    groups, blocks = channels // fan, (own + BLOCK - 1) // BLOCK
-    count = deep * high * wide * fan
+    count = deep * high * wide * channels
     lines = (band - 1) * place[5] + (high - 1) * place[6] + 1
     across = (columns - 1) * place[8] + (wide - 1) * place[9] + 1
     slot = across * channels
     taps, spots = np.empty(count, np.intp), np.empty(band * columns, np.intp)
     for e in range(count):
-        tap = e // fan
+        tap = e // channels
         row = tap // (high * wide) * lines + tap // wide % high * place[6]
-        taps[e] = row * slot + tap % wide * place[9] * channels + e % fan
+        taps[e] = row * slot + tap % wide * place[9] * channels + e % channels
     for q in range(band * columns):
         spots[q] = q // columns * place[5] * slot + q % columns * place[8] * channels
     ring = band * columns * BLOCK  # the gradients of a block that is not whole come before
@@ -51,11 +49,10 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
                     y, v = p * place[2] + place[1] + d * place[3], first * place[5] + r + place[4]
                     source = row_of(x, place[0] + n, y, v)
                     copy_row(room, ring + (d * lines + r) * slot, x, source, across, place)
-            for block in range(groups * blocks):
-                group, number = block // blocks, block % blocks
-                real = min(BLOCK, own - number * BLOCK)
-                given = (line * rows + first) * columns * filters + group * own + number * BLOCK
-                where = ring + group * fan, block * count * BLOCK, many * columns
+            for block in range((filters + BLOCK - 1) // BLOCK):
+                real = min(BLOCK, filters - block * BLOCK)
+                given = (line * rows + first) * columns * filters + block * BLOCK
+                where = ring, block * count * BLOCK, many * columns
                 if real == BLOCK and filters <= NEAR:
                     sum_block(sums, room, taps, spots, grads, (*where, given, filters))
                     continue

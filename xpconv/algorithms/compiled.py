@@ -96,10 +96,9 @@ class Compiled(Algorithm):
         elif kind == "apart":
             fused = apart.fused(geometry)
         else:
-            own = f // geometry.groups
-            half = geometry.groups * geometry.products * LANES if 0 < own % BLOCK <= LANES else 0
+            half = geometry.products * LANES if 0 < f % BLOCK <= LANES else 0
             short = geometry.products / (geometry.products + SHORT)
-            begun = 0.75 * BEGUN * blocks + ODD * geometry.groups * (own % LANES)
+            begun = 0.75 * BEGUN * blocks + ODD * (f % LANES)
             fused = FILTERS * (size - half) * short + LAID_OUT * c * pixels + begun
         return Work(
             elements=max(f, BLOCK),
