@@ -13,6 +13,9 @@ sys.path.insert(0, str(ROOT))
 # the pages run in processes of their own
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
+from docutils import nodes  # noqa: E402
+from sphinx.addnodes import download_reference  # noqa: E402
+
 import xpconv  # noqa: E402
 
 project = "xpconv"
@@ -100,6 +103,18 @@ def plain_types(app, what, name, thing, options, signature, returns):
     return tuple(text and short(text) for text in (signature, returns))
 
 
+def offer_notebook(app, doctree):
+    """Put a link to a page's notebook below its title: in the page's own text, the notebook would have it too."""
+    if not any(node.get("nb_element") == "cell_code" for node in doctree.findall(nodes.container)):
+        return
+    path = Path(app.env.mystnb_config.output_folder, f"{app.env.docname}.ipynb")
+    link = download_reference(reftarget="/" + Path(os.path.relpath(path, app.srcdir)).as_posix())
+    link += nodes.inline(text="Download this page as a notebook", classes=["download"])
+    title = next(doctree.findall(nodes.title))
+    title.parent.insert(title.parent.index(title) + 1, nodes.paragraph("", "", link))
+
+
 def setup(app):
     """Connect what is above."""
+    app.connect("doctree-read", offer_notebook, priority=400)  # before the files to download are listed, at 500
     app.connect("autodoc-process-signature", plain_types)

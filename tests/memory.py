@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import itertools
 import math
 import mmap
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.sizes import FULL
+from tests.sizes import FULL, NIGHTLY
 from xpconv._work.memory import pool
 
 MIB = 1 << 20
@@ -67,21 +68,24 @@ def beside(call: Callable[[], Any]) -> int:
 def held(names: Iterable[str], limits: Sequence[tuple[int, int]], few: Sequence[str] = ()) -> Any:
     """Run a test on each name under each limit, (mebibytes, threads), the least ones last.
 
-    In a normal run the names are under the last limit, on smaller arrays, and a few of them under the first.
+    In a normal run the names are under the last limit, on smaller arrays, and a few of them under the first; in "ci"
+    each of them under one of the others, in turn.
     """
     names = list(names)
     assert set(few) <= set(names)
     pairs = [(limit, name) for limit in limits for name in names]
-    if not FULL:
-        pairs = [(limits[0], name) for name in few] + [(limits[-1], name) for name in names]
+    if not NIGHTLY:
+        others = list(zip(itertools.cycle(limits[:-1]), names, strict=False)) if FULL else []
+        first = [(limits[0], name) for name in few]
+        pairs = [*dict.fromkeys(first + others), *((limits[-1], name) for name in names)]
     ids = [f"{mebibytes}MiB-{threads}-{name}" for (mebibytes, threads), name in pairs]
     return pytest.mark.parametrize(("ceiling", "name"), pairs, ids=ids, indirect=["ceiling"])
 
 
 def lessened(shape: Shape, ceiling: int, layout: str = "channels_last", least: int = 16) -> Shape:
-    """Give fewer images and rows, `least` or more, for a small ceiling in a normal run: a mebibyte is far beyond it."""
+    """Give fewer images and rows, `least` or more, for a small ceiling but in "nightly": a mebibyte is far beyond it."""
     times = 4 * math.prod(shape) // MIB
-    if FULL or ceiling > 8 * MIB or times < 2:
+    if NIGHTLY or ceiling > 8 * MIB or times < 2:
         return shape
     batch = max(shape[0] // times, 1)
     times = times * batch // shape[0]

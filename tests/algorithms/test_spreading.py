@@ -117,7 +117,7 @@ def test_every_kernel(numpy_backend: Backend, kernel: tuple[int, ...], algorithm
             continue
         if any(n + sum(pair) < k for pair, n, k in zip(pairs(padding, kernel), size, kernel, strict=True)):
             continue
-        if not sizes.FULL and (number + KERNELS.index(kernel) + ALGORITHMS.index(algorithm)) % 3:
+        if not sizes.NIGHTLY and (number + KERNELS.index(kernel) + ALGORITHMS.index(algorithm)) % 3:
             continue  # kernels and algorithms take turns
         c, f = ((3, 5), (4, 4), (1, 1), (9, 2))[number % 4]
         depthwise = number % 4 == 1
@@ -144,7 +144,7 @@ def test_every_kernel(numpy_backend: Backend, kernel: tuple[int, ...], algorithm
         demand_within(numpy_backend, dx, exact["dx"], promised)
         demand_within(numpy_backend, dw, exact["dw"], bounds.conv_weight_grad_error_bound(dz, x, w.shape, **options))
         counted += 1
-    assert counted >= (6 if sizes.FULL else 3)
+    assert counted >= (6 if sizes.NIGHTLY else 3)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -266,7 +266,7 @@ def test_the_number_of_threads_changes_no_bit(algorithm: str) -> None:
 
 LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "images": ((64, 28, 28, 16), (3, 3, 16, 16), {"padding": 1}),
-    "one image": ((1, 700 if sizes.FULL else 300, 650 if sizes.FULL else 310, 4), (5, 5, 4, 4), {"padding": "same"}),
+    "one image": ((1, 700 if sizes.NIGHTLY else 300, 650 if sizes.NIGHTLY else 310, 4), (5, 5, 4, 4), {"padding": "same"}),
     "channels": ((1, 16, 16, 128), (3, 3, 128, 128), {"padding": 1}),
     "1-d": ((1, 200_000, 4), (7, 4, 4), {"padding": "causal"}),
     "3-d": ((1, 24, 28, 32, 4), (3, 3, 3, 4, 8), {"padding": 1}),
@@ -277,7 +277,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 PAIRS = list(itertools.product(LAYERS, ALGORITHMS))
 
 
-@pytest.mark.parametrize("most", [pytest.param(64 * MIB, marks=pytest.mark.slow), 8 * MIB if sizes.FULL else 2 * MIB])
+@pytest.mark.parametrize("most", [pytest.param(64 * MIB, marks=pytest.mark.slow), 8 * MIB if sizes.NIGHTLY else 2 * MIB])
 @pytest.mark.parametrize(("name", "algorithm"), sizes.full(PAIRS, PAIRS[::2]))
 def test_memory(name: str, algorithm: str, most: int) -> None:
     """A layer that does not fit is refused with the reason."""

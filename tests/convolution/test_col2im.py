@@ -13,7 +13,7 @@ from tests.cases import values
 from tests.memory import MIB, beside
 from tests.oracle import by_slices
 from tests.oracle.longdouble import convolve, ratio, wide
-from tests.sizes import FULL, full
+from tests.sizes import FULL, NIGHTLY, full
 from xpconv import bounds
 from xpconv._plan import bands, input_grad
 
@@ -108,7 +108,7 @@ ENOUGH = {"bands of rows": (2, 151, 130, 3), "many images": (120, 14, 13, 6), "3
 def test_bands_meet_without_a_seam(taken: list[Any], name: str, most: int) -> None:
     """And take no more memory than they may, whatever the number of threads, which changes no bit."""
     x_shape, w_shape, options = LARGE[name]
-    if not FULL:
+    if not NIGHTLY:
         x_shape = ENOUGH.get(name, x_shape)
     x, w = values(x_shape, 0, "float32", -2, 2), values(w_shape, 1, "float32", -2, 2)
     dz = values(xc.conv(x, w, **options).shape, 2, "float32", -2, 2)
@@ -129,7 +129,7 @@ def test_bands_meet_without_a_seam(taken: list[Any], name: str, most: int) -> No
 )
 def test_padding_modes_leave_it_their_share_of_the_memory(taken: list[Any], mode: str, dtype: str) -> None:
     """What the padding received is a strip, computed in the same way and held beside the rest."""
-    size, most = ((150, 280), 6 * MIB) if FULL else ((90, 170), 3 * MIB)
+    size, most = ((150, 280), 6 * MIB) if NIGHTLY else ((90, 170), 3 * MIB)
     x_shape, options = (2, *size, 4), {"padding": 3, "stride": 2, "padding_mode": mode}
     w = values((7, 7, 4, 16), 1, dtype, -1, 1)
     dz = values(xc.conv(np.zeros(x_shape, dtype), w, **options).shape, 2, dtype, -1, 1)

@@ -103,7 +103,7 @@ def chosen(name: str) -> list[Task]:
     if name == "numpy-compiled":
         return compiled(dtypes)
     if name in GUISES:
-        return exact if FULL else [task for task in exact if task.dtype == "float32"]
+        return exact if NIGHTLY else [task for task in exact if task.dtype == "float32"]
     if name in PARTS:
         if name == "jax-x64":  # what JAX has in this guise alone
             exact = [task for task in exact if task.dtype in backends.WIDE]
@@ -116,7 +116,7 @@ def chosen(name: str) -> list[Task]:
     found += share(tasks(others, core=not NIGHTLY), 1, 6 if FULL else 12)
     # arrays that are not written into go one way through the engine, whatever their library: these take turns; and a
     # processor's driver compiles each kernel at its first use, all core cases are in the evidence
-    return share(found, TURNS.index(name) % 2, 2) if name in TURNS and not FULL else found
+    return share(found, TURNS.index(name) % 2, 2) if name in TURNS else found
 
 
 HAS_BFLOAT16 = backends.usable("ml_dtypes")

@@ -10,6 +10,7 @@ import pytest
 
 import xpconv as xc
 from tests.memory import beside
+from tests.sizes import share
 from xpconv._compiled import build
 from xpconv._engine.repeat import repeats
 
@@ -284,8 +285,10 @@ def test_small_adaptive(few: None, name: str, kind: str, dtype: str) -> None:
 
 
 @pytest.mark.needs("numba")
-@pytest.mark.parametrize("kind", ["normal", "nan"])
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [pair for place, name in enumerate(LARGE) for pair in share([(name, "normal"), (name, "nan")], place, 2)],
+)
 def test_in_tiles_and_on_threads(threaded: None, name: str, kind: str) -> None:
     for mebibytes, threads in ((64, (1, 2)), (2, (3,))):  # sums of gradients go by tiles, which follow the workspace
         with xc.set_options(max_workspace=mebibytes * MIB):

@@ -10,7 +10,7 @@ import pytest
 
 import xpconv
 from tests.definition import ORACLE
-from tests.sizes import FULL
+from tests.sizes import count
 from tests.verify.command_line import FEW, complaint, digests_of, lines, ratios_of
 from xpconv._tools import libraries
 from xpconv.verify import main
@@ -30,10 +30,10 @@ def everything(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mine():
-    """The digests of that run, a sixth of them in a normal run: the exact checks alone have one."""
+    """The digests of that run, but in "nightly" a share of them: the exact checks alone have one."""
     bench = Bench(libraries.load("numpy"), ORACLE)
     exact = {task.source: task for task in tasks(bench.dtypes, core=True) if task.tier == "exact"}  # one algorithm each
-    found = [bench.check(task) for task in list(exact.values())[:: 1 if FULL else 6]]
+    found = [bench.check(task) for task in list(exact.values())[:: count(6, 3, 1)]]
     assert [result.task.key for result in found if not result.passed] == []
     return {result.task.source: result.digest for result in found}
 
@@ -64,7 +64,7 @@ def test_evidence_made_elsewhere_holds_here(path, mine):
     except against.EvidenceError as error:
         pytest.fail(str(error))
     found = {source: digest for (source, _), digest in there.digests.items()}
-    assert len(set(found) & set(mine)) > (1000 if FULL else 166)
+    assert len(set(found) & set(mine)) > count(166, 333, 1000)
     differing = [source for source in found if source in mine and found[source] != mine[source]]
     assert not differing, differing[0]
 
