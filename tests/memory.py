@@ -83,7 +83,7 @@ def held(names: Iterable[str], limits: Sequence[tuple[int, int]], few: Sequence[
 
 
 def lessened(shape: Shape, ceiling: int, layout: str = "channels_last", least: int = 16) -> Shape:
-    """Give fewer images and rows, `least` or more, for a small ceiling but in "nightly": a mebibyte is far beyond it."""
+    """But in "nightly", give fewer images and rows, `least` or more, for a small ceiling: a mebibyte is far beyond."""
     times = 4 * math.prod(shape) // MIB
     if NIGHTLY or ceiling > 8 * MIB or times < 2:
         return shape

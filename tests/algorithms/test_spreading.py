@@ -266,7 +266,11 @@ def test_the_number_of_threads_changes_no_bit(algorithm: str) -> None:
 
 LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "images": ((64, 28, 28, 16), (3, 3, 16, 16), {"padding": 1}),
-    "one image": ((1, 700 if sizes.NIGHTLY else 300, 650 if sizes.NIGHTLY else 310, 4), (5, 5, 4, 4), {"padding": "same"}),
+    "one image": (
+        (1, 700 if sizes.NIGHTLY else 300, 650 if sizes.NIGHTLY else 310, 4),
+        (5, 5, 4, 4),
+        {"padding": "same"},
+    ),
     "channels": ((1, 16, 16, 128), (3, 3, 128, 128), {"padding": 1}),
     "1-d": ((1, 200_000, 4), (7, 4, 4), {"padding": "causal"}),
     "3-d": ((1, 24, 28, 32, 4), (3, 3, 3, 4, 8), {"padding": 1}),
@@ -277,7 +281,9 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 PAIRS = list(itertools.product(LAYERS, ALGORITHMS))
 
 
-@pytest.mark.parametrize("most", [pytest.param(64 * MIB, marks=pytest.mark.slow), 8 * MIB if sizes.NIGHTLY else 2 * MIB])
+@pytest.mark.parametrize(
+    "most", [pytest.param(64 * MIB, marks=pytest.mark.slow), 8 * MIB if sizes.NIGHTLY else 2 * MIB]
+)
 @pytest.mark.parametrize(("name", "algorithm"), sizes.full(PAIRS, PAIRS[::2]))
 def test_memory(name: str, algorithm: str, most: int) -> None:
     """A layer that does not fit is refused with the reason."""

@@ -210,9 +210,7 @@ HELD = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype", "wide", "algorithm", "limit"), sizes.share(HELD, 0, sizes.count(5, 3, 1))
-)
+@pytest.mark.parametrize(("name", "dtype", "wide", "algorithm", "limit"), sizes.share(HELD, 0, sizes.count(5, 3, 1)))
 def test_memory(name: str, dtype: str, wide: str, algorithm: str, limit: int) -> None:
     x_shape, w_shape, groups = MEMORY[name]
     x, w = np.ones(x_shape, dtype), np.ones(w_shape, dtype)
