@@ -70,6 +70,7 @@ _KERNELS: dict[str, tuple[str, str, str]] = {
     "long first along": ("lines", "long_first", "3r 3w 3s 1i 2w 2s"),
     "give along": ("lines", "give", "3r 3s 3w 1i 1i i"),
     "gather along": ("lines", "gather", "3r 3s 3w 1i 1i i"),
+    "wait": ("waiting", "wait", "1i 1i i i"),
     "norms": ("norms", "forward", "5r 5w 1i 1i 5w"),
     "norms gradient": ("norms", "gradient", "5r 5r 5w 1i 1i 5w 5w"),
 }
@@ -122,6 +123,12 @@ _Built.kernels = {}
 _built = _Built()
 get = _built.get
 
+
+def in_use() -> bool:
+    """Say whether this process has any kernel."""
+    return bool(_Built.kernels)
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_built.reset)
 
@@ -159,9 +166,10 @@ def _teach() -> None:
     """Let Numba know, once, the vectors of the loops and the functions that they call."""
     from numba.extending import register_jitable
 
-    from xpconv._compiled import lanes
+    from xpconv._compiled import lanes, waiting
 
     lanes.teach()
+    waiting.teach()
     for name in _WITH_PARTS:
         module = importlib.import_module(f"xpconv._compiled.{name}")
         for part in module.PARTS:

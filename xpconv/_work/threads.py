@@ -11,11 +11,12 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
+
+from xpconv._work.standby import Standby, Work
 
 Result = TypeVar("Result")
 State = TypeVar("State")
@@ -128,22 +129,32 @@ class _Pool:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._size = 0
-        self._places = _Elsewhere()
+        self._places, self._standby = _Elsewhere(), Standby()
 
-    def submit(self, count: int, task: Callable[[], None]) -> list[Future[None]]:
-        """Start `task` on up to `count` threads, each in a copy of the caller's context (np.errstate)."""
+    def submit(self, count: int, task: Callable[[], None]) -> list[Work]:
+        """Start `task` on up to `count` threads, on those that are awake first."""
+        every = [Work(task) for _ in range(count)]
         with self._lock:
             if self._executor is None or self._size < count:
                 if self._executor is not None:
                     self._executor.shutdown(wait=False)
-                self._places = _Elsewhere()
+                self._places, self._standby = _Elsewhere(), Standby()
                 self._executor = ThreadPoolExecutor(count, "xpconv", initializer=self._places.join)
                 self._size = count
             self._places.leave_caller()
-            try:
-                return [self._executor.submit(copy_context().run, task) for _ in range(count)]
-            except RuntimeError:  # the interpreter is shutting down: the caller does the work alone
-                return []
+            for number, work in enumerate(every):
+                if not self._standby.hand(work):
+                    try:
+                        self._executor.submit(self._standby.serve, work)
+                    except RuntimeError:  # the interpreter is shutting down: the caller does the work alone
+                        return every[:number]
+        return every
+
+    def wait(self, every: list[Work]) -> list[BaseException]:
+        """Wait for what has begun, and let no thread begin the rest; give what was raised."""
+        begun = [work for work in every if not work.take_back()]
+        awake = len(begun) <= self._standby.most
+        return [error for work in begun if (error := work.wait(awake=awake)) is not None]
 
 
 _pool = _Pool()
@@ -221,12 +232,11 @@ def run(
         for task in shared:
             task()
 
-    futures = _pool.submit(workers - 1, join)
+    others = _pool.submit(workers - 1, join)
     try:
         work()
     finally:
-        started = [future for future in futures if not future.cancel()]
-        errors = [error for future in started if (error := future.exception()) is not None]
+        errors = _pool.wait(others)
         shared.clear()
     if errors:
         raise errors[0]

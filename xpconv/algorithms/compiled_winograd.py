@@ -35,7 +35,7 @@ OWN = 128  # filters that a piece has at least then, since each transforms all p
 SUMS = 30 << 20  # bytes of partial sums of the weight's gradient, about
 MOST = 16  # pieces of a convolution
 PAYS = 4_000_000  # flops of a piece, some tenths of a millisecond
-ALONE = 50_000_000  # flops up to which a second thread is woken too late to gain, some tenths of a millisecond
+ALONE = 20_000_000  # flops up to which handing a part to a second thread takes too long to gain
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops', and as a number of a point,
 # either transform, in the gradient; the same in what goes forward, three quarters of it, since matrix products take a
 # third longer than the plan charges them with; elements that are moved as long as a number of the weight at a point is

@@ -12,10 +12,10 @@ from xpconv._shapes.cuts import intervals
 from xpconv._shapes.geometry import Geometry, Interval, Ints
 
 PIXELS = 128 << 10  # bytes of the pixels that the products summed in one go read, as a part of the second cache
-PAYS = 8_000_000  # flops of a piece, of which there is an even number: a tenth of a millisecond
-# flops up to which one thread does all. To wake another one takes 0.1 ms and more; one thread and two, median, 1×1:
-# 28×28×256→64 0.33 and 0.34 ms, 14×14×272→272 in four groups 0.13 and 0.25, 14×14×256→1024 1.30 and 0.91
-ALONE = 30_000_000
+PAYS = 4_000_000  # flops of a piece, of which there is an even number: half a tenth of a millisecond
+# flops up to which one thread does all: handing a part over takes 30 µs to a thread that is awake, 0.1 ms to another.
+# Inception v2's convolutions for one image, prepared, by this limit in millions, median: 30 37 ms, 12 33, 6 32
+ALONE = 12_000_000
 MOST = 32  # pieces
 SHARED = 4  # blocks of filters for which a pixel is laid out, at least, where it pays to cut them
 # multiply-adds of `_plan.rates.RATES["cpu"].fused` that take as long as one of the loops'; as what is done once for a
