@@ -22,8 +22,9 @@ from xpconv._compiled.build import get, in_use
 Array = np.ndarray[Any, Any]
 PATIENCE = 250e-6  # seconds that a thread stays awake
 # seconds from when a thread is called until it asks for the interpreter's lock: the caller holds that until it is in a
-# loop itself, and who asks too soon is put to sleep (two jobs of 50 µs, median: 85 µs, at once 145)
-SETTLE = 5e-6
+# loop itself, and who asks too soon is put to sleep (two jobs of 50 µs, median: 85 µs, at once 145; the other thread
+# begins 20 µs after the caller called it, or 50)
+SETTLE = 10e-6
 
 
 class _Turns(NamedTuple):

@@ -203,9 +203,8 @@ def run(
     lock = threading.Lock()
     failed = False
 
-    def work() -> None:
+    def work(state: State) -> None:
         nonlocal failed
-        state = make_state()
         try:
             while not failed:
                 with lock:
@@ -223,18 +222,19 @@ def run(
             release(state)
 
     if workers <= 1:
-        work()
+        work(make_state())
         return results
     # what is cancelled stays in the pool's queue until a thread comes by, so it must not hold on to the job's arrays
     shared = [work]
 
     def join() -> None:
         for task in shared:
-            task()
+            task(make_state())
 
+    state = make_state()  # before others are called, who ask for the interpreter's lock soon after
     others = _pool.submit(workers - 1, join)
     try:
-        work()
+        work(state)
     finally:
         errors = _pool.wait(others)
         shared.clear()
