@@ -103,9 +103,13 @@ def plain_types(app, what, name, thing, options, signature, returns):
     return tuple(text and short(text) for text in (signature, returns))
 
 
+TEXTS = ("start", "guides/ci", "reference/commands")  # pages to read, with a cell that prints something
+
+
 def offer_notebook(app, doctree):
     """Put a link to a page's notebook below its title: in the page's own text, the notebook would have it too."""
-    if not any(node.get("nb_element") == "cell_code" for node in doctree.findall(nodes.container)):
+    cells = any(node.get("nb_element") == "cell_code" for node in doctree.findall(nodes.container))
+    if not cells or app.env.docname in TEXTS:
         return
     path = Path(app.env.mystnb_config.output_folder, f"{app.env.docname}.ipynb")
     link = download_reference(reftarget="/" + Path(os.path.relpath(path, app.srcdir)).as_posix())
