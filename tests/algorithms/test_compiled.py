@@ -23,7 +23,7 @@ from xpconv._convolution import bias_grad, straight
 from xpconv._shapes import read
 from xpconv._shapes.geometry import Geometry
 from xpconv._shapes.read import Windowing
-from xpconv.algorithms import apart, compiled, dense
+from xpconv.algorithms import apart, compiled, dense, loops
 from xpconv.algorithms.compiled import Compiled
 from xpconv.bounds import conv_input_grad_error_bound, conv_weight_grad_error_bound
 from xpconv.verify.catalogue import cases as catalogue
@@ -156,7 +156,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget() -> None:
     """Forget what depends on the kind of loops."""
-    for cached in (compiled._kind, compiled._layout, compiled._pieces, compiled._sums):
+    for cached in (loops.kind_of, loops.layout_of, loops.pieces_of, loops.sums_of):
         cached.cache_clear()
 
 
@@ -216,7 +216,7 @@ def test_bands_of_a_weights_gradient_as_plain_python(
     """On whole numbers, whose sums are exact in any order."""
     setup = Conv((9, 6), (3, 2), batch=2, channels=9, filters=filters, padding=1, stride=(2, 1))
     a = {role: np.rint(array * 4).astype("f4") for role, array in drawn(setup).items()}
-    monkeypatch.setattr(compiled, "BAND", 7 * rows)
+    monkeypatch.setattr(loops, "BAND", 7 * rows)
     monkeypatch.setattr(compiled.windows, "takes", lambda geometry, gradient=False: False)
     request.addfinalizer(forget)
     forget()
@@ -398,29 +398,28 @@ def test_many_channels_as_plain_python(name: str, monkeypatch: pytest.MonkeyPatc
     wanted = xc.conv(a["x"], a["w"], a["b"], algorithm="direct", **options)
     assert np.abs(wanted).max() > 0
     assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all()
-    module, cut = importlib.import_module("xpconv.algorithms.compiled"), 0
+    cut = 0
     for limits in ({"ALONE": 0, "PAYS": 1000, "SHARED": 1}, {"ALONE": 0, "PAYS": 1000, "PIXELS": 1}):
-        module._layout.cache_clear(), module._pieces.cache_clear()
+        loops.layout_of.cache_clear(), loops.pieces_of.cache_clear()
         with monkeypatch.context() as patch:
             for limit, value in limits.items():
                 patch.setattr(dense, limit, value)
             assert (xc.conv(a["x"], a["w"], a["b"], algorithm="compiled", **options) == wanted).all(), limits
             cut += len(Compiled().pieces(geometry_of(setup), 4).each) > 1
-    module._layout.cache_clear(), module._pieces.cache_clear()
+    loops.layout_of.cache_clear(), loops.pieces_of.cache_clear()
     assert cut or name in ("a row in two goes", "1-d", "3-d", "few channels in short rows")  # of one block and one line
 
 
 def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the test above is one: the place of a tile off by a pixel, the bias left out, a tap too few."""
-    right, module = build.get, importlib.import_module("xpconv.algorithms.compiled")
-    place = module._layout
+    right, place = build.get, loops.layout_of
 
     def planted(change: Any) -> Any:
         """Change what the loops are given, not what packs the weight."""
 
         def get(name: str, dtype: str) -> Any:
-            loops = right(name, dtype)
-            return loops if name == "weight" else lambda *arrays: loops(*change(*arrays))
+            kernel = right(name, dtype)
+            return kernel if name == "weight" else lambda *arrays: kernel(*change(*arrays))
 
         return get
 
@@ -432,12 +431,12 @@ def test_a_wrong_loop_is_seen(plain: None, monkeypatch: pytest.MonkeyPatch) -> N
     bench = Bench(backends.load("numpy"), ORACLE)  # type: ignore[arg-type]
     conv = [t for t in CASES if t.operation.name == "conv" and t.algorithm == "gemm" and t.tier == "exact"]
     for name, fault in faults.items():
-        module._pieces.cache_clear()
+        loops.pieces_of.cache_clear()
         with monkeypatch.context() as patch:
-            patch.setattr(*((module, "_layout") if name == "place" else (build, "get")), fault)
+            patch.setattr(*((loops, "layout_of") if name == "place" else (build, "get")), fault)
             results = [bench.check(replace(t, algorithm="compiled")) for t in conv if t.case in ("same", "groups-2")]
         assert any(not result.passed and "differ" in result.failure for result in results), name
-    module._pieces.cache_clear()
+    loops.pieces_of.cache_clear()
     assert all(bench.check(replace(t, algorithm="compiled")).passed for t in conv if t.case in ("same", "groups-2"))
 
 
