@@ -16,7 +16,7 @@ from xpconv._arrays.space import Space, common_space, is_chunked
 from xpconv._arrays.types import Array
 from xpconv._arrays.views import to_channels_last
 from xpconv._convolution.correlate import perform
-from xpconv._convolution.replay import Small, small
+from xpconv._convolution.replay import Shortcut, shortcut
 from xpconv._convolution.tile import Task
 from xpconv._convolution.weight import factors_of, form, ready
 from xpconv._plan.choose import choose
@@ -37,7 +37,7 @@ class _Batch:
 
     task: Task  # without images
     form: tuple[Any, ...]
-    replay: Small | None
+    replay: Shortcut | None
 
 
 class PreparedConv:
@@ -55,7 +55,7 @@ class PreparedConv:
         self._kernel, self._bias = call.kernel(w), call.bias(b)
         self._lock = threading.Lock()
         self._batches: dict[int, _Batch] = {}  # the one asked for last stands last
-        self._replays: dict[tuple[int, ...], Small] = {}  # by the shape of the images
+        self._replays: dict[tuple[int, ...], Shortcut] = {}  # by the shape of the images
         self.plan: Plan = self._of(geometry.batch).task.plan
 
     @property
@@ -160,7 +160,7 @@ class PreparedConv:
         wanted = form(call, plan, kernel)
         known = [other.task.ready for other in self._batches.values() if other.form == wanted]
         task = replace(task, ready=known[0] if known else ready(call, plan, kernel))
-        return _Batch(task, wanted, small(task))
+        return _Batch(task, wanted, shortcut(task))
 
     def _forms_size(self) -> int:
         """Count the bytes of the forms that are no views of the weight."""

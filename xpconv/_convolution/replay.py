@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 WORKSPACE = 1 << 19  # bytes of work memory that are kept between calls
 
 
-class Small(ABC):
+class Shortcut(ABC):
     """A task on images of one shape."""
 
     def __init__(self, task: Task) -> None:
@@ -50,7 +50,7 @@ class Small(ABC):
         """Convolve; give a new array, or `out`."""
 
 
-def small(task: Task) -> Small | None:
+def shortcut(task: Task) -> Shortcut | None:
     """Give the short way of a task, if it has one."""
     call, geometry = task.call, task.plan.geometry
     if not (call.traits.buffers and call.arithmetic.exact is None and geometry.mode == "zeros"):
@@ -64,7 +64,7 @@ def small(task: Task) -> Small | None:
     return Replay(task) if serves(task.plan) and task.ready else None
 
 
-class Straight(Small):
+class Straight(Shortcut):
     """Compiled loops on the images and the result themselves: other tiles give the same bits.
 
     What does not pay for two threads stays on the calling one.
@@ -152,7 +152,7 @@ class InStrips(Straight):
         pool.give([room])
 
 
-class Replay(Small):
+class Replay(Shortcut):
     """A single tile, noted with the first images."""
 
     def __init__(self, task: Task) -> None:
