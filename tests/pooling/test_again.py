@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.memory import beside
 from tests.pooling.test_compiled import ADAPTIVE, DEEP, LARGE, SMALL, bits, gradient, images
 from xpconv._compiled import build
 from xpconv._engine.repeat import repeats
 from xpconv._pooling import compiled
+from xpconv._pooling.sweep import FEW
 from xpconv._work.memory import pool
 
 pytestmark = pytest.mark.needs("numba")
@@ -83,10 +85,49 @@ def test_in_tiles(name: str) -> None:
     assert demand_same(LARGE[name], "nan", "float32", threads=1, max_workspace=4 << 20)
 
 
-def test_what_threads_share_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each job would have work arrays of its own, all of them at once."""
-    monkeypatch.setattr("xpconv._pooling.compiled.WAKING", 0)
-    assert not demand_same(LARGE["many images"], "nan", "float32", threads=2)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be kept that follows from the limits."""
+    for cached in (compiled._share_of, compiled._rows_apart):
+        monkeypatch.setattr(compiled, cached.__name__, cached.__wrapped__)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("name", ["many images", "8x8 padded", "overlapping", "global", "1-d in pairs", "3-d"])
+@pytest.mark.parametrize("much", [False, True])
+def test_what_threads_share(name: str, threads: int, much: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job for each thread or, where they are long, some more, of whole images: if these are enough for threads."""
+    fresh(monkeypatch)
+    monkeypatch.setattr(compiled, "NOTED", 0)
+    if much:
+        monkeypatch.setattr(compiled, "WAKING", 0)
+    batch = LARGE[name][0][0]
+    assert demand_same(LARGE[name], "nan", "float32", threads=threads) or batch < threads
+    noted = [one.perform for one in repeats._known.values() if hasattr(one, "perform")]
+    shared = {(len(jobs), workers) for one in noted for jobs, workers in one._stages if len(jobs) > 1}
+    if batch >= threads or not much:
+        assert {workers for _, workers in shared} == {min(threads, batch)}
+    assert max([jobs for jobs, _ in shared], default=1) <= FEW * threads
+
+
+def test_what_takes_too_much_memory_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job has work arrays of its own, all of them at once: wide rows, of which a job holds some."""
+    fresh(monkeypatch)
+    monkeypatch.setattr(compiled, "WAKING", 0)
+    monkeypatch.setattr(compiled, "NOTED", 0)
+    case: Any = ((4, 5, 1200, 32), 3, {"stride": 1, "padding": 1})
+    x = images(case[0], "normal", "float32")
+    with xc.set_options(compiled=True, threads=4, max_workspace=2 << 20):
+        y = xc.max_pool(x, 3, **case[2])
+        calls: list[Any] = [
+            lambda: xc.max_pool(x, 3, **case[2]),
+            lambda: xc.avg_pool(x, 3, **case[2]),
+            lambda: xc.max_pool_vjp(y, x, 3, **case[2]),
+            lambda: xc.avg_pool_vjp(y, x.shape, 3, **case[2]),
+        ]
+        for call in calls:
+            repeats.forget()
+            for _ in range(2):
+                assert beside(call) <= 2 << 20
 
 
 def test_loops_are_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:

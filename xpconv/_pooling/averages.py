@@ -15,7 +15,7 @@ from xpconv._engine.noted import Notes
 from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result
 from xpconv._pooling import compiled_spans, portable
-from xpconv._pooling.compiled import images_each, threads_for
+from xpconv._pooling.compiled import effort, share_of
 from xpconv._pooling.compiled_averages import Averages
 from xpconv._pooling.compiled_forward import AVERAGES, Forward
 from xpconv._pooling.plan import Plan
@@ -134,10 +134,14 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool, no
     loops = Averages.of(call, windows, padded, grads, target) if cuts.channels == windows.channels else None
     long = compiled_spans.sum_along if compiled_spans.serves(call, windows, grads, target) else None
     if loops is not None:  # in which a thread pays earlier than in calls
-        threads = threads_for(windows, call.options.threads)
-        tile = (min(cuts.tile[0], images_each(windows, threads)), *cuts.tile[1:])
-        workers = call.options.room // (needs.of(windows, tile, windows.channels) + UFUNC_BUFFERS)
-        cuts = replace(cuts, tile=tile, workers=max(1, min(threads, workers)))
+        whole = notes is not None and cuts.tile[1:] == cuts.shape[1:]  # which the loops always serve
+        shared = share_of(windows, call, loops.needs(), noted=whole)
+        images = shared.images if shared.whole else min(cuts.tile[0], shared.images)
+        tile, workers = (images, *cuts.tile[1:]), shared.workers
+        if not shared.whole:
+            most = call.options.room // (needs.of(windows, tile, windows.channels) + UFUNC_BUFFERS)
+            workers = max(1, min(workers, most))
+        cuts = replace(cuts, tile=tile, workers=workers)
 
     def step(work: Workspace, region: Region, own: slice, part: Windows) -> None:
         assert isinstance(work, BufferedWorkspace)
@@ -160,5 +164,5 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool, no
         if total is not out:
             np.copyto(out, total, casting="same_kind")
 
-    sweep(call, windows, cuts, step, 1, notes)
+    sweep(call, windows, cuts, step, 1 if loops is None else effort(windows, cuts), notes)
     return dx

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._engine.noted import Notes
 from xpconv._pooling.lines import Strided
-from xpconv._pooling.sweep import Cut, Step, sweep
+from xpconv._pooling.sweep import FEW, Cut, Step, sweep
 from xpconv._pooling.windows import Windows
 from xpconv._shapes.cuts import PARTS, block
 from xpconv._shapes.geometry import Ints, Region
@@ -45,9 +45,10 @@ SAVED = {
     "norms gradient": 10e-9,
 }
 ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
-# elements, times the work on each, from which a second thread pays: waking it takes as long as half a million of them,
-# and of one to five million elements two threads took 1.2 to 1.7 times as long as one
-WAKING = 1 << 23
+# elements, times the work on each, from which a second thread pays: finding its arrays and waking it takes as long as
+# half a million of them, and of one to five million elements two threads took 1.2 to 1.7 times as long as one; the same
+# where all is noted
+WAKING, NOTED = 1 << 23, 1 << 20
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
@@ -146,23 +147,47 @@ class Loops:
         return np.array(numbers, np.intp)
 
 
-def threads_for(windows: Windows, threads: int, weight: int = 0) -> int:
-    """Count the threads that pay; `weight` is the work on an element, 0 for a sum over the windows along each axis."""
+class Share(NamedTuple):
+    """How a pooling is shared out."""
+
+    workers: int
+    images: int  # of a job
+    whole: bool  # jobs are of whole images
+
+
+def share_of(windows: Windows, call: Call, own: int, weight: int = 0, *, noted: bool = False) -> Share:
+    """Say how many threads pay; `own`: bytes of a job's work arrays; `weight`: the work on an element, 0 for a sum.
+
+    What is noted has few jobs, for each has work arrays of its own, all of them at once.
+    """
+    return _share_of(windows, call.options.threads, call.options.room // own, weight, noted)
+
+
+@lru_cache(maxsize=1024)
+def _share_of(windows: Windows, threads: int, most: int, weight: int, noted: bool) -> Share:
     work = weight or max(1, sum(-(-line.kernel // line.stride) for line in windows.lines) // 2)
-    return threads if math.prod(windows.input_shape) * work > WAKING else 1
+    elements, batch = math.prod(windows.input_shape), max(windows.batch, 1)
+    much = elements * work > WAKING
+    if noted and (batch >= threads or not much):
+        workers = min(threads, batch) if elements * work > NOTED else 1
+        jobs = workers * (FEW if much and workers > 1 else 1)
+        if jobs <= most:
+            return Share(workers, -(-batch // jobs), whole=True)
+    workers = max(1, min(threads, most)) if much else 1
+    pieces = max(1, min(PARTS, elements // ENOUGH))
+    pieces = -(-pieces // workers) * workers if workers > 1 else 1
+    return Share(workers, -(-batch // pieces), whole=False)
 
 
-def images_each(windows: Windows, threads: int) -> int:
-    """Count the images of a job, evenly for all threads."""
-    pieces = max(1, min(PARTS, math.prod(windows.input_shape) // ENOUGH))
-    pieces = -(-pieces // threads) * threads if threads > 1 else 1
-    return max(1, -(-windows.batch // pieces))
+def effort(windows: Windows, cuts: Cut) -> int:
+    """Count the flops for each part of what is cut: four of a pixel."""
+    return 4 * -(-math.prod(windows.input) // math.prod(cuts.shape[1:]))
 
 
 def share(call: Call, windows: Windows, cuts: Cut, step: Step, notes: Notes | None = None) -> None:
     """Take a pooling at once on the calling thread, or where more than one pays, tile by tile."""
     if cuts.workers > 1 or cuts.channels < windows.channels:
-        sweep(call, windows, cuts, step, 4, notes)
+        sweep(call, windows, cuts, step, effort(windows, cuts), notes)
         return
     if notes is not None:
         sweep(call, windows, replace(cuts, tile=cuts.shape), step, 0, notes)
@@ -174,22 +199,24 @@ def share(call: Call, windows: Windows, cuts: Cut, step: Step, notes: Notes | No
         work.release()
 
 
-def rows_apart(call: Call, windows: Windows) -> Cut:
+def rows_apart(call: Call, windows: Windows, *, noted: bool = False) -> Cut:
     """Cut the windows into whole rows, for loops to whose results the cut makes no difference."""
-    return _rows_apart(windows, call.options.threads, call.options.room)
+    shared = share_of(windows, call, windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS, noted=noted)
+    return _rows_apart(windows, shared)
 
 
 @lru_cache(maxsize=1024)
-def _rows_apart(windows: Windows, threads: int, room: int) -> Cut:
+def _rows_apart(windows: Windows, shared: Share) -> Cut:
     shape = (windows.batch, *windows.output)
+    if shared.whole:
+        return Cut(shape, (shared.images, *windows.output), windows.channels, shared.workers)
     rows = math.prod(shape[: max(windows.rank, 1)])
     size = math.prod(windows.input_shape) // max(rows, 1)  # pixels and channels for a row of windows
     pieces = max(1, min(PARTS, rows * size // ENOUGH))
     tile = block(shape, -(-rows // pieces) * (math.prod(shape) // rows))
     if tile[-1] != shape[-1]:
         tile = (*tile[:-1], shape[-1])
-    row = windows.lines[-1].size * windows.channels * 8 + UFUNC_BUFFERS
-    return Cut(shape, tile, windows.channels, max(1, min(threads_for(windows, threads), room // row)))
+    return Cut(shape, tile, windows.channels, shared.workers)
 
 
 def four(array: Array) -> Array:

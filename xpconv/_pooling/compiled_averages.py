@@ -16,6 +16,7 @@ from xpconv._pooling.lines import Strided
 from xpconv._pooling.windows import Windows
 from xpconv._shapes.geometry import Ints, Region
 from xpconv._work.buffered import BufferedWorkspace
+from xpconv._work.memory import UFUNC_BUFFERS
 
 Array = np.ndarray[Any, Any]
 
@@ -47,13 +48,25 @@ class Averages:
         columns = self.lines[-1]
         return readers[-1] == (0, columns.count) and box[-1] == (0, columns.size)
 
+    def needs(self) -> int:
+        """Count the bytes of the work arrays of whole images."""
+        windows: Region = tuple((0, line.count) for line in self.lines)
+        pixels: Region = tuple((0, line.size) for line in self.lines)
+        size = sum(self._sizes(*_plan(self.lines, windows, pixels)[2]))
+        return size * int(self.dtype.itemsize) + UFUNC_BUFFERS
+
+    def _sizes(self, planes: int, rows: int) -> tuple[int, int]:
+        """Count the numbers of both work arrays."""
+        row = self.lines[-1].size * self.channels
+        return rows * row + self.lines[-1].count * self.channels, planes * row if self.rank == 3 else 1
+
     def gradient(self, work: BufferedWorkspace, readers: Region, box: Region, dy: Array, dx: Array) -> None:
         """(N, *O, C) -> dx (N, *I, C) in a box of pixels, which are whole rows, from the windows that read them."""
         ones = ((0, 1),) * (3 - self.rank)
-        numbers, lists, (planes, rows) = _plan(self.lines, (*ones, *readers[1:]), (*ones, *box[1:]))
-        row = self.lines[-1].size * self.channels
-        shares = work.buffer("shares", (rows * row + self.lines[-1].count * self.channels,), self.dtype)
-        kept = work.buffer("planes", (planes * row if self.rank == 3 else 1,), self.dtype)
+        numbers, lists, kept_rows = _plan(self.lines, (*ones, *readers[1:]), (*ones, *box[1:]))
+        shares_size, planes_size = self._sizes(*kept_rows)
+        shares = work.buffer("shares", (shares_size,), self.dtype)
+        kept = work.buffer("planes", (planes_size,), self.dtype)
         place = np.array([*box[0], *numbers], np.intp)
         kernel, taps = build.get(GRADIENT, build.NAMES[self.dtype]), self.taps
 

@@ -11,7 +11,7 @@ import numpy as np
 from xpconv._arrays.call import Call
 from xpconv._compiled import build
 from xpconv._pooling import compiled
-from xpconv._pooling.compiled import ONE, five, images_each, serves
+from xpconv._pooling.compiled import ONE, five, serves, share_of
 from xpconv._pooling.lines import Parts, Strided
 from xpconv._pooling.sweep import Cut
 from xpconv._pooling.windows import Windows
@@ -58,15 +58,14 @@ class Boxes:
         """Count the bytes of work arrays of a thread."""
         return 2 * self.size * (x.itemsize + NUMBERS.itemsize) + UFUNC_BUFFERS
 
-    def cut(self, call: Call, x: Array) -> Cut:
+    def cut(self, call: Call, x: Array, *, noted: bool) -> Cut:
         """Share out images, and where they are few channels too."""
         windows = self.windows
-        channels, threads = windows.channels, compiled.threads_for(windows, call.options.threads, 2)
-        if windows.batch < threads and not self.in_rows:
-            channels = min(channels, max(2 * FEW, -(-channels * windows.batch // threads)))
-        workers = max(1, min(threads, call.options.room // self.needs(x)))
-        tile = images_each(windows, threads), *windows.output
-        return Cut((windows.batch, *windows.output), tile, channels, workers)
+        channels, shared = windows.channels, share_of(windows, call, self.needs(x), 2, noted=noted)
+        if windows.batch < shared.workers and not self.in_rows:
+            channels = min(channels, max(2 * FEW, -(-channels * windows.batch // shared.workers)))
+        tile = shared.images, *windows.output
+        return Cut((windows.batch, *windows.output), tile, channels, shared.workers)
 
     def gradient(self, work: BufferedWorkspace, region: Region, own: slice, arrays: Arrays, held: bool) -> bool:
         """(N, *I, C), (N, *O, C) -> dx (N, *I, C), of some images and channels; say whether it is right.

@@ -56,7 +56,7 @@ class Forward:
             assert isinstance(work, BufferedWorkspace)
             self._run(AVERAGES, work, region, x, y, taps)
 
-        share(call, self.windows, rows_apart(call, self.windows), step, notes)
+        share(call, self.windows, rows_apart(call, self.windows, noted=notes is not None), step, notes)
 
     def _run(self, name: str, work: BufferedWorkspace, region: Region, x: Array, y: Array, more: Any) -> None:
         axes = ((0, 1),) * (3 - self.windows.rank) + region[1:]

@@ -175,7 +175,7 @@ def _in_loops(call: Call, windows: Windows, arrays: tuple[Array, ...], fill: Any
         if spots is not None:
             spots.places(work, region, pixels, places[0])
 
-    share(call, windows, rows_apart(call, windows), step, notes)
+    share(call, windows, rows_apart(call, windows, noted=notes is not None), step, notes)
     return True
 
 

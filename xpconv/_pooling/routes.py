@@ -18,7 +18,7 @@ from xpconv._arrays.dtypes import least, native
 from xpconv._arrays.scatter import PIECE, put
 from xpconv._engine.noted import Notes
 from xpconv._pooling.argmax import finding, first_maxima
-from xpconv._pooling.compiled import Loops, images_each, share, threads_for
+from xpconv._pooling.compiled import Loops, effort, share, share_of
 from xpconv._pooling.compiled_boxes import Boxes
 from xpconv._pooling.compiled_lines import Lines
 from xpconv._pooling.compiled_ties import Ties
@@ -95,10 +95,10 @@ class Routes:
         windows, room = self.windows, self.call.options.room - UFUNC_BUFFERS
         if self.loops is not None:  # in which a thread pays earlier than in calls
             weight = 4 + sum(line.kernel for line in windows.lines)
-            threads = threads_for(windows, self.call.options.threads, weight)
-            images = min(cuts.tile[0], images_each(windows, threads))
-            workers = min(threads, room // self.loops.needs(self.tile))
-            cuts = replace(cuts, tile=(images, *cuts.tile[1:]), workers=workers)
+            own = self.loops.needs(self.tile) + UFUNC_BUFFERS
+            shared = share_of(windows, self.call, own, weight, noted=self.notes is not None)
+            images = shared.images if shared.whole else min(cuts.tile[0], shared.images)
+            cuts = replace(cuts, tile=(images, *cuts.tile[1:]), workers=shared.workers)
         if not self.direct:
             image = math.prod(windows.input) * self.sums.itemsize
             if image > room // 3:
@@ -111,7 +111,8 @@ class Routes:
             cuts = replace(cuts, channels=min(cuts.channels, channels))
         if self.direct and (self.apart or self.placed or not self._writes_all()):
             self.do(np.copyto, self.result, 0)
-        sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, 4, self.notes)
+        flops = 4 if self.loops is None else effort(windows, cuts)
+        sweep(self.call, windows, replace(cuts, tile=(cuts.tile[0], *windows.output)), self._step, flops, self.notes)
         return self.result
 
     def _of_boxes(self, boxes: Boxes) -> bool:
@@ -125,7 +126,9 @@ class Routes:
             if not boxes.gradient(work, region, own, arrays, held):
                 wrong.append(region)
 
-        share(self.call, self.windows, boxes.cut(self.call, self.pixels), step, self.notes)
+        share(
+            self.call, self.windows, boxes.cut(self.call, self.pixels, noted=self.notes is not None), step, self.notes
+        )
         return not wrong
 
     def _compiled(self, cuts: Cut) -> Lines | Loops | Ties | None:

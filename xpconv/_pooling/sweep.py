@@ -30,6 +30,7 @@ CACHE = 12 << 20  # bytes of a tile's pixels and buffers: of 0.5 to 16 MiB the f
 SHARE = 1 << 18
 
 MANY = 8  # images that are enough for the threads
+FEW = 4  # jobs of a thread, at most, in what is noted
 SHORT = 16  # elements of a row that take as long as the start of another one
 
 
@@ -153,7 +154,7 @@ Step = Callable[[Workspace, Region, slice, Windows], None]
 def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int, notes: Notes | None = None) -> None:
     """Run a step for each tile of each block of channels, with the windows of that many; `weight`: flops an element.
 
-    What a single step does is noted: several would each have work arrays of their own.
+    What few steps do is noted: each has work arrays of its own.
     """
     jobs = []
     for start, stop in intervals(windows.channels, cuts.channels):
@@ -166,8 +167,8 @@ def sweep(call: Call, windows: Windows, cuts: Cut, step: Step, weight: int, note
     flops = math.prod(cuts.shape) * windows.channels * weight
     runner: Runner = run
     if notes is not None:
-        alone = cuts.workers == 1 and sum(len(one.items) for one in jobs) == 1
-        runner, notes.complete = notes.run if alone else run, notes.complete and alone
+        few = sum(len(one.items) for one in jobs) <= (FEW * cuts.workers if cuts.workers > 1 else 1)
+        runner, notes.complete = notes.run if few else run, notes.complete and few
     runner(jobs, call.space, call.arithmetic, cuts.workers, flops, blas=False)
 
 
