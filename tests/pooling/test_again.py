@@ -109,6 +109,15 @@ def test_what_threads_share(name: str, threads: int, much: bool, monkeypatch: py
     assert max([jobs for jobs, _ in shared], default=1) <= FEW * threads
 
 
+def test_what_takes_long_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noting goes on one thread."""
+    fresh(monkeypatch)
+    monkeypatch.setattr(compiled, "WAKING", 0)
+    monkeypatch.setattr(compiled, "LONG", 0)
+    case: Any = ((9, 300, 57, 32), 3, {"stride": 2, "padding": 1})
+    assert not demand_same(case, "nan", "float32", threads=2)
+
+
 def test_what_takes_too_much_memory_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each job has work arrays of its own, all of them at once: wide rows, of which a job holds some."""
     fresh(monkeypatch)

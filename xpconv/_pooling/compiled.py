@@ -49,6 +49,7 @@ ENOUGH = 1 << 17  # pixels and channels of a tile, some tens of microseconds
 # half a million of them, and of one to five million elements two threads took 1.2 to 1.7 times as long as one; the same
 # where all is noted
 WAKING, NOTED = 1 << 23, 1 << 20
+LONG = 1 << 26  # the same, from which noting, on one thread, takes longer than it saves
 ONE = Strided(1, 1, 1)  # the rows of images that have none
 
 
@@ -168,7 +169,7 @@ def _share_of(windows: Windows, threads: int, most: int, weight: int, noted: boo
     work = weight or max(1, sum(-(-line.kernel // line.stride) for line in windows.lines) // 2)
     elements, batch = math.prod(windows.input_shape), max(windows.batch, 1)
     much = elements * work > WAKING
-    if noted and (batch >= threads or not much):
+    if noted and (threads == 1 or not much or (batch >= threads and elements * work <= LONG)):
         workers = min(threads, batch) if elements * work > NOTED else 1
         jobs = workers * (FEW if much and workers > 1 else 1)
         if jobs <= most:
