@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.sizes import full
+from tests.sizes import NIGHTLY
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 ALGORITHMS = ("auto", "direct", "gemm", "toeplitz")
@@ -38,7 +38,7 @@ class Library:
         return np.array(array)
 
 
-@pytest.fixture(scope="module", params=full(["numpy", "torch", "jax"], ["numpy", "torch"]))
+@pytest.fixture(scope="module", params=["numpy", "torch", *["jax"] * NIGHTLY])
 def library(request: pytest.FixtureRequest) -> Library:
     return Library(request.param)
 

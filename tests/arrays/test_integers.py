@@ -143,7 +143,7 @@ def libraries() -> Iterator[tuple[str, str, str, str]]:
         slow = name in backends.SLOW
         if slow:  # the widest of each dtype
             pairs = list(dict(pairs).items())
-        for dtype, wide in sizes.share(pairs, place, 5 if not sizes.FULL else 2 if slow else 1):
+        for dtype, wide in sizes.share(pairs, place, sizes.count(5, 2, 1)):
             for algorithm in ALGORITHMS[1:] if slow else ALGORITHMS:
                 yield name, dtype, wide, algorithm
 

@@ -1,13 +1,13 @@
 """Numbers of every kind that a bound has to hold for, and how an error is held against it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from tests.backends import Backend
 from tests.oracle.longdouble import FINER, ratio
-from tests.sizes import full
+from tests.sizes import compiles, full
 
 Array = np.ndarray
 Rng = np.random.Generator
@@ -84,6 +84,14 @@ DATA: tuple[Callable[[Rng, tuple[int, ...], str], np.ndarray], ...] = (
 MILD = (one_sign, cancelling, channels, blocks)  # what float16 holds
 # JAX compiles each small step anew
 LIBRARIES = full(["strict", "torch", "cupy", "dpnp", "jax"], ["strict", "torch", "cupy", "dpnp"])
+
+
+def elsewhere(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Give each library with all names, one that compiles with the first alone."""
+    names = list(names)
+    return [(library, name) for library in LIBRARIES for name in (names[:1] if compiles(library) else names)]
+
+
 # long double is no finer than float64 on every machine
 REAL = ("float32", "float16", *["float64"] * FINER)
 COMPLEX = ("complex64", *["complex128"] * FINER)

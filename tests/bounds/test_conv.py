@@ -12,10 +12,10 @@ from tests.backends import Backend
 from tests.bounds.data import (
     COMPLEX,
     DATA,
-    LIBRARIES,
     MILD,
     REAL,
     denormals,
+    elsewhere,
     exponents,
     huge_pixels,
     near_overflow,
@@ -130,8 +130,7 @@ def test_other_dtypes(algorithm: str, dtype: str) -> None:
     assert found[place] > 0.0003
 
 
-@pytest.mark.parametrize("algorithm", EVERYWHERE)
-@pytest.mark.parametrize("backend", LIBRARIES, indirect=True)
+@pytest.mark.parametrize(("backend", "algorithm"), elsewhere(EVERYWHERE), indirect=["backend"])
 def test_other_libraries(backend: Backend, algorithm: str) -> None:
     """Some flush denormal numbers to zero, and some cannot compute again what is not finite."""
     names = ("1-d", "7x7 depthwise")

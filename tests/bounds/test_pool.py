@@ -11,7 +11,6 @@ from tests.backends import Backend
 from tests.bounds.data import (
     COMPLEX,
     DATA,
-    LIBRARIES,
     REAL,
     Attack,
     cancelling,
@@ -19,6 +18,7 @@ from tests.bounds.data import (
     demand_bounds,
     demand_bounds_elsewhere,
     draw,
+    elsewhere,
     one_sign,
     tried,
 )
@@ -138,8 +138,7 @@ def test_every_kind_of_data(name: str, dtype: str) -> None:
     demand_bounds(ATTACKS[name], name, dtype)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("backend", LIBRARIES, indirect=True)
+@pytest.mark.parametrize(("backend", "name"), elsewhere(ATTACKS), indirect=["backend"])
 def test_other_libraries(backend: Backend, name: str) -> None:
     demand_bounds_elsewhere(ATTACKS[name], backend)
 

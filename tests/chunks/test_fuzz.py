@@ -6,7 +6,7 @@ import pytest
 from tests import sizes
 from tests.chunks.drawn import ROUNDED, Draw, Drawn
 
-COUNT = 20_000 if sizes.NIGHTLY else 500
+COUNT = 20_000 if sizes.NIGHTLY else 300
 PARTS = 20 if sizes.NIGHTLY else 5
 
 pytestmark = pytest.mark.needs("dask")

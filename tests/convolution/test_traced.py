@@ -72,7 +72,7 @@ def everything(functions: Sequence[Function]) -> Function:
 def pairs() -> list[Any]:
     """Give geometries with kinds of groups: the first with each; the others take turns, for each is compiled."""
     first, *others = GEOMETRIES
-    slow = [(name, kind) for place, name in enumerate(others) for kind in share(GROUPS, place, 3)]
+    slow = [(name, kind) for place, name in enumerate(others) for kind in share(GROUPS, place, 6)]
     return [*((first, kind) for kind in GROUPS), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in slow)]
 
 

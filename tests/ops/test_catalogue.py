@@ -99,7 +99,7 @@ def chosen(name: str) -> list[Task]:
         if not FULL:
             found = [t for t in found if t.tier != "bound" or t.setup.core or not t.operation.exact(t.setup)]
             found = [t for t in found if takes_its_turn(t, REAL_KINDS[1:])]
-        return found + unnamed(found) + (list(tasks(others)) if FULL else share(tasks(others, core=True), 0, 4))
+        return found + unnamed(found) + share(tasks(others, core=not FULL), 0, 2 if FULL else 4)
     if name == "numpy-compiled":
         return compiled(dtypes)
     if name in GUISES:
@@ -113,6 +113,8 @@ def chosen(name: str) -> list[Task]:
     found = (
         [*tasks(first), *more()] if FULL else [t for t in tasks(first, core=True) if takes_its_turn(t, REAL_KINDS[:2])]
     )
+    if not NIGHTLY:
+        found = [task for task in found if task.operation.name not in REPEATS or task.setup.core]
     found += share(tasks(others, core=not NIGHTLY), 1, 6 if FULL else 12)
     # arrays that are not written into go one way through the engine, whatever their library: these take turns; and a
     # processor's driver compiles each kernel at its first use, all core cases are in the evidence

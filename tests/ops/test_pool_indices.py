@@ -17,7 +17,7 @@ from tests.memory import MIB, beside
 from tests.sizes import FULL, full, share
 
 QUICK = ("numpy", "strict", "torch", "cupy")
-GRAPHS = {"jax-jit": 4, "dask": 1}  # to build and compile one takes long: cases take turns, in so many parts
+GRAPHS = {"jax-jit": 12, "dask": 1}  # to build and compile one takes long: cases take turns, in so many parts
 POOLED = full(
     list(POOL), ["2", "2-rest", "3-stride-2-padded", "no-tap-inside", "empty-batch", "1d-first", "3d-ceil-padded"]
 )

@@ -11,7 +11,7 @@ import xpconv as xc
 from tests import backends, cases
 from tests.backends import Backend
 from tests.every import every
-from tests.sizes import FULL, full, share
+from tests.sizes import FULL, full_on, share
 from xpconv._engine import noted
 from xpconv.verify.catalogue import cases as catalogue
 from xpconv.verify.catalogue.setups import Conv
@@ -67,7 +67,15 @@ def test_the_bits_are_those_of_conv(numpy_backend: Backend, case: str, dtype: st
         assert same(*both(numpy_backend, setup, dtype, algorithm))
 
 
-@pytest.mark.parametrize("case", full([case for case in SMALL if SMALL[case].core], ["groups-2", "reflect"]))
+FEW = ["groups-2", "reflect"]
+CORE = [case for case in SMALL if SMALL[case].core]
+
+
+@pytest.mark.parametrize(
+    ("backend", "case"),
+    [(backend, case) for backend in backends.BACKENDS for case in (CORE if full_on(backend) else FEW)],
+    indirect=["backend"],
+)
 def test_the_bits_are_those_of_conv_on_every_library(backend: Backend, case: str) -> None:
     setup = SMALL[case]
     assert same(*both(backend, setup, setup.only[0] if setup.only else "float32"))
