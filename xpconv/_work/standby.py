@@ -127,15 +127,15 @@ class Standby:
 
     def _wait(self, left: Array) -> Work | None:
         """Stay awake for a moment; give the work that came."""
-        place = _Place()
+        place, turns = _Place(), _measured() if in_use() else None
         with self._lock:
-            full = len(self._places) >= self.most or not in_use()
-            if not full:
+            if turns is not None and len(self._places) < self.most:
                 self._places.append(place)
-        if full:
+            else:
+                turns = None
+        if turns is None:
             left[0] = 1
             return None
-        turns = _measured()
         turns.loop(place.called, left, turns.patience, turns.settle)
         with self._lock:
             if place.work is None:
