@@ -83,9 +83,9 @@ def held(names: Iterable[str], limits: Sequence[tuple[int, int]], few: Sequence[
 
 
 def lessened(shape: Shape, ceiling: int, layout: str = "channels_last", least: int = 16) -> Shape:
-    """But in "nightly", give fewer images and rows, `least` or more, for a small ceiling: a mebibyte is far beyond."""
+    """But in "nightly", give fewer images and rows, `least` or more, for 2 MiB and less: a mebibyte is far beyond."""
     times = 4 * math.prod(shape) // MIB
-    if NIGHTLY or ceiling > 8 * MIB or times < 2:
+    if NIGHTLY or ceiling > 2 * MIB or times < 2:
         return shape
     batch = max(shape[0] // times, 1)
     times = times * batch // shape[0]

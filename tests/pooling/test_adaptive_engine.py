@@ -10,7 +10,7 @@ import pytest
 
 import xpconv as xc
 from tests.memory import beside
-from tests.sizes import NIGHTLY, full, share
+from tests.sizes import FULL, full, share
 from xpconv._pooling import reduce, sweep
 
 # sizes, parts: primes, with common factors, more parts than pixels, windows of many pixels, one and three axes
@@ -158,7 +158,7 @@ def test_views_of_images(views: str) -> None:
 
 
 # what is read is many times the workspace, what is made of it little
-LONG = [((501, 501), (2, 2)), ((90_001 if NIGHTLY else 30_001,), (20,)), ((2, 301, 150), (2, 3, 2))]
+LONG = [((501, 501), (2, 2)), ((90_001 if FULL else 30_001,), (20,)), ((2, 301, 150), (2, 3, 2))]
 
 
 @pytest.mark.parametrize(
