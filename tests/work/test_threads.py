@@ -121,11 +121,13 @@ def test_a_call_holds_nothing_while_the_pool_is_busy() -> None:
 
     busy = _threads._pool.submit(2, wait)
     try:
-        array = np.zeros(1)
-        gone = weakref.ref(array)
-        _threads.run(lambda index, state, array=array: None, 4, lambda: None, lambda _: None, 3, collect=False)
-        del array
-        assert gone() is None
+        array, state = np.zeros(1), np.zeros(1)
+        gone = weakref.ref(array), weakref.ref(state)
+        _threads.run(
+            lambda index, own, array=array: None, 4, lambda state=state: state, lambda _: None, 3, collect=False
+        )
+        del array, state
+        assert [one() for one in gone] == [None, None]
     finally:
         free.set()
         assert _threads._pool.wait(busy) == []

@@ -11,8 +11,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextvars import copy_context
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,8 +55,7 @@ class Work:
     """What one thread does, in a copy of the context of whoever made it (np.errstate)."""
 
     def __init__(self, task: Callable[[], None]) -> None:
-        self._task: Callable[[], None] | None = task
-        self._context = copy_context()
+        self._task: Callable[[], None] | None = partial(copy_context().run, task)
         self._begun, self._done = threading.Lock(), threading.Lock()
         self._done.acquire()
         self._error: BaseException | None = None
@@ -67,7 +67,7 @@ class Work:
             return
         try:
             assert self._task is not None
-            self._context.run(self._task)
+            self._task()
         except BaseException as error:
             self._error = error
         finally:
@@ -75,8 +75,11 @@ class Work:
             self._done.release()
 
     def take_back(self) -> bool:
-        """Let no thread do it; say whether none has begun."""
-        return self._begun.acquire(blocking=False)
+        """Let no thread do it; say whether none has begun. It stays in the pool's queue, and holds on to nothing."""
+        if not self._begun.acquire(blocking=False):
+            return False
+        self._task = None
+        return True
 
     def wait(self, *, awake: bool) -> BaseException | None:
         """Wait until what has begun is done, for a moment awake; give what it raised."""
@@ -104,6 +107,20 @@ class Standby:
         self.most = len(allowed) - 1
         self._lock = threading.Lock()
         self._places: list[_Place] = []
+        self._queued = 0  # works that no thread has taken from the pool's queue
+
+    def give(self, work: Work, executor: Executor) -> None:
+        """Give work to a thread that is awake, or have it wait for one of a pool's."""
+        if self.hand(work):
+            return
+        with self._lock:
+            self._queued += 1
+        executor.submit(self._take, work)
+
+    def _take(self, work: Work) -> None:
+        with self._lock:
+            self._queued -= 1
+        self.serve(work)
 
     def hand(self, work: Work) -> bool:
         """Give work to a thread that is awake; say whether there is one."""
@@ -126,10 +143,10 @@ class Standby:
             following = self._wait(left)
 
     def _wait(self, left: Array) -> Work | None:
-        """Stay awake for a moment; give the work that came."""
+        """Stay awake for a moment, unless there is work in the queue; give the work that came."""
         place, turns = _Place(), _measured() if in_use() else None
         with self._lock:
-            if turns is not None and len(self._places) < self.most:
+            if turns is not None and not self._queued and len(self._places) < self.most:
                 self._places.append(place)
             else:
                 turns = None

@@ -142,12 +142,10 @@ class _Pool:
                 self._executor = ThreadPoolExecutor(count, "xpconv", initializer=self._places.join)
                 self._size = count
             self._places.leave_caller()
-            for number, work in enumerate(every):
-                if not self._standby.hand(work):
-                    try:
-                        self._executor.submit(self._standby.serve, work)
-                    except RuntimeError:  # the interpreter is shutting down: the caller does the work alone
-                        return every[:number]
+            # when the interpreter is shutting down nobody takes any, and the caller does the work alone
+            with contextlib.suppress(RuntimeError):
+                for work in every:
+                    self._standby.give(work, self._executor)
         return every
 
     def wait(self, every: list[Work]) -> list[BaseException]:
@@ -224,20 +222,12 @@ def run(
     if workers <= 1:
         work(make_state())
         return results
-    # what is cancelled stays in the pool's queue until a thread comes by, so it must not hold on to the job's arrays
-    shared = [work]
-
-    def join() -> None:
-        for task in shared:
-            task(make_state())
-
     state = make_state()  # before others are called, who ask for the interpreter's lock soon after
-    others = _pool.submit(workers - 1, join)
+    others = _pool.submit(workers - 1, lambda: work(make_state()))
     try:
         work(state)
     finally:
         errors = _pool.wait(others)
-        shared.clear()
     if errors:
         raise errors[0]
     return results
