@@ -104,6 +104,29 @@ def test_random_networks_in_compiled_loops_have_the_bits_of_the_whole_image() ->
             check(seed, (8, 30))
 
 
+# channels, filters, taps along an axis, stride: other loops take the least time of 60×60 pixels than of a third of them
+OTHERWISE = [
+    *((1, 4, 3, 1), (2, 1, 5, 1), (2, 5, 5, 1), (4, 7, 7, 1)),
+    *((3, 2, 5, 2), (8, 6, 3, 2), (12, 8, 5, 2), (16, 4, 3, 2)),
+]
+
+
+@pytest.mark.needs("numba")
+@pytest.mark.parametrize(("channels", "filters", "taps", "stride"), OTHERWISE)
+def test_blocks_take_the_loops_of_the_whole(channels: int, filters: int, taps: int, stride: int) -> None:
+    """Which sum in other orders."""
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 60, 60, channels)).astype("float32")
+    model = nn.Sequential((nn.Conv(filters, taps, stride=stride, padding=taps // 2, algorithm="compiled"),))
+    parameters = model.init(rng, x.shape[1:])
+    found = module.predict(model, parameters, da.from_array(x, chunks=(1, 20, 20, channels)))
+    np.testing.assert_array_equal(found.compute(scheduler="synchronous"), model.predict(parameters, x))
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 1), (2, 0)])
 @pytest.mark.parametrize("filters", [2, 5, 18])

@@ -91,6 +91,7 @@ def _of_part(call: Call, part: Plan, x: Array, w: Array, b: Array | None, spots:
         input=tuple(x.shape[1:-1]),
         padding=tuple((spot.before, 0) for spot in spatial),
         mode="zeros",
+        whole=part.geometry,
     )
     extent = tuple(spot.extent for spot in spots)
     result = Result.of(call, (*extent, geometry.filters))

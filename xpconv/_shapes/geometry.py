@@ -91,6 +91,7 @@ class Geometry:
     dilation: Ints
     padding: Pairs
     mode: str = "zeros"  # what the padding holds
+    whole: Geometry | None = None  # of which it is a block, that has the whole's bits
 
     @cached_property
     def _hash(self) -> int:

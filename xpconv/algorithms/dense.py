@@ -29,20 +29,17 @@ def blocks_of(geometry: Geometry) -> int:
     return geometry.groups * -(-geometry.filters // geometry.groups // BLOCK)
 
 
-def fused(geometry: Geometry, *, laid: bool = False) -> float:
-    """Count multiply-adds for one output pixel, those of whole vectors, and what they begin with.
-
-    `laid`: pixels are laid out whether or not there is padding.
-    """
+def fused(geometry: Geometry) -> float:
+    """Count multiply-adds for one output pixel, those of whole vectors, and what they begin with."""
     own = geometry.filters // geometry.groups
     vectors = geometry.groups * -(-own // LANES)
-    pixels = LAID_OUT * geometry.channels * _laid_out(geometry, laid)
+    pixels = LAID_OUT * geometry.channels * _laid_out(geometry)
     return MULTIPLIED * geometry.products * vectors * LANES + BEGUN * blocks_of(geometry) + pixels
 
 
-def _laid_out(geometry: Geometry, laid: bool = False) -> int:
+def _laid_out(geometry: Geometry) -> int:
     """Count the pixels that are laid out for a window."""
-    return math.prod(geometry.stride) if laid or any(map(any, geometry.padding)) else 0
+    return math.prod(geometry.stride) if any(map(any, geometry.padding)) else 0
 
 
 def goes_beyond(geometry: Geometry, leads: Ints, output: Ints) -> bool:

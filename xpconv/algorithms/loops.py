@@ -35,7 +35,8 @@ def parts(geometry: Geometry, name: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def kind_of(geometry: Geometry, gradient: bool = False) -> str:
-    """Name the loops of a geometry, or of its weight's gradient."""
+    """Name the loops of a geometry, or of its weight's gradient; a block has those of the whole."""
+    geometry = geometry.whole or geometry
     alone = geometry.depthwise and geometry.channels >= BLOCK
     # elsewhere a pixel meets so many taps that it pays to lay it out, in one piece with its neighbours
     if alone and (side_by_side(geometry) or geometry.taps <= FEW * math.prod(geometry.stride)):
@@ -51,8 +52,7 @@ def kind_of(geometry: Geometry, gradient: bool = False) -> str:
         if kind == "filters" and _short(geometry):
             kind = "dense"
     else:
-        # a part of an image may have no padding where the whole has some, and is taken as that is
-        kind, cost = "dense", dense.fused(geometry, laid=True)
+        kind, cost = "dense", dense.fused(geometry)
         if geometry.filters < LANES and windows.serves(geometry) and windows.fused(geometry) < cost:
             kind, cost = "windows", windows.fused(geometry)
     return "taps" if taps.takes(geometry, cost) else kind
