@@ -15,7 +15,7 @@ from xpconv._engine.noted import Notes
 from xpconv._engine.repeat import repeats
 from xpconv._engine.results import Result
 from xpconv._pooling import compiled_spans, portable
-from xpconv._pooling.compiled import effort, share_of
+from xpconv._pooling.compiled import effort, of_sums, share_of
 from xpconv._pooling.compiled_averages import Averages
 from xpconv._pooling.compiled_forward import AVERAGES, Forward
 from xpconv._pooling.plan import Plan
@@ -135,7 +135,7 @@ def _gradient_on_numpy(call: Call, windows: Windows, dy: Array, padded: bool, no
     long = compiled_spans.sum_along if compiled_spans.serves(call, windows, grads, target) else None
     if loops is not None:  # in which a thread pays earlier than in calls
         whole = notes is not None and cuts.tile[1:] == cuts.shape[1:]  # which the loops always serve
-        shared = share_of(windows, call, loops.needs(), noted=whole)
+        shared = share_of(windows, call, loops.needs(), 2 * of_sums(windows), noted=whole)  # every element is written
         images = shared.images if shared.whole else min(cuts.tile[0], shared.images)
         tile, workers = (images, *cuts.tile[1:]), shared.workers
         if not shared.whole:

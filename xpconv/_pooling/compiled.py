@@ -164,9 +164,14 @@ def share_of(windows: Windows, call: Call, own: int, weight: int = 0, *, noted: 
     return _share_of(windows, call.options.threads, call.options.room // own, weight, noted)
 
 
+def of_sums(windows: Windows) -> int:
+    """Count the work on an element of sums along each axis in turn."""
+    return max(1, sum(-(-line.kernel // line.stride) for line in windows.lines) // 2)
+
+
 @lru_cache(maxsize=1024)
 def _share_of(windows: Windows, threads: int, most: int, weight: int, noted: bool) -> Share:
-    work = weight or max(1, sum(-(-line.kernel // line.stride) for line in windows.lines) // 2)
+    work = weight or of_sums(windows)
     elements, batch = math.prod(windows.input_shape), max(windows.batch, 1)
     much = elements * work > WAKING
     if noted and (threads == 1 or not much or (batch >= threads and elements * work <= LONG)):
