@@ -168,6 +168,26 @@ def test_who_is_interrupted_waits_for_the_others(again: bool, monkeypatch: pytes
         free.set()
 
 
+def test_after_an_interrupt_while_threads_are_called_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ThreadPoolExecutor.submit` that is interrupted may leave a lock of the executor's taken: nobody comes by it."""
+    pool = _threads._Pool()
+    monkeypatch.setattr(_threads, "_pool", pool)
+
+    def call() -> list[int]:
+        return _threads.run(lambda index, _: index, 3, lambda: None, lambda _: None, 2, collect=True)
+
+    assert call() == [0, 1, 2]
+    before = pool._executor
+    assert before is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(before, "submit", lambda *_: [][0])
+        patch.setattr(pool._standby, "hand", lambda _: False)
+        with pytest.raises(IndexError):
+            call()
+    assert call() == [0, 1, 2]
+    assert pool._executor is not before
+
+
 def test_an_error_inside_a_thread_holds_nothing_after_it_was_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_threads, "_pool", _threads._Pool())
     caller, together, gone = threading.current_thread(), threading.Barrier(2), []

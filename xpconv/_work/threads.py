@@ -143,9 +143,13 @@ class _Pool:
                 self._size = count
             self._places.leave_caller()
             # when the interpreter is shutting down nobody takes any, and the caller does the work alone
-            with contextlib.suppress(RuntimeError):
-                for work in every:
-                    self._standby.give(work, self._executor)
+            try:
+                with contextlib.suppress(RuntimeError):
+                    for work in every:
+                        self._standby.give(work, self._executor)
+            except BaseException:
+                self._executor = None  # an interrupt (Ctrl-C) may have left one of its locks taken
+                raise
 
     def wait(self, every: list[Work]) -> list[BaseException]:
         """Wait for what has begun, and let no thread begin the rest; give what was raised.
