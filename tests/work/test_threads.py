@@ -1,5 +1,7 @@
 """Threads: the same bits for any number of them, after a fork, from many callers at once; BLAS is left as it was."""
 
+import contextlib
+import gc
 import multiprocessing
 import os
 import re
@@ -119,7 +121,8 @@ def test_a_call_holds_nothing_while_the_pool_is_busy() -> None:
     def wait() -> None:
         free.wait(60)
 
-    busy = _threads._pool.submit(2, wait)
+    busy = [_threads.Work(wait) for _ in range(2)]
+    _threads._pool.submit(busy)
     try:
         array, state = np.zeros(1), np.zeros(1)
         gone = weakref.ref(array), weakref.ref(state)
@@ -131,6 +134,78 @@ def test_a_call_holds_nothing_while_the_pool_is_busy() -> None:
     finally:
         free.set()
         assert _threads._pool.wait(busy) == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_is_interrupted_waits_for_the_others(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be using memory that the caller will give back; a second interrupt comes too soon as well."""
+    monkeypatch.setattr(_threads, "_pool", _threads._Pool())
+    caller, begun, done = threading.current_thread(), threading.Event(), threading.Event()
+    interrupts, wait = [KeyboardInterrupt] * (1 + again), _threads.Work.wait
+
+    def interrupted(self: _threads.Work, *, awake: bool) -> BaseException | None:
+        if interrupts:
+            raise interrupts.pop()
+        free.set()
+        return wait(self, awake=awake)
+
+    def job(index: int, state: None) -> None:
+        if threading.current_thread() is caller:
+            assert begun.wait(60)
+            return
+        begun.set()
+        assert free.wait(60)
+        done.set()
+
+    free = threading.Event()
+    monkeypatch.setattr(_threads.Work, "wait", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _threads.run(job, 2, lambda: None, lambda _: None, 2, collect=False)
+        assert done.is_set()
+        assert interrupts == []
+    finally:
+        free.set()
+
+
+def test_after_an_interrupt_while_threads_are_called_there_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ThreadPoolExecutor.submit` that is interrupted may leave a lock of the executor's taken: nobody comes by it."""
+    pool = _threads._Pool()
+    monkeypatch.setattr(_threads, "_pool", pool)
+
+    def call() -> list[int]:
+        return _threads.run(lambda index, _: index, 3, lambda: None, lambda _: None, 2, collect=True)
+
+    assert call() == [0, 1, 2]
+    before = pool._executor
+    assert before is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(before, "submit", lambda *_: [][0])
+        patch.setattr(pool._standby, "hand", lambda _: False)
+        with pytest.raises(IndexError):
+            call()
+    assert call() == [0, 1, 2]
+    assert pool._executor is not before
+
+
+def test_an_error_inside_a_thread_holds_nothing_after_it_was_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "_pool", _threads._Pool())
+    caller, together, gone = threading.current_thread(), threading.Barrier(2), []
+
+    def job(index: int, state: None) -> None:
+        array = np.zeros(1)
+        together.wait(60)
+        if threading.current_thread() is not caller:
+            gone.append(weakref.ref(array))
+            raise KeyError(index)
+
+    gc.disable()
+    try:
+        with contextlib.suppress(KeyError):
+            _threads.run(job, 2, lambda: None, lambda _: None, 2, collect=False)
+        assert [one() for one in gone] == [None]
+    finally:
+        gc.enable()
 
 
 def test_blas_while_calls_overlap() -> None:

@@ -56,14 +56,16 @@ class Work:
 
     def __init__(self, task: Callable[[], None]) -> None:
         self._task: Callable[[], None] | None = partial(copy_context().run, task)
-        self._begun, self._done = threading.Lock(), threading.Lock()
+        self._by: dict[str, object] = {}  # who has it: whoever comes first, in one call, which nothing interrupts
+        self._done = threading.Lock()
         self._done.acquire()
         self._error: BaseException | None = None
         self.left = _number()  # 1 when its thread has left the interpreter as well
 
     def do(self) -> None:
         """Do it, unless it was taken back."""
-        if not self._begun.acquire(blocking=False):
+        one = object()
+        if self._by.setdefault("thread", one) is not one:
             return
         try:
             assert self._task is not None
@@ -75,8 +77,11 @@ class Work:
             self._done.release()
 
     def take_back(self) -> bool:
-        """Let no thread do it; say whether none has begun. It stays in the pool's queue, and holds on to nothing."""
-        if not self._begun.acquire(blocking=False):
+        """Let no thread do it; say whether none has begun. It stays in the pool's queue, and holds on to nothing.
+
+        Who was interrupted asks again.
+        """
+        if self._by.setdefault("thread", None) is not None:
             return False
         self._task = None
         return True

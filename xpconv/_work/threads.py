@@ -131,9 +131,9 @@ class _Pool:
         self._size = 0
         self._places, self._standby = _Elsewhere(), Standby()
 
-    def submit(self, count: int, task: Callable[[], None]) -> list[Work]:
-        """Start `task` on up to `count` threads, on those that are awake first."""
-        every = [Work(task) for _ in range(count)]
+    def submit(self, every: list[Work]) -> None:
+        """Start work on up to as many threads, on those that are awake first."""
+        count = len(every)
         with self._lock:
             if self._executor is None or self._size < count:
                 if self._executor is not None:
@@ -143,15 +143,31 @@ class _Pool:
                 self._size = count
             self._places.leave_caller()
             # when the interpreter is shutting down nobody takes any, and the caller does the work alone
-            with contextlib.suppress(RuntimeError):
-                for work in every:
-                    self._standby.give(work, self._executor)
-        return every
+            try:
+                with contextlib.suppress(RuntimeError):
+                    for work in every:
+                        self._standby.give(work, self._executor)
+            except BaseException:
+                self._executor = None  # an interrupt (Ctrl-C) may have left one of its locks taken
+                raise
 
     def wait(self, every: list[Work]) -> list[BaseException]:
-        """Wait for what has begun, and let no thread begin the rest; give what was raised."""
+        """Wait for what has begun, and let no thread begin the rest; give what was raised.
+
+        An interrupt (Ctrl-C) is raised when all is done: others may be using memory that the caller will give back.
+        """
+        try:
+            return self._wait(every, awake=True)
+        except BaseException:
+            while True:
+                with contextlib.suppress(BaseException):
+                    self._wait(every, awake=False)
+                    break
+            raise
+
+    def _wait(self, every: list[Work], *, awake: bool) -> list[BaseException]:
         begun = [work for work in every if not work.take_back()]
-        awake = len(begun) <= self._standby.most
+        awake = awake and len(begun) <= self._standby.most
         return [error for work in begun if (error := work.wait(awake=awake)) is not None]
 
 
@@ -223,11 +239,18 @@ def run(
         work(make_state())
         return results
     state = make_state()  # before others are called, who ask for the interpreter's lock soon after
-    others = _pool.submit(workers - 1, lambda: work(make_state()))
+    others = [Work(lambda: work(make_state())) for _ in range(workers - 1)]
     try:
+        _pool.submit(others)
         work(state)
+    except BaseException:
+        failed = True
+        raise
     finally:
         errors = _pool.wait(others)
-    if errors:
-        raise errors[0]
+    try:
+        if errors:
+            raise errors[0]
+    finally:
+        errors.clear()  # one that was raised leads here, and from here to itself
     return results
