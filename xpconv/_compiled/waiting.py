@@ -69,9 +69,13 @@ def teach() -> None:
     @intrinsic  # type: ignore[untyped-decorator]
     def _pause(typing: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            if platform.machine().lower() in ("x86_64", "amd64"):
+            machine, hint = platform.machine().lower(), ir.IntType(32)
+            if machine in ("x86_64", "amd64"):
                 kind = ir.FunctionType(ir.VoidType(), [])
                 builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+            elif machine in ("aarch64", "arm64"):
+                kind, once = ir.FunctionType(ir.VoidType(), [hint]), ir.Constant(hint, 1)  # its instruction "yield"
+                builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.hint"), [once])
             return context.get_dummy_value()
 
         return types.void(), build

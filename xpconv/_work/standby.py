@@ -26,6 +26,7 @@ PATIENCE = 250e-6  # seconds that a thread stays awake
 # loop itself, and who asks too soon is put to sleep (two jobs of 50 µs, median: 85 µs, at once 145; the other thread
 # begins 20 µs after the caller called it, or 50)
 SETTLE = 10e-6
+LONG = 20e-6  # seconds of turns beside which their call takes no time
 
 
 class _Turns(NamedTuple):
@@ -38,13 +39,17 @@ class _Turns(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _measured() -> _Turns:
-    loop, turns, times = get("wait", "float32"), 1000, []
-    for _ in range(5):
-        before = time.perf_counter()
-        loop(_number(), _number(), turns, 0)
-        times.append(time.perf_counter() - before)
-    each = min(times) / turns
-    return _Turns(loop, int(PATIENCE / each), int(SETTLE / each))
+    loop, turns, least = get("wait", "float32"), 500, 0.0
+    while least < LONG:
+        turns *= 2
+        least = min(_time(loop, turns) for _ in range(5))
+    return _Turns(loop, int(PATIENCE * turns / least), int(SETTLE * turns / least))
+
+
+def _time(loop: Callable[[Array, Array, int, int], None], turns: int) -> float:
+    before = time.perf_counter()
+    loop(_number(), _number(), turns, 0)
+    return time.perf_counter() - before
 
 
 def _number() -> Array:
@@ -97,7 +102,10 @@ class Work:
 
 
 class _Place:
-    """Where a thread that is awake finds its next work."""
+    """Where a thread that is awake finds its next work.
+
+    Locks alone decide who has work and whether it is done; numbers that a loop looks at end its wait, no more.
+    """
 
     def __init__(self) -> None:
         self.called = _number()
@@ -149,13 +157,9 @@ class Standby:
 
     def _wait(self, left: Array) -> Work | None:
         """Stay awake for a moment, unless there is work in the queue; give the work that came."""
-        place, turns = _Place(), _measured() if in_use() else None
-        with self._lock:
-            if turns is not None and not self._queued and len(self._places) < self.most:
-                self._places.append(place)
-            else:
-                turns = None
-        if turns is None:
+        turns = _measured() if in_use() else None
+        place = None if turns is None else self._join()
+        if turns is None or place is None:
             left[0] = 1
             return None
         turns.loop(place.called, left, turns.patience, turns.settle)
@@ -163,3 +167,11 @@ class Standby:
             if place.work is None:
                 self._places.remove(place)
             return place.work
+
+    def _join(self) -> _Place | None:
+        """Give the calling thread a place, if it may stay awake."""
+        with self._lock:
+            if self._queued or len(self._places) >= self.most:
+                return None
+            self._places.append(place := _Place())
+        return place

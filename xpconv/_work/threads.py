@@ -129,7 +129,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._size = 0
-        self._places, self._standby = _Elsewhere(), Standby()
+        self._elsewhere, self._standby = _Elsewhere(), Standby()
 
     def submit(self, every: list[Work]) -> None:
         """Start work on up to as many threads, on those that are awake first."""
@@ -138,10 +138,10 @@ class _Pool:
             if self._executor is None or self._size < count:
                 if self._executor is not None:
                     self._executor.shutdown(wait=False)
-                self._places, self._standby = _Elsewhere(), Standby()
-                self._executor = ThreadPoolExecutor(count, "xpconv", initializer=self._places.join)
+                self._elsewhere, self._standby = _Elsewhere(), Standby()
+                self._executor = ThreadPoolExecutor(count, "xpconv", initializer=self._elsewhere.join)
                 self._size = count
-            self._places.leave_caller()
+            self._elsewhere.leave_caller()
             # when the interpreter is shutting down nobody takes any, and the caller does the work alone
             try:
                 with contextlib.suppress(RuntimeError):
