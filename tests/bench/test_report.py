@@ -146,19 +146,26 @@ def test_the_chart_of_scaling_has_what_one_costs_and_what_threads_gain(monkeypat
     drawn = []
     monkeypatch.setattr(charts, "curves", lambda panels, caption, below: drawn.append((panels, below)) or b"")
 
-    def curve(over, case, seconds):
+    def curve(over, case, seconds, name="xpconv"):
         points = [
-            Measurement(case, passes, {"xpconv": Timing(1, samples=[value])}, {"over": over, "size": size})
+            Measurement(case, passes, {name: Timing(1, samples=[value])}, {"over": over, "size": size})
             for passes in (FORWARD, BOTH)
             for size, value in seconds.items()
         ]
-        return scale.Curve(over, case, points)
+        return scale.Curve(over, case, points, name)
 
     threads = [curve("threads", "a", {1: 3e-3, 2: 2e-3}), curve("threads", "b", {1: 2e-3, 2: 1e-3})]
     scale.chart([curve("batch", "a", {1: 1e-3, 4: 2e-3}), *threads], "a machine")
     ((panel,), (gains,)) = drawn[0]
     assert panel.lines[FORWARD] == ([1, 4], [1.0, 0.5])
     assert gains.series == {passes: {"a": 1.5, "b": 2.0} for passes in (FORWARD, BOTH)}
+    fast = curve("threads, fast", "a", {1: 3e-3, 2: 1e-3}, "fast")
+    scale.chart([*threads, fast], "a machine")
+    panels, (alone, loops) = drawn[1]
+    assert panels == []
+    assert alone == gains
+    assert loops.series == {passes: {"a": 3.0} for passes in (FORWARD, BOTH)}
+    assert "compiled" in loops.title
 
 
 def test_trees_are_told_by_mean_and_worst():

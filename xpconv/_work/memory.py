@@ -125,15 +125,18 @@ class Held:
         return block
 
     def __enter__(self) -> Held:
-        pool.reserve(self._beside)
+        if self._beside:
+            pool.reserve(self._beside)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         blocks, self._blocks = self._blocks, []
-        pool.reserve(-self._beside)
-        pool.give(blocks)
+        if self._beside:
+            pool.reserve(-self._beside)
+        if blocks:
+            pool.give(blocks)
 
 
 class Lasting(Held):
