@@ -259,8 +259,17 @@ def test_bad_targets(name, words, capsys, tmp_path, monkeypatch):
         ("x = 5 \\\n%3", "x = 5 \\\n%3"),
     ],
 )
-def test_cells_without_magics(cell, left):
+def test_cells_without_magics(cell, left, monkeypatch):
+    monkeypatch.setattr("xpconv.verify.target.cells.importlib.util.find_spec", lambda name: None)  # of IPython
     assert python(cell) == left
+
+
+@pytest.mark.needs("IPython")
+def test_cells_by_ipython_itself():
+    """Which knows of its own what the rules for other machines guess; what it runs does nothing, on the same lines."""
+    lines = python("x = 1\n%matplotlib inline\nfiles = !ls\nnp.pad?\ny = 2").rstrip("\n").split("\n")
+    assert lines[::4] == ["x = 1", "y = 2"]
+    assert [line.partition("(")[0] for line in lines[1:4]] == ["get_ipython", "files = get_ipython", "get_ipython"]
 
 
 def test_modules_beside_the_file_and_from_anywhere(tmp_path):
