@@ -154,6 +154,25 @@ def test_loops_of_many_channels_have_room_for_parts_of_an_image(
         np.testing.assert_array_equal(found, model.predict(parameters, x))
 
 
+@pytest.mark.parametrize(("spatial", "chunk"), [((16,), 3), ((11, 21), 5), ((9, 8, 6), 4)])
+def test_one_channel_in_either_layout_has_the_bits_of_the_whole(spatial: tuple[int, ...], chunk: int) -> None:
+    """The stride of an axis of length 1 says nothing of where numbers lie, and no sum may depend on it."""
+    import dask.array as da
+
+    import xpconv.dask as module
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 1, *spatial))
+    w, b = rng.standard_normal((1, 1, *(5,) * len(spatial))), np.ones(1)
+    model = nn.Sequential((nn.Conv(1, 5, layout="channels_first", algorithm="direct"),))
+    parameters = {"conv1.weight": w, "conv1.bias": b}
+    found = module.predict(model, parameters, da.from_array(x, chunks=(1, 1, *(chunk,) * len(spatial))))
+    want = model.predict(parameters, x)
+    np.testing.assert_array_equal(found.compute(scheduler="synchronous"), want)
+    last = xc.conv(x[:, 0, ..., None].copy(), w[0, 0, ..., None, None], b, algorithm="direct")
+    np.testing.assert_array_equal(want, np.moveaxis(last, -1, 1))
+
+
 @pytest.mark.slow
 def test_many_random_networks_have_the_bits_of_the_whole_image() -> None:
     for seed in range(10_000, 10_000 + run_size.count(0, 100, 2_000)):

@@ -38,6 +38,8 @@ def _views(
         return view
     rank = len(kernel)
     shape, steps = list(view.shape), list(view.strides)
+    if shape[-1] == 1:
+        steps[-1] = steps[rank]  # that of one channel may be anything
     shape[rank] //= m
     steps[rank] *= m
     shape[-1] *= m
@@ -46,9 +48,10 @@ def _views(
 
 
 def _side_by_side(slab: Array, stride: Sequence[int]) -> bool:
-    """Say whether the windows of a row lie side by side in memory."""
-    pixel = slab.shape[-1] * slab.itemsize
-    return stride[-1] == 1 and slab.strides[-2] == pixel == slab.shape[-1] * abs(slab.strides[-1])
+    """Say whether the windows of a row lie side by side in memory, and the channels of each."""
+    channels, pixel = slab.shape[-1], slab.shape[-1] * slab.itemsize
+    together = channels == 1 or channels * abs(slab.strides[-1]) == pixel
+    return together and stride[-1] == 1 and slab.strides[-2] == pixel
 
 
 def window_products(
