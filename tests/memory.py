@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.sizes import FULL, NIGHTLY
-from xpconv._work.memory import pool
+from xpconv._work.memory import Pool, pool
 
 MIB = 1 << 20
 ROOM = 1 << 30  # bytes that JAX's compiler may leave in a process before they are given back
@@ -63,6 +63,18 @@ def beside(call: Callable[[], Any]) -> int:
         tracemalloc.stop()
     results = results if isinstance(results, tuple) else (results,)
     return peak - sum(r.nbytes for r in results)
+
+
+def litter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill work memory with numbers whose products overflow, as plain loops report: none is for reading unwritten."""
+    take = Pool.take
+
+    def littered(self: Pool, size: int) -> Any:
+        block = take(self, size)
+        block[...] = 0x7F  # float32 3.4e38, float64 1.4e306
+        return block
+
+    monkeypatch.setattr(Pool, "take", littered)
 
 
 def held(names: Iterable[str], limits: Sequence[tuple[int, int]], few: Sequence[str] = ()) -> Any:

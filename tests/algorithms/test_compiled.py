@@ -15,7 +15,7 @@ import pytest
 import xpconv as xc
 from tests import backends, cases
 from tests.definition import ORACLE
-from tests.memory import beside
+from tests.memory import beside, litter
 from xpconv import _options
 from xpconv._compiled import build
 from xpconv._compiled.lanes import LANES
@@ -107,6 +107,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
     monkeypatch.setattr(_options, "find_spec", lambda name: build)
+    litter(monkeypatch)
 
 
 CASES = list(tasks(("float32",), ("conv", "conv_input_grad", "conv_weight_grad"), core=True))

@@ -10,7 +10,7 @@ import pytest
 
 import xpconv as xc
 from tests import cases
-from tests.memory import beside
+from tests.memory import beside, litter
 from xpconv import _options
 from xpconv._compiled import build, tiles
 from xpconv._shapes import read
@@ -78,6 +78,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
     monkeypatch.setattr(_options, "find_spec", lambda name: build)
+    litter(monkeypatch)
 
 
 @pytest.fixture

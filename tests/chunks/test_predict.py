@@ -10,6 +10,7 @@ import pytest
 import xpconv as xc
 from tests import sizes as run_size
 from tests.chunks.drawn import Draw
+from tests.memory import litter
 from xpconv import nn
 from xpconv._chunks.tasks import Block
 from xpconv._compiled import build
@@ -145,6 +146,7 @@ def test_loops_of_many_channels_have_room_for_parts_of_an_image(
     monkeypatch.setattr(build, "get", loop)
     monkeypatch.setattr(build, "installed", lambda: True)
     monkeypatch.setattr("xpconv._options.find_spec", lambda name: True)
+    litter(monkeypatch)
     rng = np.random.default_rng(0)
     model = nn.Sequential(nn.Conv(filters, kernel, stride=stride, padding=padding, algorithm="compiled"))
     x = rng.integers(-3, 4, (1, 13, 12, 16)).astype("float32")

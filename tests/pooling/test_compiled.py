@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
-from tests.memory import beside
+from tests.memory import beside, litter
 from tests.sizes import share
 from xpconv._compiled import build
 from xpconv._engine.repeat import repeats
@@ -178,6 +178,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, few: None) -> list[str]:
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
     monkeypatch.setattr("xpconv._options.find_spec", lambda name: True)
+    litter(monkeypatch)
     return ran
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xpconv as xc
+from tests.memory import litter
 from xpconv._compiled import build, sums
 from xpconv._pooling import folding
 
@@ -67,6 +68,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(build, "get", get)
     monkeypatch.setattr(build, "installed", lambda: True)
     monkeypatch.setattr("xpconv._options.find_spec", lambda name: True)
+    litter(monkeypatch)
     return ran
 
 

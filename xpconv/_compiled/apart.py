@@ -172,6 +172,10 @@ def weight_grad(x: Array, g: Array, w: Array, place: Array, room: Array) -> None
             for block in range(groups * blocks):
                 group, number = block // blocks, block % blocks
                 if number == 0:
+                    for d in range(deep):  # numbers behind the last pixel are read as well, and come to nothing
+                        behind = ring + (d * lines + (some - 1) * place[5] + (high - 1) * place[6] + 1) * across * fan
+                        for c in range(behind, behind + EIGHT):
+                            put(room, c, 0)
                     lay_band(room, (ring, across, lines), x, (n, p, start, some), (deep, high), group * fan, place)
                 real, first = min(BLOCK, own - number * BLOCK), group * own + number * BLOCK
                 pitch = LANES if real <= LANES else BLOCK
