@@ -728,3 +728,26 @@ def test_the_catalogue_has_every_kind_of_loops() -> None:
         "apart",
         "taps",
     }
+
+
+def test_a_tile_that_reaches_beyond_the_pixels_there_are_has_room_to_lay_them_out() -> None:
+    """As a block's last tile does. In plain Python, where a number beyond the work memory is an error."""
+    setup = Conv((9, 60), (5, 5), channels=16, filters=16)
+    geometry, output = geometry_of(setup), (5, 16)
+    assert kind(setup) == "dense"
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, (1, 9, 10, 16)).astype("f4")
+    w = rng.integers(-3, 4, loops.weight_shape(geometry, "dense")).astype("f4")
+    numbers, room, _ = loops.layout_of(geometry, (0, (0, 0)), output, 4, there=(9, 10))
+    forward = importlib.import_module("xpconv._compiled.dense").forward
+
+    def tile(pixels: np.ndarray, room: int, numbers: np.ndarray) -> np.ndarray:
+        z = np.zeros((1, 1, *output, 16), "f4")
+        forward(pixels[:, None], w, np.zeros(16, "f4"), z, numbers, np.zeros(room, "f4"))
+        return z
+
+    found = tile(x, room, numbers)
+    wide = np.pad(x, [(0, 0), (0, 0), (0, 10), (0, 0)])
+    numbers, least, _ = loops.layout_of(geometry, (0, (0, 0)), output, 4, there=(9, 20))
+    assert (found == tile(wide, least, numbers)).all()
+    assert least < room

@@ -166,7 +166,8 @@ class Compiled(Algorithm):
         if out is None or not out.flags.aligned:
             out = work.buffer("outputs", (*shape, geometry.filters), sums)  # type: ignore[attr-defined]
         solid = out.flags.c_contiguous
-        numbers, size, flat = loops.layout_of(geometry, place, shape[1:], sums.itemsize, solid=solid)
+        there = tuple(x.shape[1:-1])
+        numbers, size, flat = loops.layout_of(geometry, place, shape[1:], sums.itemsize, solid=solid, there=there)
         room = work.buffer("rows", (size,), sums)  # type: ignore[attr-defined]
         run, bias = build.get(name, build.NAMES[sums]), whole(bias, sums)
         work.do(run, five(x, flat), weight, bias, five(out, flat), numbers, room)

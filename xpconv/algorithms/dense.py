@@ -42,9 +42,9 @@ def _laid_out(geometry: Geometry) -> int:
     return math.prod(geometry.stride) if any(map(any, geometry.padding)) else 0
 
 
-def goes_beyond(geometry: Geometry, leads: Ints, output: Ints) -> bool:
-    """Say whether a tap of so many windows lies beyond the image; the first tap of the first lies at `leads`."""
-    axes = zip(leads, output, geometry.stride, geometry.span, geometry.input, strict=True)
+def goes_beyond(geometry: Geometry, pixels: Ints, leads: Ints, output: Ints) -> bool:
+    """Say whether a tap of so many windows lies beyond the pixels; the first tap of the first lies at `leads`."""
+    axes = zip(leads, output, geometry.stride, geometry.span, pixels, strict=True)
     return any(lead < 0 or lead + (n - 1) * step + span > size for lead, n, step, span, size in axes)
 
 

@@ -106,9 +106,16 @@ class Layout(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def layout_of(
-    geometry: Geometry, place: Place, output: Ints, itemsize: int, *, gradient: bool = False, solid: bool = True
+    geometry: Geometry,
+    place: Place,
+    output: Ints,
+    itemsize: int,
+    *,
+    gradient: bool = False,
+    solid: bool = True,
+    there: Ints | None = None,
 ) -> Layout:
-    """Describe a tile to the loops (`_compiled.rows`)."""
+    """Describe a tile to the loops (`_compiled.rows`); `there`: of the image, the pixels that they are given (all)."""
     image, leads = place
     kind, pixels = kind_of(geometry, gradient), math.prod(output)
     flat = (
@@ -138,7 +145,8 @@ def layout_of(
         more = (wide,)
     elif kind == "dense":
         # a part of an image has no padding where it ends within the image, and tiles that reach beyond it
-        laid = any(map(any, geometry.padding)) or dense.goes_beyond(geometry, leads, output)
+        pixels_there = geometry.input if there is None else there
+        laid = any(map(any, geometry.padding)) or dense.goes_beyond(geometry, pixels_there, leads, output)
         chunk, rows, ring = dense.tile(geometry, output, itemsize, laid)
         before, more = dense.room(0), (rows, 0, dense.blocks_of(geometry))
     elif kind == "apart":
